@@ -1,0 +1,37 @@
+# Each target sets itself up in .venv, from the versions in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint docs bench clean
+
+demo: .venv/.minilm
+	$(BIN)/python -m sklearn_bert demo
+
+test: .venv/.test
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term --cov-fail-under=90
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+docs: .venv/.docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: .venv/.bench
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/accuracy.py
+
+clean:
+	rm -rf .venv docs/_build docs/generated docs/auto_examples
+
+# torch goes first: a plain install of the others would fetch its newest release.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(INSTALL) torch setuptools
+
+.venv/.minilm .venv/.test .venv/.docs .venv/.bench: .venv/.%: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --no-build-isolation -e '.[minilm,$*]'
+	touch $@

@@ -1,0 +1,37 @@
+"""BERT as scikit-learn estimators.
+
+The house, from the ground up; imports point down only:
+
+- `text`: what the user hands in becomes token ids (NumPy, data frames, tokenizers)
+- `model`: token ids become vectors and scores (torch, transformers)
+- `training`: the training loop and the forward pass (skorch)
+- `BertClassifier`, `BertEmbedder`: the estimators (scikit-learn)
+- `save`, `load`, `datasets`: guests of a fitted estimator
+"""
+
+from sklearn_bert._classifier import BertClassifier
+from sklearn_bert._embedder import BertEmbedder
+from sklearn_bert._version import __version__
+from sklearn_bert.model import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    DamagedCheckpointError,
+    GatedCheckpointError,
+    OfflineCheckpointError,
+)
+from sklearn_bert.persistence import load, save
+from sklearn_bert.text import TruncationWarning
+
+__all__ = [
+    "BertClassifier",
+    "BertEmbedder",
+    "CheckpointError",
+    "CheckpointNotFoundError",
+    "DamagedCheckpointError",
+    "GatedCheckpointError",
+    "OfflineCheckpointError",
+    "TruncationWarning",
+    "__version__",
+    "load",
+    "save",
+]

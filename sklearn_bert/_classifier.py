@@ -1,0 +1,436 @@
+"""`BertClassifier`: fine-tune BERT to tell classes of texts apart."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import (
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.model_selection import train_test_split
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length
+
+from sklearn_bert._base import (
+    INPUT_CONSTRAINTS,
+    TRAINING_CONSTRAINTS,
+    BertEstimator,
+)
+from sklearn_bert._sklearn import StrOptions, check_sample_weight, fit_context
+from sklearn_bert.model import TextModel
+from sklearn_bert.text import is_missing
+from sklearn_bert.training import (
+    BestWeights,
+    Examples,
+    FitProgress,
+    resolve_device,
+    seeded,
+)
+
+HISTORY = (
+    "epoch",
+    "train_loss",
+    "valid_loss",
+    "valid_score",
+    "learning_rate",
+    "texts_per_second",
+    "seconds",
+)
+
+
+class BertClassifier(
+    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BertEstimator
+):
+    """Classify texts, or pairs of texts, by fine-tuning BERT.
+
+    `fit` puts a linear head on a pretrained encoder and trains both, as in [1]_:
+    AdamW without decay on biases and norms, linear warm-up and decay, gradients
+    clipped at norm 1. It needs labels in `y` and nothing else: length, padding, device
+    and precision are found out.
+
+    Parameters
+    ----------
+    checkpoint : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
+        A name on the Hugging Face Hub, or a folder. Looked for as a folder, then in the
+        weight package of the extra `minilm` (which carries the default), then in the
+        local Hub cache, then on the Hub. Only safetensors are read, and no code of a
+        download is run.
+    revision : str, default=None
+        Branch, tag or commit on the Hub. None: the newest.
+    template : str, default=None
+        Joins columns of a data frame into one text, e.g. `"{title}. {body}"`; numbers
+        are formatted as by `str.format`. None: X is one column of texts, or two of
+        sentence pairs.
+    missing : {"error", "empty"}, default="error"
+        Whether None, NaN and NA in X are refused, or read as empty texts.
+    max_length : int, default=None
+        Longest text in tokens, special ones included; the rest is cut, counted and
+        warned about. Never more than tokenizer and position table of the checkpoint
+        allow. None: the length that the checkpoint was made for.
+    pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
+        How the states of a text's tokens become one vector. "auto": what the
+        checkpoint was trained with.
+    max_epochs : int, default=3
+        Passes over the training texts.
+    batch_size : int, default=32
+        Texts per update.
+    learning_rate : float, default=5e-5
+        Peak step size, reached after warm-up.
+    weight_decay : float, default=0.01
+        Decay of the weight matrices, per update, times the learning rate.
+    warmup : float, default=0.1
+        Share of the updates in which the learning rate rises to its peak.
+    dropout : float, default=None
+        Dropout in encoder and head. None: the checkpoint's own.
+    class_weight : dict or "balanced", default=None
+        Weight of each class by label, or inversely to its share in `y`. None: equal.
+    early_stopping : bool, default=False
+        Whether to hold out a stratified part of the texts, stop when its score no
+        longer rises, and keep the weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the texts held out; used only with `early_stopping`.
+    n_iter_no_change : int, default=2
+        Epochs without a better validation score after which training stops.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of the encoder. "auto": bfloat16 where the hardware computes in
+        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16
+        the weights that are trained stay in float32.
+    device : str, default="auto"
+        "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+    callbacks : list of skorch callbacks, default=None
+        Copied for each fit.
+    random_state : int, RandomState or None, default=None
+        Seed of head, dropout, order and held-out part. None: a new one for each fit.
+    verbose : int, default=0
+        1 shows a progress bar on a terminal.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    n_iter_ : int
+        Epochs run.
+    history_ : list of dict
+        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (accuracy)
+        where there is validation, `learning_rate` (of the epoch's last update),
+        `texts_per_second`, `seconds`.
+    max_length_ : int
+        Tokens that are read of a text.
+    truncation_report_ : dict
+        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
+        (in tokens).
+    net_ : BertNet
+        The skorch net with the trained network.
+    tokenizer_ : TextTokenizer
+        The tokenizer with its length limit.
+    n_features_in_ : int
+        1 for texts, 2 for pairs, the number of columns with `template`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names; only where X was a data frame with string names.
+
+    See Also
+    --------
+    BertEmbedder : Texts to vectors, for any scikit-learn model; faster to fit.
+
+    Notes
+    -----
+    After `fit` the weights rest in float32 on the CPU, and neither gradients nor
+    optimizer are kept. Training holds the weights, their gradients and two moments of
+    the optimizer: 16 bytes per weight in float32, 18 in bfloat16.
+
+    References
+    ----------
+    .. [1] J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, "BERT: Pre-training of Deep
+       Bidirectional Transformers for Language Understanding", NAACL 2019.
+
+    Examples
+    --------
+    >>> from sklearn_bert import BertClassifier
+    >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
+    >>> labels = ["good", "good", "bad", "bad"] * 8
+    >>> clf = BertClassifier(learning_rate=2e-4, random_state=0).fit(texts, labels)
+    >>> clf.predict(["I really love it", "I really hate it"])
+    array(['good', 'bad'], dtype='<U4')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **INPUT_CONSTRAINTS,
+        **TRAINING_CONSTRAINTS,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        template: str | None = None,
+        missing: str = "error",
+        max_length: int | None = None,
+        pooling: str = "auto",
+        max_epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        dropout: float | None = None,
+        class_weight: dict[Any, float] | str | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        precision: str = "auto",
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.revision = revision
+        self.template = template
+        self.missing = missing
+        self.max_length = max_length
+        self.pooling = pooling
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.dropout = dropout
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fine-tune the checkpoint on labelled texts.
+
+        Parameters
+        ----------
+        X : column of texts, or two columns of sentence pairs, of length n_texts
+            A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
+            list of 2-tuples.
+        y : array-like of shape (n_texts,)
+            Labels of any kind: str, int, bool, category.
+        sample_weight : array-like of shape (n_texts,), default=None
+            0 leaves a text out, 2 counts it twice. None: all count alike.
+
+        Returns
+        -------
+        self : BertClassifier
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where X, y or a parameter is wrong; before the checkpoint is read.
+        CheckpointError
+            Where the checkpoint is not found or cannot be read.
+        FloatingPointError
+            Where the loss is no longer finite, naming the update.
+        """
+        texts, seen = self._read_X(X)
+        classes, codes = _encode_labels(y, len(texts))
+        check_consistent_length(texts.first, codes)
+        weights = self._weigh_texts(classes, codes, sample_weight)
+        rng = np.random.default_rng(self._draw_seed())
+        device = resolve_device(self.device)
+        train_rows, valid_rows = self._hold_out(classes, codes, weights, rng)
+
+        with seeded(int(rng.integers(2**63)), device):
+            checkpoint = self._load_checkpoint(self.dropout)
+            tokenizer = checkpoint.text_tokenizer(self.max_length)
+            table = tokenizer(texts)
+            model = TextModel(
+                checkpoint.encoder,
+                pooling=checkpoint.resolve_pooling(self.pooling),
+                n_outputs=len(classes),
+                dropout=checkpoint.head_dropout,
+            )
+            table.warn_if_cut()
+            examples = [
+                None
+                if rows is None
+                else Examples(table, rows, codes[rows], weights[rows])
+                for rows in (train_rows, valid_rows)
+            ]
+            net = self._build_net(
+                model,
+                tokenizer,
+                lr=self.learning_rate,
+                max_epochs=self.max_epochs,
+                batch_size=self.batch_size,
+                weight_decay=self.weight_decay,
+                warmup=self.warmup,
+                shuffle_seed=int(rng.integers(2**63)),
+                valid_examples=examples[1],
+                callbacks=self._net_callbacks(),
+            )
+            net.fit(examples[0])
+
+        return self._publish(
+            **seen,
+            classes_=classes,
+            net_=net,
+            tokenizer_=tokenizer,
+            n_iter_=len(net.history),
+            history_=_tidy(net.history),
+            max_length_=tokenizer.max_length,
+            truncation_report_=table.truncation,
+        )
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the most probable label of each text.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts,)
+            Labels, of the kind that `fit` was given.
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts, n_classes), float64
+            Columns in the order of `classes_`.
+        """
+        scores = self._compute(X, "scores")
+        return softmax(scores.astype(np.float64), axis=1)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts,) for two classes, else (n_texts, n_classes), float32
+            For two classes the logit of `classes_[1]` less that of `classes_[0]`.
+        """
+        scores = self._compute(X, "scores")
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the fine-tuned vector of each text: what the head sees.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts, width), float32
+        """
+        return self._compute(X, "vectors")
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.net_.module.width
+
+    def _weigh_texts(
+        self, classes: np.ndarray, codes: np.ndarray, sample_weight: Any
+    ) -> np.ndarray:
+        """Sample weight times class weight, scaled to a mean of 1 over the texts."""
+        weights = np.ones(len(codes))
+        if sample_weight is not None:
+            weights = check_sample_weight(
+                sample_weight, codes, dtype=np.float64, ensure_non_negative=True
+            )
+        if self.class_weight is not None:
+            by_class = compute_class_weight(
+                self.class_weight,
+                classes=classes,
+                y=classes[codes],
+                sample_weight=weights,
+            )
+            weights = weights * by_class[codes]
+        return (weights / weights[weights > 0].mean()).astype(np.float32)
+
+    def _hold_out(
+        self,
+        classes: np.ndarray,
+        codes: np.ndarray,
+        weights: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows to train on and rows to validate on; a weight of 0 leaves a row out."""
+        rows = np.flatnonzero(weights > 0)
+        if not self.early_stopping:
+            return rows, None
+        try:
+            train, valid = train_test_split(
+                rows,
+                test_size=self.validation_fraction,
+                stratify=codes[rows],
+                random_state=int(rng.integers(2**31)),
+            )
+        except ValueError as error:
+            counts = np.bincount(codes[rows], minlength=len(classes))
+            raise ValueError(
+                f"early_stopping cannot hold out validation_fraction="
+                f"{self.validation_fraction} of {len(rows)} texts in {len(classes)} "
+                f"classes (fewest: {counts.min()} of {classes[counts.argmin()]!r}): "
+                f"{error} Raise validation_fraction or set early_stopping=False."
+            ) from error
+        return train, valid
+
+    def _net_callbacks(self) -> list[Any]:
+        callbacks = copy.deepcopy(self.callbacks or [])
+        if self.early_stopping:
+            callbacks.append(BestWeights(self.n_iter_no_change))
+        if self.verbose:
+            callbacks.append(FitProgress())
+        return callbacks
+
+
+def _encode_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted classes and the code of each label."""
+    if y is None:
+        raise ValueError(
+            "BertClassifier requires y to be passed, but the target y is None."
+        )
+    labels = column_or_1d(y, warn=True)
+    missing = [i for i, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"y[{missing[0]}] is {labels[missing[0]]!r}; every text needs a label. "
+            f"{len(missing)} of {len(labels)} labels are missing."
+        )
+    check_classification_targets(labels)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y holds one class only ({classes[0]!r}); a classifier needs samples of "
+            "at least 2 classes."
+        )
+    return classes, codes.astype(np.int64)
+
+
+def _tidy(history: Any) -> list[dict[str, float]]:
+    return [{name: row[name] for name in HISTORY if name in row} for row in history]

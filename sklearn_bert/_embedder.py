@@ -1,0 +1,218 @@
+"""`BertEmbedder`: texts to vectors, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+from sklearn_bert._base import INPUT_CONSTRAINTS, BertEstimator
+from sklearn_bert._sklearn import fit_context
+from sklearn_bert.model import TextModel
+from sklearn_bert.text import TokenTable
+from sklearn_bert.training import resolve_device, seeded
+
+
+class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstimator):
+    """Turn texts, or pairs of texts, into vectors with a pretrained BERT.
+
+    `fit` reads the checkpoint and trains nothing; `transform` gives one vector per
+    text, the same as sentence-transformers' `encode` gives for the same checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
+        A name on the Hugging Face Hub, or a folder. Looked for as a folder, then in the
+        weight package of the extra `minilm` (which carries the default), then in the
+        local Hub cache, then on the Hub. Only safetensors are read, and no code of a
+        download is run.
+    revision : str, default=None
+        Branch, tag or commit on the Hub. None: the newest.
+    template : str, default=None
+        Joins columns of a data frame into one text, e.g. `"{title}. {body}"`; numbers
+        are formatted as by `str.format`. None: X is one column of texts, or two of
+        sentence pairs.
+    missing : {"error", "empty"}, default="error"
+        Whether None, NaN and NA in X are refused, or read as empty texts.
+    max_length : int, default=None
+        Longest text in tokens, special ones included; the rest is cut, counted and
+        warned about. Never more than tokenizer and position table of the checkpoint
+        allow. None: the length that the checkpoint was made for.
+    pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
+        How the states of a text's tokens become one vector. "auto": what the
+        checkpoint was trained with, scaling to length 1 included.
+    normalize : bool, default=False
+        Whether to scale every vector to length 1. False leaves the vectors as the
+        checkpoint makes them; one that was trained to end in unit vectors (as the
+        default was) gives unit vectors with `pooling="auto"` in any case.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of the encoder. "auto": bfloat16 where the hardware computes in
+        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. Vectors are
+        float32 in any case.
+    device : str, default="auto"
+        "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+    random_state : int, RandomState or None, default=None
+        Has no effect as long as nothing is trained.
+
+    Attributes
+    ----------
+    max_length_ : int
+        Tokens that are read of a text.
+    truncation_report_ : dict
+        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
+        (in tokens).
+    net_ : BertNet
+        The skorch net with the pretrained network.
+    tokenizer_ : TextTokenizer
+        The tokenizer with its length limit.
+    n_features_in_ : int
+        1 for texts, 2 for pairs, the number of columns with `template`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names; only where X was a data frame with string names.
+
+    See Also
+    --------
+    BertClassifier : Fine-tunes the encoder itself; slower, and often more accurate.
+
+    Notes
+    -----
+    Texts that occur more than once are computed once per call. In float32 a text's
+    vector does not depend on its neighbours or on their number (within 1e-6).
+
+    References
+    ----------
+    .. [1] N. Reimers, I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
+       BERT-Networks", EMNLP 2019.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_bert import BertEmbedder
+    >>> texts = ["I love it", "Great!", "Awful", "I hate it"]
+    >>> labels = ["good", "good", "bad", "bad"]
+    >>> BertEmbedder().fit_transform(texts).shape
+    (4, 384)
+    >>> model = make_pipeline(BertEmbedder(), LogisticRegression()).fit(texts, labels)
+    >>> model.predict(["Really great"])
+    array(['good'], dtype='<U4')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **INPUT_CONSTRAINTS,
+        "normalize": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        template: str | None = None,
+        missing: str = "error",
+        max_length: int | None = None,
+        pooling: str = "auto",
+        normalize: bool = False,
+        precision: str = "auto",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.revision = revision
+        self.template = template
+        self.missing = missing
+        self.max_length = max_length
+        self.pooling = pooling
+        self.normalize = normalize
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Read the checkpoint, and check X.
+
+        Parameters
+        ----------
+        X : column of texts, or two columns of sentence pairs, of length n_texts
+            A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
+            list of 2-tuples.
+        y : ignored
+            Here because a pipeline passes it on.
+
+        Returns
+        -------
+        self : BertEmbedder
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where X or a parameter is wrong; before the checkpoint is read.
+        CheckpointError
+            Where the checkpoint is not found or cannot be read.
+        """
+        self._fit(X)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and compute the vectors of the same texts, tokenised once.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+        y : ignored
+
+        Returns
+        -------
+        ndarray of shape (n_texts, width), float32
+        """
+        table = self._fit(X)
+        return self.net_.vectors(table)
+
+    def _fit(self, X: Any) -> TokenTable:
+        texts, seen = self._read_X(X)
+        # Reading draws numbers for the weights that a checkpoint may lack.
+        with seeded(0, resolve_device(self.device)):
+            checkpoint = self._load_checkpoint()
+            ends_normalized = self.pooling == "auto" and checkpoint.ends_normalized()
+            model = TextModel(
+                checkpoint.encoder,
+                pooling=checkpoint.resolve_pooling(self.pooling),
+                normalize=self.normalize or ends_normalized,
+            )
+        tokenizer = checkpoint.text_tokenizer(self.max_length)
+        table = tokenizer(texts)
+        table.warn_if_cut()
+        self._publish(
+            **seen,
+            net_=self._build_net(model, tokenizer),
+            tokenizer_=tokenizer,
+            max_length_=tokenizer.max_length,
+            truncation_report_=table.truncation,
+        )
+        return table
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute one vector per text.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts, width), float32
+        """
+        return self._compute(X, "vectors")
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.net_.module.width
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags

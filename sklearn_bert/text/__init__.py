@@ -1,0 +1,21 @@
+"""Ground floor: what the caller hands in becomes token ids.
+
+Knows NumPy, data frames and tokenizers; knows no model and no estimator.
+"""
+
+from sklearn_bert.text._batches import ShuffledBatches, pad, token_budget_batches
+from sklearn_bert.text._input import Texts, check_texts, is_missing, parse_template
+from sklearn_bert.text._tokens import TextTokenizer, TokenTable, TruncationWarning
+
+__all__ = [
+    "ShuffledBatches",
+    "TextTokenizer",
+    "Texts",
+    "TokenTable",
+    "TruncationWarning",
+    "check_texts",
+    "is_missing",
+    "pad",
+    "parse_template",
+    "token_budget_batches",
+]

@@ -1,0 +1,374 @@
+"""Any container of texts -> plain lists of `str`; every complaint about X is here.
+
+The only window to data frames. What leaves this file is a `Texts`; no later layer
+asks what the caller's container was.
+"""
+
+from __future__ import annotations
+
+import string
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+
+N_ROWS_NAMED = 5  # how many offending rows an error lists
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of one call: one list, or two of equal length for sentence pairs.
+
+    Attributes
+    ----------
+    first : list of str
+    second : list of str or None
+        The other half of each pair; None where X holds single texts.
+    n_features : int
+        Columns of the caller's container: 1 for texts, 2 for pairs, and the width of
+        the frame when a template joins its columns.
+    is_2d : bool
+        Whether the container was two-dimensional, so that it can have column names.
+    """
+
+    first: list[str]
+    second: list[str] | None
+    n_features: int
+    is_2d: bool
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column of the caller's container, and how to name its cells in an error."""
+
+    cells: list[Any]
+    name: Any = None
+
+    def cell_name(self, row: int) -> str:
+        return f"X[{row}]" if self.name is None else f"X[{row}, {self.name!r}]"
+
+
+@dataclass(frozen=True)
+class _Container:
+    columns: list[_Column]
+    is_2d: bool
+    has_names: bool = False
+
+
+def check_texts(
+    X: Any, *, template: str | None = None, missing: str = "error"
+) -> Texts:
+    """Return the texts in `X`, or say which row is wrong and what to do.
+
+    Parameters
+    ----------
+    X : container of texts
+        A list, tuple, NumPy array, pandas, polars or Arrow column: texts. Two columns,
+        or a list of 2-tuples: sentence pairs.
+    template : str or None
+        Joins the named columns of a frame into one text, e.g. `"{title}. {body}"`.
+    missing : {"error", "empty"}
+        Whether None, NaN and NA are refused or read as `""`.
+
+    Raises
+    ------
+    TypeError
+        Where X or one of its cells is of a kind that holds no text.
+    ValueError
+        Where texts are missing, X is empty, or its shape is neither texts nor pairs.
+    """
+    container = _open(X)
+    n_features = len(container.columns)
+    n_rows = len(container.columns[0].cells) if container.columns else 0
+    if n_features == 0:
+        raise ValueError(
+            f"X has 0 feature(s) (shape=({len(X)}, 0)) while a minimum of 1 is "
+            "required."
+        )
+    if n_rows == 0:
+        raise ValueError(
+            "X is empty: found array with 0 sample(s) while a minimum of 1 is required."
+        )
+    if template is not None:
+        first, second = _render(template, container, missing), None
+    elif n_features > 2:
+        raise ValueError(
+            f"X has {n_features} columns "
+            f"({_listed(column.name for column in container.columns)}); expected one "
+            "column of texts or two columns of sentence pairs. Join the columns with "
+            "template='{first_column} {other_column}', or select one with a "
+            "ColumnTransformer."
+        )
+    else:
+        checked = [_check_cells(column, missing) for column in container.columns]
+        first, second = checked[0], checked[1] if n_features == 2 else None
+    first = _mend_surrogates(first)
+    second = None if second is None else _mend_surrogates(second)
+    return Texts(first, second, n_features, container.is_2d)
+
+
+def parse_template(template: str) -> list[tuple[str, str | None, str]]:
+    """Split a template into (literal text, column name or None, format spec) pieces.
+
+    Raises
+    ------
+    ValueError
+        Where the braces do not match, a field is unnamed, or there is no field.
+    """
+    try:
+        pieces = [
+            (literal, name, spec or "")
+            for literal, name, spec, _ in string.Formatter().parse(template)
+        ]
+    except ValueError as error:
+        raise ValueError(
+            f"template is {template!r}, which is not a valid format string ({error}); "
+            "expected column names in braces, e.g. '{title}. {body}'."
+        ) from error
+    names = [name for _, name, _ in pieces if name is not None]
+    if not names or not all(names):
+        raise ValueError(
+            f"template is {template!r}; expected at least one column name, and a name "
+            "in every pair of braces, e.g. '{title}. {body}'."
+        )
+    return pieces
+
+
+# -- opening the container ---------------------------------------------------------
+
+
+def _open(X: Any) -> _Container:
+    """Take the columns out of the caller's container, without looking at the cells."""
+    _refuse_what_is_no_column(X)
+    if nw.dependencies.is_into_dataframe(X):
+        return _open_frame(X)
+    if _is_record_batch(X):
+        columns = zip(X.schema.names, X.columns, strict=True)
+        return _frame((name, cells.to_pylist()) for name, cells in columns)
+    if nw.dependencies.is_into_series(X):
+        return _open_rows(nw.from_native(X, series_only=True).to_list())
+    if hasattr(X, "to_pylist"):  # an Arrow array
+        return _open_rows(X.to_pylist())
+    if isinstance(X, Sequence):
+        return _open_rows(list(X))
+    if hasattr(X, "__array__"):
+        return _open_array(X)
+    raise TypeError(
+        f"X is of type {type(X).__name__}; expected a list, array, column or frame of "
+        "texts. Turn it into a list first, e.g. list(X)."
+    )
+
+
+def _refuse_what_is_no_column(X: Any) -> None:
+    if isinstance(X, (str, bytes)):
+        raise TypeError(
+            f"X is a single {type(X).__name__} ({_shown(X)}); expected a sequence of "
+            "texts. Wrap it in a list: [text]."
+        )
+    if issparse(X):
+        raise TypeError(
+            f"X is a sparse matrix of shape {X.shape}; expected raw texts. Hand in the "
+            "text column itself instead of its vectorised form."
+        )
+    if isinstance(X, (Mapping, Set)):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which has no rows in order; expected a list, "
+            "array, column or frame of texts."
+        )
+    if isinstance(X, Iterator):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which can be read only once; expected a "
+            "sequence of texts. Turn it into a list first: list(X)."
+        )
+    if nw.dependencies.is_polars_lazyframe(X):
+        raise TypeError("X is a polars LazyFrame; call .collect() on it first.")
+
+
+def _is_record_batch(X: Any) -> bool:
+    return hasattr(X, "schema") and hasattr(X, "columns") and hasattr(X, "to_pylist")
+
+
+def _open_frame(X: Any) -> _Container:
+    if nw.dependencies.is_pandas_dataframe(X):
+        # Not through narwhals: pandas allows a column name to occur twice.
+        return _frame((n, X.iloc[:, i].tolist()) for i, n in enumerate(X.columns))
+    frame = nw.from_native(X, eager_only=True)
+    return _frame((name, frame[name].to_list()) for name in frame.columns)
+
+
+def _frame(columns: Iterable[tuple[Any, list[Any]]]) -> _Container:
+    named = [_Column(cells, name) for name, cells in columns]
+    return _Container(named, is_2d=True, has_names=True)
+
+
+def _open_array(X: Any) -> _Container:
+    if np.ma.isMaskedArray(X):
+        X = np.ma.filled(X.astype(object), None)
+    array = X.to_numpy(dtype=object) if hasattr(X, "to_numpy") else np.asarray(X)
+    if array.ndim == 0 or array.ndim > 2:
+        raise ValueError(
+            f"X is an array with {array.ndim} dimensions; expected one (texts) or two "
+            "(one column of texts, or two columns of sentence pairs)."
+        )
+    if array.dtype.kind not in "UOT":
+        raise TypeError(
+            f"X is an array of dtype {array.dtype} and shape {array.shape}; expected "
+            "texts (dtype str or object). Numbers and bytes are not read as text."
+        )
+    if array.ndim == 1:
+        return _open_rows(array.tolist())
+    width = array.shape[1]
+    names = [None] if width == 1 else list(range(width))
+    columns = [_Column(array[:, i].tolist(), name) for i, name in enumerate(names)]
+    return _Container(columns, is_2d=True)
+
+
+def _open_rows(rows: list[Any]) -> _Container:
+    """One-dimensional input: texts, or 2-tuples as sentence pairs."""
+    if not any(isinstance(row, tuple) for row in rows):
+        return _Container([_Column(rows)], is_2d=False)
+    pairs = [(None, None) if is_missing(row) else row for row in rows]
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ValueError(
+                f"X[{i}] is {_shown(pair)}; since X holds tuples, every row must be a "
+                "tuple of two texts (a sentence pair)."
+            )
+    columns = [_Column([pair[side] for pair in pairs], side) for side in (0, 1)]
+    return _Container(columns, is_2d=False)
+
+
+# -- checking the cells ------------------------------------------------------------
+
+
+def _check_cells(column: _Column, missing: str) -> list[str]:
+    cells = _fill_missing(column, missing)
+    if all(type(cell) is str for cell in cells):
+        return list(cells)
+    wrong = [row for row, cell in enumerate(cells) if not isinstance(cell, str)]
+    if not wrong:
+        return [str(cell) for cell in cells]  # subclasses, such as numpy.str_
+    cell = cells[wrong[0]]
+    raise TypeError(
+        f"{column.cell_name(wrong[0])} is {_shown(cell)} of type "
+        f"{type(cell).__name__}; every text must be a str. {_remedy(cell)} "
+        f"Rows that are no text: {_listed(wrong)} ({len(wrong)} of {len(cells)})."
+    )
+
+
+def _fill_missing(column: _Column, missing: str) -> list[Any]:
+    gaps = [row for row, cell in enumerate(column.cells) if is_missing(cell)]
+    if not gaps:
+        return column.cells
+    if missing == "empty":
+        return ["" if is_missing(cell) else cell for cell in column.cells]
+    cell = column.cells[gaps[0]]
+    raise ValueError(
+        f"{column.cell_name(gaps[0])} is {cell!r} of type {type(cell).__name__}; every "
+        f"text must be a str. Missing texts in rows {_listed(gaps)} ({len(gaps)} of "
+        f"{len(column.cells)}): drop these rows, or read them as '' with "
+        "missing='empty'."
+    )
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether a cell is one of the markers of a missing value: None, NaN, NA, NaT."""
+    if cell is None or cell is pd.NA or cell is pd.NaT:
+        return True
+    return isinstance(cell, (float, np.floating)) and bool(cell != cell)
+
+
+def _remedy(cell: Any) -> str:
+    if isinstance(cell, bytes):
+        return "Decode it first, e.g. cell.decode('utf-8')."
+    if isinstance(cell, (list, np.ndarray)):
+        return "Join nested words into one text, or use tuples for sentence pairs."
+    return "Convert the column first, e.g. with astype(str)."
+
+
+def _mend_surrogates(texts: list[str]) -> list[str]:
+    """Replace lone surrogates, which no tokenizer takes, by U+FFFD, and say so."""
+    broken = [row for row, text in enumerate(texts) if not _is_unicode(text)]
+    if not broken:
+        return texts
+    mended = list(texts)
+    for row in broken:
+        # Through UTF-16, so that two surrogates that belong together become one letter.
+        utf16 = texts[row].encode("utf-16", "surrogatepass")
+        mended[row] = utf16.decode("utf-16", "replace")
+    warnings.warn(
+        f"{len(broken)} of {len(texts)} texts hold surrogates, which are no valid "
+        f"Unicode (rows {_listed(broken)}); lone ones are read as U+FFFD.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return mended
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# -- template ----------------------------------------------------------------------
+
+
+def _render(template: str, container: _Container, missing: str) -> list[str]:
+    """Join named columns row by row; numbers are formatted as Python formats them."""
+    pieces = parse_template(template)
+    if not container.has_names:
+        raise ValueError(
+            f"template is {template!r}, but X has no column names; hand in a "
+            "data frame."
+        )
+    by_name = {column.name: column for column in container.columns}
+    absent = [name for _, name, _ in pieces if name is not None and name not in by_name]
+    if absent:
+        raise ValueError(
+            f"template names the column {absent[0]!r}, which X does not have; its "
+            f"columns are {_listed(by_name)}."
+        )
+    filled = {
+        name: _fill_missing(by_name[name], missing)
+        for _, name, _ in pieces
+        if name is not None
+    }
+    return [
+        "".join(
+            literal + ("" if name is None else _format(filled[name][row], spec))
+            for literal, name, spec in pieces
+        )
+        for row in range(len(container.columns[0].cells))
+    ]
+
+
+def _format(cell: Any, spec: str) -> str:
+    # A missing number was filled with "", which a number's format spec would refuse.
+    return "" if isinstance(cell, str) and cell == "" else format(cell, spec)
+
+
+# -- wording -----------------------------------------------------------------------
+
+
+def _listed(items: Iterable[Any]) -> str:
+    names = [repr(item) for item in items]
+    rest = ", ..." if len(names) > N_ROWS_NAMED else ""
+    return ", ".join(names[:N_ROWS_NAMED]) + rest
+
+
+def _shown(value: Any, width: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."

@@ -1,0 +1,93 @@
+"""What happens between the epochs: early stopping, and a progress bar."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from skorch.callbacks import Callback
+from torch import Tensor
+
+
+class StopTraining(Exception):
+    """Ends a training run early and well; raised between epochs, caught by the net."""
+
+
+class BestWeights(Callback):
+    """Remember the weights of the best epoch; stop when no better one comes.
+
+    Better is a higher validation score, or an equal score at a lower validation loss.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+        Epochs without a better one after which training stops.
+    """
+
+    def __init__(self, n_iter_no_change: int) -> None:
+        self.n_iter_no_change = n_iter_no_change
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget what an earlier run found."""
+        self.best_: tuple[float, float] = (-float("inf"), -float("inf"))
+        self.best_epoch_ = 0
+        self.snapshot_: dict[str, Tensor] | None = None
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare the epoch that has just ended."""
+        epoch = net.history[-1]
+        reached = (epoch["valid_score"], -epoch["valid_loss"])
+        if reached > self.best_:
+            self.best_, self.best_epoch_ = reached, epoch["epoch"]
+            self.snapshot_ = net.snapshot()
+        elif epoch["epoch"] - self.best_epoch_ >= self.n_iter_no_change:
+            raise StopTraining
+
+
+class FitProgress(Callback):
+    """One progress bar on stderr: epoch, loss, texts per second and time left.
+
+    Shown only on a terminal.
+    """
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        """Open the bar, empty."""
+        self.progress_ = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[n_epochs]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=Console(stderr=True),
+        )
+        self.progress_.disable = not self.progress_.console.is_terminal
+        self.task_ = self.progress_.add_task(
+            "fit",
+            total=net.max_epochs * math.ceil(len(X) / net.batch_size),
+            epoch=1,
+            n_epochs=net.max_epochs,
+            news="",
+        )
+        self.progress_.start()
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Move on by one update."""
+        self.progress_.advance(self.task_)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Show the epoch's figures."""
+        epoch = net.history[-1]
+        news = (
+            f"loss {epoch['train_loss']:.4f}, {epoch['texts_per_second']:.0f} texts/s"
+        )
+        if "valid_score" in epoch:
+            news += f", validation score {epoch['valid_score']:.4f}"
+        n_next = min(epoch["epoch"] + 1, net.max_epochs)
+        self.progress_.update(self.task_, epoch=n_next, news=news)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close the bar, however the training ended."""
+        self.progress_.stop()
+        del self.progress_

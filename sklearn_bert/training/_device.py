@@ -1,0 +1,99 @@
+"""Where to compute, how precisely, and with whose random numbers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of that name; `"auto"` is the first GPU, or the CPU if there is none.
+
+    Raises
+    ------
+    ValueError
+        Where the name is no device, or this machine has none of that kind.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:<number>'."
+        ) from error
+    if not _is_here(resolved):
+        raise ValueError(
+            f"device is {device!r}, which this machine does not have; use "
+            "device='auto' to take a GPU only where there is one."
+        )
+    return resolved
+
+
+def available_device(device: str) -> torch.device:
+    """Like `resolve_device`, but the CPU where a fitted model's device is missing."""
+    try:
+        return resolve_device(device)
+    except ValueError:
+        return torch.device("cpu")
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The number format of the encoder: bfloat16 only where the hardware has it.
+
+    A CPU without AMX or AVX512-BF16 emulates bfloat16 up to a hundred times slower than
+    float32, so it is never used there, not even where it was asked for.
+    """
+    if precision == "float32":
+        return torch.float32
+    if _has_native_bfloat16(device):
+        return torch.bfloat16
+    if precision == "bfloat16":
+        warnings.warn(
+            f"precision='bfloat16', but this {device.type} has no native bfloat16; "
+            "float32 is used.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return torch.float32
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw torch's random numbers from `seed`; give the caller's generators back."""
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        torch.cuda.init()
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[index])
+    # Not torch.manual_seed: it would seed the generators of all devices.
+    states = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+def _is_here(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    if device.type == "mps":
+        return torch.backends.mps.is_available()
+    return device.type == "cpu"
+
+
+def _has_native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # torch names these two questions only in private.
+        return (
+            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        )
+    return False

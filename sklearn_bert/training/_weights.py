@@ -1,0 +1,76 @@
+"""float32 masters of an encoder that works in bfloat16."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class MasterWeights:
+    """The trainable weights of a model in float32, whatever it computes with.
+
+    A bfloat16 number has eight bits: adding a small step to it changes nothing. So the
+    optimizer steps float32 masters, and the working weights are rounded copies of them
+    (Micikevicius et al., "Mixed Precision Training", 2018, section 3.1). Compared with
+    autocast this casts each weight once per update instead of once per use.
+
+    In float32 the masters are the model's own parameters and nothing is copied.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its `encoder` is cast to `dtype` in place.
+    dtype : torch.dtype
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        encoder: nn.Module = model.encoder  # type: ignore[assignment]
+        self._halves: list[tuple[nn.Parameter, Tensor, Tensor]] = []
+        originals: dict[nn.Parameter, Tensor] = {}
+        for parameter in encoder.parameters() if dtype != torch.float32 else ():
+            original = originals[parameter] = parameter.detach().clone()
+            if parameter.requires_grad:
+                self._halves.append((parameter, original, torch.empty_like(original)))
+            parameter.data = parameter.data.to(dtype)
+        named = dict(model.named_parameters())
+        self._float32 = {n: originals.get(p, p) for n, p in named.items()}
+        self._trained = {
+            n: self._float32[n] for n, p in named.items() if p.requires_grad
+        }
+
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
+        """Names and float32 weights: what the optimizer steps."""
+        return list(self._trained.items())
+
+    def parameters(self) -> list[Tensor]:
+        """The float32 weights."""
+        return list(self._trained.values())
+
+    @torch.no_grad()
+    def collect_gradients(self) -> None:
+        """Hand the working weights' gradients to the masters, in float32."""
+        for working, master, gradient in self._halves:
+            master.grad = None
+            if working.grad is not None:
+                master.grad = gradient.copy_(working.grad)
+
+    @torch.no_grad()
+    def update_working(self) -> None:
+        """Round the stepped masters into the working weights, and drop gradients."""
+        for working, master, _ in self._halves:
+            working.copy_(master)
+            working.grad = None
+        for parameter in self._trained.values():
+            parameter.grad = None
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """A copy of the trained weights on the CPU, by name."""
+        return {n: p.detach().to("cpu", copy=True) for n, p in self._trained.items()}
+
+    @torch.no_grad()
+    def restore(self, model: nn.Module, snapshot: dict[str, Tensor] | None) -> None:
+        """Leave the model in float32 with its masters, or with a snapshot of them."""
+        weights = self._float32 | (snapshot or {})
+        for name, parameter in model.named_parameters():
+            parameter.data = weights[name].detach().to(parameter.device)
+            parameter.grad = None
