@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_bert import BertClassifier, save
 from sklearn_bert.datasets import load_support_tickets
+from sklearn_bert.persistence import check_replaceable
 
 N_SHOWN = 3
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    check_replaceable(options.out)  # now, not after minutes of training
     X_train, X_test, y_train, y_test = _read(options)
     clf = BertClassifier(
         max_epochs=options.epochs,
@@ -85,21 +87,30 @@ def _read(options: argparse.Namespace) -> list[list[Any]]:
         return [list(train[0]), list(test[0]), list(train[1]), list(test[1])]
     if not options.text or not options.target:
         raise ValueError("--data needs --text COLUMN and --target COLUMN.")
-    frame = pd.read_csv(options.data)
-    for column in (options.text, options.target):
-        if column not in frame:
-            raise ValueError(
-                f"{options.data} has no column {column!r}; it has {list(frame)}."
-            )
-    frame = frame.dropna(subset=[options.text, options.target])
-    texts, labels = frame[options.text].astype(str), frame[options.target]
+    texts, labels = _read_columns(options.data, options.text, options.target)
     stratify = labels if labels.value_counts().min() > 1 else None
-    return [
-        list(part)
-        for part in train_test_split(
+    try:
+        parts = train_test_split(
             texts, labels, test_size=0.2, random_state=0, stratify=stratify
         )
-    ]
+    except ValueError as error:
+        raise ValueError(
+            f"{options.data} has {len(texts)} rows with text and label, too few to "
+            f"train and test on: {error}"
+        ) from error
+    return [list(part) for part in parts]
+
+
+def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Series]:
+    try:
+        frame = pd.read_csv(path)
+    except ValueError as error:  # which does not say of which file it speaks
+        raise ValueError(f"{path} cannot be read as CSV: {error}") from error
+    for column in (text, target):
+        if column not in frame:
+            raise ValueError(f"{path} has no column {column!r}; it has {list(frame)}.")
+    frame = frame.dropna(subset=[text, target])
+    return frame[text].astype(str), frame[target]
 
 
 def _shortened(text: str, width: int = 90) -> str:

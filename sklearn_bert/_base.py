@@ -130,7 +130,8 @@ class BertEstimator(BaseEstimator):
 
     def _compute(self, X: Any, method: str) -> np.ndarray:
         """Texts -> `scores` or `vectors` of the net, float32, in the order of X."""
-        table = self.tokenizer_(self._read_X_again(X))
+        texts = self._read_X_again(X)
+        table = self.tokenizer_(texts)
         table.warn_if_cut()
         return getattr(self.net_, method)(table)
 

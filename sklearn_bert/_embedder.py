@@ -69,7 +69,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         The tokenizer with its length limit.
     n_features_in_ : int
         1 for texts, 2 for pairs, the number of columns with `template`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names; only where X was a data frame with string names.
 
     See Also

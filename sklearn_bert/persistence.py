@@ -83,12 +83,12 @@ def save(estimator: BertClassifier | BertEmbedder, folder: str | os.PathLike) ->
         )
     check_is_fitted(estimator)
     content = _describe(estimator)  # complains before anything is written
-    target = Path(folder)
-    _check_replaceable(target)
+    target = Path(folder).resolve()  # what a link points to, not the link, is replaced
+    check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.parent / f".{target.name}.{uuid.uuid4().hex}.saving"
-    draft.mkdir()
     try:
+        draft.mkdir()
         write_model(
             estimator.net_.module,
             draft,
@@ -194,7 +194,8 @@ def _label_names(estimator: BaseEstimator) -> list[str] | None:
     return None if classes is None else [str(label) for label in classes]
 
 
-def _check_replaceable(target: Path) -> None:
+def check_replaceable(target: Path) -> None:
+    """Raise FileExistsError where `save` would not write."""
     if not target.exists() or (target / MANIFEST).is_file():
         return
     if target.is_dir() and not any(target.iterdir()):
@@ -206,17 +207,15 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _put_in_place(draft: Path, target: Path) -> None:
-    if not target.exists():
-        draft.rename(target)
-        return
     old = draft.with_suffix(".old")
-    target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
         draft.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)
+    finally:  # an interrupt may come before, between and after the two
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 # -- reading -----------------------------------------------------------------------
@@ -230,10 +229,11 @@ def _read_manifest(source: Path) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(path.read_bytes())
-        content, sha256 = manifest["content"], manifest["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        content = manifest["content"]
+        is_intact = _sha256(_canonical(content)) == manifest["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: it cannot be read ({error}).") from error
-    if _sha256(_canonical(content)) != sha256:
+    if not is_intact:
         raise ValueError(
             f"{path} is damaged: its content is not what was saved. Save again."
         )
@@ -268,7 +268,7 @@ def _encode(value: Any, name: str) -> Any:
             return _encode_scalar(value, name)
         return value
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return {"kind": "path", "path": os.fsdecode(value)}
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
         return {"kind": kind, "items": [_encode(item, name) for item in value]}
@@ -284,7 +284,8 @@ def _encode(value: Any, name: str) -> Any:
         return {"kind": "array", "dtype": dtype, "shape": value.shape, "items": items}
     if isinstance(value, np.random.RandomState):
         state = value.get_state(legacy=False)
-        return {"kind": "RandomState", "state": _encode(state, name)}
+        if state["bit_generator"] == "MT19937":  # set_state takes no other
+            return {"kind": "RandomState", "state": _encode(state, name)}
     raise TypeError(
         f"{name} holds {value!r} of type {type(value).__name__}, which cannot be saved "
         "as JSON; nothing was written. Set it to None, or pickle the estimator."
@@ -304,6 +305,8 @@ def _decode(value: Any) -> Any:
         return items if kind == "list" else tuple(items)
     if kind == "dict":
         return {_decode(k): _decode(v) for k, v in value["items"]}
+    if kind == "path":
+        return Path(value["path"])
     if kind == "scalar":
         return _decode(value["array"])[0]
     if kind == "array":

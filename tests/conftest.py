@@ -8,10 +8,11 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-WORDS = (
+SENTENCES = (
     "the a film movie plot was is very not good great fine nice bad awful poor dull "
     "i you we it and but or love hate like cat dog runs sleeps one two three . , ! ?"
-).split()
+)
+WORDS = SENTENCES.split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [
     *"abcdefghijklmnopqrstuvwxyz",

@@ -169,10 +169,10 @@ def load_checkpoint(
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
+        modules = _sentence_modules(folder)
         encoder, report = _read_encoder(folder, config)
     _check_encoder(name, folder, encoder, tokenizer, report["missing_keys"])
     longest = min(tokenizer.model_max_length, _position_limit(encoder))
-    modules = _sentence_modules(folder)
     has_pooler = _has_trained_pooler(encoder, report["missing_keys"])
     return Checkpoint(
         name=name,
@@ -183,7 +183,7 @@ def load_checkpoint(
             "has_type_ids": _has_type_ids(config, tokenizer),
             "config": _tokenizer_config(tokenizer, longest),
         },
-        trained_length=min(longest, modules.get("max_seq_length") or longest),
+        trained_length=min(longest, modules["max_seq_length"] or longest),
         longest_length=longest,
         pooling=_trained_pooling(modules, config, has_pooler),
         has_trained_pooler=has_pooler,
@@ -419,21 +419,21 @@ def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
 
 def _sentence_modules(folder: Path) -> dict[str, Any]:
     """What a sentence-transformers folder says: its modules, pooling and length."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return {"kinds": []}
-    modules = json.loads(path.read_text("utf-8"))
-    found: dict[str, Any] = {"kinds": [m["type"].rpartition(".")[2] for m in modules]}
+    modules = _read_json(folder / "modules.json", [])
+    sizes = _read_json(folder / "sentence_bert_config.json", {})
+    found: dict[str, Any] = {
+        "kinds": [module["type"].rpartition(".")[2] for module in modules],
+        "max_seq_length": sizes.get("max_seq_length"),
+    }
     for module in modules:
         if module["type"].endswith(".Pooling"):
-            config = folder / module["path"] / "config.json"
-            found["pooling"] = _pooling_mode(json.loads(config.read_text("utf-8")))
-    sizes = folder / "sentence_bert_config.json"
-    if sizes.is_file():
-        found["max_seq_length"] = json.loads(sizes.read_text("utf-8")).get(
-            "max_seq_length"
-        )
+            config = _read_json(folder / module["path"] / "config.json", {})
+            found["pooling"] = _pooling_mode(config)
     return found
+
+
+def _read_json(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else default
 
 
 def _pooling_mode(config: dict[str, Any]) -> str:

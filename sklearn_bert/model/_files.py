@@ -105,6 +105,10 @@ def _build_model(
 
 def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> None:
     """Say how the states are pooled, in the words of sentence-transformers."""
+    _write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": max_length, "do_lower_case": False},
+    )
     if model.pooling == "pooler":
         return  # sentence-transformers has no word for it
     package = "sentence_transformers.models"
@@ -132,16 +136,13 @@ def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> 
             "pooling_mode_max_tokens": model.pooling == "max",
         },
     )
-    _write_json(
-        folder / "sentence_bert_config.json",
-        {"max_seq_length": max_length, "do_lower_case": False},
-    )
 
 
 def _config(model: TextModel) -> dict[str, Any]:
     config: dict[str, Any] = model.encoder.config.to_dict()  # type: ignore[union-attr,operator]
     config["architectures"] = [type(model.encoder).__name__]
     config["dtype"] = "float32"
+    config.pop("_name_or_path", None)  # a path of this machine
     return config
 
 

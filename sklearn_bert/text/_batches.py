@@ -26,7 +26,7 @@ class ShuffledBatches:
     batch_size : int
         Texts per batch; the last pool may leave one smaller batch.
     rng : numpy.random.Generator
-        Drawn from once per epoch.
+        Drawn from at the start of each epoch.
     """
 
     def __init__(

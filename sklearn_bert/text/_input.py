@@ -98,7 +98,7 @@ def check_texts(
             "X is empty: found array with 0 sample(s) while a minimum of 1 is required."
         )
     if template is not None:
-        first, second = _render(template, container, missing), None
+        sides = [_render(template, container, missing)]
     elif n_features > 2:
         raise ValueError(
             f"X has {n_features} columns "
@@ -108,11 +108,9 @@ def check_texts(
             "ColumnTransformer."
         )
     else:
-        checked = [_check_cells(column, missing) for column in container.columns]
-        first, second = checked[0], checked[1] if n_features == 2 else None
-    first = _mend_surrogates(first)
-    second = None if second is None else _mend_surrogates(second)
-    return Texts(first, second, n_features, container.is_2d)
+        sides = [_check_cells(column, missing) for column in container.columns]
+    first, *rest = _mend_surrogates(sides)
+    return Texts(first, rest[0] if rest else None, n_features, container.is_2d)
 
 
 def parse_template(template: str) -> list[tuple[str, str | None, str]]:
@@ -121,25 +119,29 @@ def parse_template(template: str) -> list[tuple[str, str | None, str]]:
     Raises
     ------
     ValueError
-        Where the braces do not match, a field is unnamed, or there is no field.
+        Where the braces do not match, a field is unnamed, a field asks for a
+        conversion, or there is no field.
     """
     try:
-        pieces = [
-            (literal, name, spec or "")
-            for literal, name, spec, _ in string.Formatter().parse(template)
-        ]
+        pieces = list(string.Formatter().parse(template))
     except ValueError as error:
         raise ValueError(
             f"template is {template!r}, which is not a valid format string ({error}); "
             "expected column names in braces, e.g. '{title}. {body}'."
         ) from error
-    names = [name for _, name, _ in pieces if name is not None]
+    names = [name for _, name, _, _ in pieces if name is not None]
     if not names or not all(names):
         raise ValueError(
             f"template is {template!r}; expected at least one column name, and a name "
             "in every pair of braces, e.g. '{title}. {body}'."
         )
-    return pieces
+    conversions = [conversion for *_, conversion in pieces if conversion]
+    if conversions:
+        raise ValueError(
+            f"template is {template!r}; expected no conversion such as "
+            f"'!{conversions[0]}'. Convert the column first."
+        )
+    return [(literal, name, spec or "") for literal, name, spec, _ in pieces]
 
 
 # -- opening the container ---------------------------------------------------------
@@ -147,6 +149,7 @@ def parse_template(template: str) -> list[tuple[str, str | None, str]]:
 
 def _open(X: Any) -> _Container:
     """Take the columns out of the caller's container, without looking at the cells."""
+    X = nw.to_native(X, pass_through=True)
     _refuse_what_is_no_column(X)
     if nw.dependencies.is_into_dataframe(X):
         return _open_frame(X)
@@ -168,7 +171,7 @@ def _open(X: Any) -> _Container:
 
 
 def _refuse_what_is_no_column(X: Any) -> None:
-    if isinstance(X, (str, bytes)):
+    if isinstance(X, (str, bytes, bytearray)):
         raise TypeError(
             f"X is a single {type(X).__name__} ({_shown(X)}); expected a sequence of "
             "texts. Wrap it in a list: [text]."
@@ -210,19 +213,21 @@ def _frame(columns: Iterable[tuple[Any, list[Any]]]) -> _Container:
 
 
 def _open_array(X: Any) -> _Container:
-    if np.ma.isMaskedArray(X):
-        X = np.ma.filled(X.astype(object), None)
     array = X.to_numpy(dtype=object) if hasattr(X, "to_numpy") else np.asarray(X)
     if array.ndim == 0 or array.ndim > 2:
         raise ValueError(
             f"X is an array with {array.ndim} dimensions; expected one (texts) or two "
             "(one column of texts, or two columns of sentence pairs)."
         )
-    if array.dtype.kind not in "UOT":
+    # An empty array has a number's dtype by default, and is told of its emptiness.
+    if array.size and array.dtype.kind not in "UOT":
         raise TypeError(
             f"X is an array of dtype {array.dtype} and shape {array.shape}; expected "
             "texts (dtype str or object). Numbers and bytes are not read as text."
         )
+    if np.ma.isMaskedArray(X):
+        array = array.astype(object)
+        array[np.ma.getmaskarray(X)] = None
     if array.ndim == 1:
         return _open_rows(array.tolist())
     width = array.shape[1]
@@ -255,7 +260,8 @@ def _check_cells(column: _Column, missing: str) -> list[str]:
         return list(cells)
     wrong = [row for row, cell in enumerate(cells) if not isinstance(cell, str)]
     if not wrong:
-        return [str(cell) for cell in cells]  # subclasses, such as numpy.str_
+        # Subclasses, such as numpy.str_; an Enum's own __str__ gives its name.
+        return [str.__str__(cell) for cell in cells]
     cell = cells[wrong[0]]
     raise TypeError(
         f"{column.cell_name(wrong[0])} is {_shown(cell)} of type "
@@ -283,7 +289,8 @@ def is_missing(cell: Any) -> bool:
     """Whether a cell is one of the markers of a missing value: None, NaN, NA, NaT."""
     if cell is None or cell is pd.NA or cell is pd.NaT:
         return True
-    return isinstance(cell, (float, np.floating)) and bool(cell != cell)
+    kinds = (float, np.floating, np.datetime64, np.timedelta64)
+    return isinstance(cell, kinds) and bool(cell != cell)
 
 
 def _remedy(cell: Any) -> str:
@@ -294,19 +301,25 @@ def _remedy(cell: Any) -> str:
     return "Convert the column first, e.g. with astype(str)."
 
 
-def _mend_surrogates(texts: list[str]) -> list[str]:
-    """Replace lone surrogates, which no tokenizer takes, by U+FFFD, and say so."""
-    broken = [row for row, text in enumerate(texts) if not _is_unicode(text)]
+def _mend_surrogates(sides: list[list[str]]) -> list[list[str]]:
+    """Replace lone surrogates, which no tokenizer takes, by U+FFFD, and say so once."""
+    broken = {
+        row
+        for texts in sides
+        for row, text in enumerate(texts)
+        if not _is_unicode(text)
+    }
     if not broken:
-        return texts
-    mended = list(texts)
-    for row in broken:
-        # Through UTF-16, so that two surrogates that belong together become one letter.
-        utf16 = texts[row].encode("utf-16", "surrogatepass")
-        mended[row] = utf16.decode("utf-16", "replace")
+        return sides
+    mended = [list(texts) for texts in sides]
+    for texts in mended:
+        for row in broken:
+            # Through UTF-16: two surrogates that belong together become one letter.
+            utf16 = texts[row].encode("utf-16", "surrogatepass")
+            texts[row] = utf16.decode("utf-16", "replace")
     warnings.warn(
-        f"{len(broken)} of {len(texts)} texts hold surrogates, which are no valid "
-        f"Unicode (rows {_listed(broken)}); lone ones are read as U+FFFD.",
+        f"{len(broken)} of {len(sides[0])} texts hold surrogates, which are no valid "
+        f"Unicode (rows {_listed(sorted(broken))}); lone ones are read as U+FFFD.",
         UserWarning,
         stacklevel=2,
     )
@@ -334,30 +347,49 @@ def _render(template: str, container: _Container, missing: str) -> list[str]:
             f"template is {template!r}, but X has no column names; hand in a "
             "data frame."
         )
-    by_name = {column.name: column for column in container.columns}
-    absent = [name for _, name, _ in pieces if name is not None and name not in by_name]
-    if absent:
-        raise ValueError(
-            f"template names the column {absent[0]!r}, which X does not have; its "
-            f"columns are {_listed(by_name)}."
-        )
-    filled = {
-        name: _fill_missing(by_name[name], missing)
+    columns = {
+        name: _Column(_fill_missing(_column_named(name, container), missing), name)
         for _, name, _ in pieces
         if name is not None
     }
     return [
         "".join(
-            literal + ("" if name is None else _format(filled[name][row], spec))
+            literal + ("" if name is None else _format(columns[name], row, spec))
             for literal, name, spec in pieces
         )
         for row in range(len(container.columns[0].cells))
     ]
 
 
-def _format(cell: Any, spec: str) -> str:
+def _column_named(name: str, container: _Container) -> _Column:
+    found = [column for column in container.columns if column.name == name]
+    if len(found) == 1:
+        return found[0]
+    problem = f"occurs {len(found)} times in X" if found else "X does not have"
+    raise ValueError(
+        f"template names the column {name!r}, which {problem}; its columns are "
+        f"{_listed(column.name for column in container.columns)}."
+    )
+
+
+def _format(column: _Column, row: int, spec: str) -> str:
+    cell = column.cells[row]
     # A missing number was filled with "", which a number's format spec would refuse.
-    return "" if isinstance(cell, str) and cell == "" else format(cell, spec)
+    if isinstance(cell, str) and cell == "":
+        return ""
+    if isinstance(cell, bytes):
+        raise TypeError(
+            f"{column.cell_name(row)} is {_shown(cell)} of type bytes; every cell must "
+            f"be text or a number. {_remedy(cell)}"
+        )
+    try:
+        return format(cell, spec)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{column.cell_name(row)} is {_shown(cell)} of type {type(cell).__name__}, "
+            f"which template cannot format as {spec!r} ({error}); change the format, "
+            "or convert the column first."
+        ) from error
 
 
 # -- wording -----------------------------------------------------------------------

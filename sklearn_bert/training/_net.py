@@ -267,6 +267,8 @@ class BertNet(NeuralNet):
         self.valid_examples = None
         self.callbacks = None
         self.callbacks_ = []  # type: ignore[var-annotated]
+        if _kept_copy(self) is not None:
+            _keep_copy(self, None)  # made of the weights before this training
         gc.collect()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -332,7 +334,7 @@ class BertNet(NeuralNet):
 
 
 # The one net whose working copy (on the GPU, or in bfloat16) is kept between calls.
-_last_used: tuple[weakref.ref[BertNet], TextModel] | None = None
+_last_used: tuple[weakref.ref[BertNet], TextModel | None] | None = None
 
 
 def _kept_copy(net: BertNet) -> TextModel | None:
@@ -340,12 +342,13 @@ def _kept_copy(net: BertNet) -> TextModel | None:
     return kept[1] if kept is not None and kept[0]() is net else None
 
 
-def _keep_copy(net: BertNet, model: TextModel) -> None:
+def _keep_copy(net: BertNet, model: TextModel | None) -> None:
     global _last_used
     _last_used = (weakref.ref(net, _drop_copy), model)
 
 
-def _drop_copy(net: weakref.ref[BertNet]) -> None:
+def _drop_copy(reference: weakref.ref[BertNet]) -> None:
+    """Forget the working copy of a net that is gone."""
     global _last_used
-    if _last_used is not None and _last_used[0] is net:
+    if _last_used is not None and _last_used[0] is reference:
         _last_used = None

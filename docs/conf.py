@@ -1,0 +1,71 @@
+"""Sphinx configuration of the sklearn_bert documentation."""
+
+import re
+
+import sklearn_bert
+
+project = "sklearn_bert"
+author = "The sklearn_bert developers"
+copyright = "The sklearn_bert developers, BSD-3-Clause"
+version = release = sklearn_bert.__version__
+html_title = f"sklearn_bert {version}"
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+
+# `name` in a docstring is code, as in scikit-learn.
+default_role = "literal"
+templates_path = ["_templates"]
+# The gallery writes its pages to auto_examples; its sources are no pages.
+exclude_patterns = ["_build", "_templates", "examples", "auto_examples/*.ipynb"]
+
+autosummary_generate = True
+# The class template lists the methods itself.
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_theme_options = {
+    "logo": {"text": "sklearn_bert"},
+    "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+# Pages without a tree of their own below them need no left sidebar.
+html_sidebars = {"index": [], "getting_started": [], "auto_examples/**": []}
+html_static_path = ["_static"]
+html_css_files = ["cards.css"]
+html_show_sourcelink = False
+html_copy_source = False
+
+
+def unlink_foreign_references(app, what, name, obj, options, lines):
+    """Turn references of inherited methods into plain text: their targets are not here.
+
+    A title stands for a page of scikit-learn's user guide, a bare label for its gallery.
+    """
+    if not (getattr(obj, "__module__", None) or "").startswith("sklearn."):
+        return
+    text = "\n".join(lines)
+    text = re.sub(r":ref:`([^`<]+?)\s*<[^`>]+>`", r"scikit-learn \1", text)
+    text = re.sub(r":ref:`[^`]+`", "scikit-learn's gallery", text)
+    text = re.sub(r":term:`([^`]+)`", r"\1", text)
+    lines[:] = text.split("\n")
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", unlink_foreign_references, priority=400)

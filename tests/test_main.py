@@ -1,0 +1,258 @@
+"""`python -m sklearn_bert demo`: what it prints, saves and complains about."""
+
+import functools
+import runpy
+import sys
+
+import pandas as pd
+import pytest
+
+from sklearn_bert import BertClassifier, load
+from sklearn_bert.__main__ import main
+from sklearn_bert.datasets import load_support_tickets
+
+
+@pytest.fixture
+def tiny(checkpoint, monkeypatch):
+    """The demo with a tiny checkpoint; it has no option for that."""
+    monkeypatch.setattr(
+        "sklearn_bert.__main__.BertClassifier",
+        functools.partial(
+            BertClassifier, checkpoint=checkpoint, device="cpu", precision="float32"
+        ),
+    )
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """The demo without a classifier: an attempt to train fails the test."""
+
+    def train(*args, **kwargs):
+        pytest.fail("the demo began to train")
+
+    monkeypatch.setattr("sklearn_bert.__main__.BertClassifier", train)
+
+
+@pytest.fixture
+def csv(reviews, tmp_path):
+    """Forty reviews in a CSV file."""
+    path = tmp_path / "reviews.csv"
+    pd.DataFrame({"text": reviews[0], "label": reviews[1]}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the demo on a file; its exit status."""
+
+    def run(path, *options, text="text", target="label"):
+        arguments = ["demo", "--data", str(path), "--out", str(tmp_path / "model")]
+        named = ["--text", text, "--target", target]
+        return main([*arguments, *named, *options])
+
+    return run
+
+
+def predictions_in(printed):
+    """The most probable label of each prediction, as printed."""
+    lines = [line for line in printed.splitlines() if line.startswith("  -> ")]
+    return [line.removeprefix("  -> ").split()[0] for line in lines]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_demo_trains_reports_and_saves(csv, run, tmp_path, capsys, checkpoint):
+    """A CSV file becomes a report, three predictions and a folder that loads."""
+    status = run(csv, "--epochs", "2", "--learning-rate", "5e-3")
+
+    printed, errors = capsys.readouterr()
+    assert status == 0
+    assert "error" not in errors
+    assert f"Fine-tuning {checkpoint} on 32 texts" in printed
+    assert "2 epochs in" in printed
+    assert printed.index("precision    recall") < printed.index("accuracy")
+    assert printed.rstrip().endswith(f"sklearn_bert.load('{tmp_path / 'model'}')")
+
+    clf = load(tmp_path / "model")
+    assert clf.get_params()["learning_rate"] == 5e-3
+    assert len(clf.history_) == 2
+    shown = [line.strip("'") for line in printed.splitlines() if line.startswith("'")]
+    assert len(shown) == 3
+    assert set(shown) <= set(pd.read_csv(csv)["text"])
+    assert predictions_in(printed) == clf.predict(shown).tolist()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn_bert.TruncationWarning")
+@pytest.mark.usefixtures("tiny")
+def test_the_demo_takes_the_tickets_by_default(tmp_path, monkeypatch, capsys):
+    """Without a file it trains on the bundled tickets, and tests on their test part."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--epochs", "1"]) == 0
+
+    printed = capsys.readouterr().out
+    tickets = load_support_tickets()
+    assert "on 340 texts" in printed
+    for category in tickets.target_names:
+        assert any(
+            line.split()[:1] == [category] and line.split()[-1] == "24"
+            for line in printed.splitlines()
+        )
+    test = tickets.frame.loc[tickets.split == "test", "message"]
+    for message in test[:3]:
+        assert " ".join(message.split())[:80] in printed
+    assert len(predictions_in(printed)) == 3
+    clf = load("support-ticket-model")
+    assert clf.classes_.tolist() == tickets.target_names
+    assert clf.truncation_report_["n_texts"] == 340
+
+
+@pytest.mark.usefixtures("tiny")
+def test_rows_with_gaps_are_left_out(csv, run, capsys):
+    """Rows without text or without label are not trained on."""
+    with csv.open("a") as file:
+        file.write(",pos\n,\nno label,\n")
+    assert run(csv, "--epochs", "1") == 0
+    assert "on 32 texts" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("tiny")
+def test_labels_may_be_numbers_and_rare(csv, run, tmp_path, capsys):
+    """Labels may be integers, and a class may have a single row."""
+    frame = pd.read_csv(csv)
+    frame["label"] = [7, *[1, 2] * 19, 1]
+    frame.to_csv(csv, index=False)
+    assert run(csv, "--epochs", "1") == 0
+    assert set(predictions_in(capsys.readouterr().out)) <= {"1", "2", "7"}
+    assert set(load(tmp_path / "model").classes_.tolist()) <= {1, 2, 7}
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_model_of_the_last_run_is_replaced(csv, run, tmp_path, capsys):
+    """A second run puts its model in the place of the first."""
+    assert run(csv, "--epochs", "1") == 0
+    assert run(csv, "--epochs", "2") == 0
+    assert load(tmp_path / "model").n_iter_ == 2
+
+
+@pytest.mark.usefixtures("tiny")
+def test_long_texts_are_shortened_in_print(csv, run, capsys):
+    """A printed text takes one line of 90 characters at most."""
+    frame = pd.read_csv(csv)
+    frame["text"] = "good\n" * 30
+    frame.to_csv(csv, index=False)
+    assert run(csv, "--epochs", "1") == 0
+    shown = [s for s in capsys.readouterr().out.splitlines() if s.startswith("'")]
+    assert shown == [repr(("good " * 30)[:87] + "...")] * 3
+
+
+def fails_with(message, status, capsys):
+    """Whether the demo ended with one line on stderr that holds the message."""
+    printed, errors = capsys.readouterr()
+    assert status == 1
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert "Traceback" not in printed + errors
+    return True
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": "body"}, "has no column 'body'; it has ['text', 'label']"),
+        ({"target": "class"}, "has no column 'class'; it has ['text', 'label']"),
+        ({"text": ""}, "--data needs --text COLUMN and --target COLUMN"),
+        ({"target": ""}, "--data needs --text COLUMN and --target COLUMN"),
+    ],
+)
+def test_wrong_columns_are_named(csv, run, capsys, columns, message):
+    """A column that is not there is named, with those that are."""
+    assert fails_with(message, run(csv, **columns), capsys)
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("given", [[], ["--text", "text"], ["--target", "label"]])
+def test_a_file_needs_column_names(csv, capsys, given):
+    """--data without --text or without --target says what is needed."""
+    status = main(["demo", "--data", str(csv), *given])
+    assert fails_with("--data needs --text COLUMN and --target", status, capsys)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_missing_file_is_named(run, tmp_path, capsys):
+    """A CSV file that is not there is named."""
+    path = tmp_path / "nowhere.csv"
+    assert fails_with(str(path), run(path), capsys)
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'text,label\n"open', b"text,label\nS\xe3o,a\n", b"a,b\n1,2,3,4\n5"],
+)
+def test_an_unreadable_file_is_named(csv, run, capsys, content):
+    """A file that is empty or no CSV in UTF-8 is named."""
+    csv.write_bytes(content)
+    if content.startswith(b"a,b"):
+        assert fails_with(f"{csv} has no column 'text'", run(csv), capsys)
+    else:
+        assert fails_with(f"{csv} cannot be read as CSV", run(csv), capsys)
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("n_rows", [0, 1, 4])
+def test_too_few_rows_are_counted(csv, run, capsys, n_rows):
+    """A file that cannot be split is named, with the number of its rows."""
+    lines = csv.read_text().splitlines()[: n_rows + 1]
+    csv.write_text("\n".join([*lines, ",pos"]))
+    message = f"{csv} has {n_rows} rows with text and label, too few"
+    assert fails_with(message, run(csv), capsys)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_an_occupied_folder_is_found_before_training(csv, run, tmp_path, capsys):
+    """--out that holds something else is refused at once, and not touched."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    assert fails_with("exists and is not a saved estimator", run(csv), capsys)
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--epochs", "0"], "The 'max_epochs' parameter of BertClassifier"),
+        (["--learning-rate", "-1"], "The 'learning_rate' parameter of BertClassifier"),
+    ],
+)
+def test_wrong_parameters_are_explained(csv, run, tmp_path, capsys, options, message):
+    """A number out of range is an error of one line, and nothing is saved."""
+    assert fails_with(message, run(csv, *options), capsys)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "the following arguments are required: command"),
+        (["train"], 2, "invalid choice: 'train'"),
+        (["demo", "--epochs", "many"], 2, "argument --epochs: invalid int value"),
+        (["demo", "--help"], 0, "--learning-rate"),
+    ],
+)
+def test_usage(capsys, arguments, status, message):
+    """Wrong usage is status 2 and says what is wrong; --help lists the options."""
+    with pytest.raises(SystemExit, match=str(status)):
+        main(arguments)
+    assert message in "".join(capsys.readouterr())
+
+
+def test_the_package_runs_as_a_program(tmp_path, monkeypatch, capsys):
+    """`python -m sklearn_bert` ends with the status of main."""
+    path = str(tmp_path / "nowhere.csv")
+    options = ["--data", path, "--text", "a", "--target", "b"]
+    monkeypatch.setattr(sys, "argv", ["sklearn_bert", "demo", *options])
+    monkeypatch.delitem(sys.modules, "sklearn_bert.__main__")
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_module("sklearn_bert", run_name="__main__")
+    assert fails_with(path, 1, capsys)

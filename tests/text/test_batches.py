@@ -1,0 +1,297 @@
+"""Every text meets the model once per epoch, in full and beside texts of its length."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from transformers import AutoTokenizer
+
+from sklearn_bert.text import (
+    ShuffledBatches,
+    Texts,
+    TextTokenizer,
+    TokenTable,
+    pad,
+    token_budget_batches,
+)
+
+lenient = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+words = st.sampled_from(["the", "film", "was", "good", "Unfathomable", "!", ""])
+sentences = st.lists(words, max_size=12).map(" ".join)
+lengths_of_texts = st.lists(st.integers(1, 40), min_size=1, max_size=120).map(np.array)
+
+
+@pytest.fixture(scope="session")
+def reference(checkpoint):
+    """The tokenizer of transformers, to compare with."""
+    return AutoTokenizer.from_pretrained(checkpoint)
+
+
+def batches_of(lengths, batch_size, seed=0):
+    """The batches under test with a generator of their own."""
+    return ShuffledBatches(lengths, batch_size, np.random.default_rng(seed))
+
+
+def epoch_of(batches):
+    """One epoch as plain lists of rows."""
+    return [rows.tolist() for rows in batches]
+
+
+# -- pad ---------------------------------------------------------------------------
+
+
+@lenient
+@given(
+    st.lists(st.tuples(sentences, sentences), min_size=1, max_size=8),
+    st.integers(4, 20),
+    st.booleans(),
+)
+def test_padded_batch_is_that_of_transformers(reference, pairs, max_length, is_pair):
+    """Ids, mask and token types are those of transformers' own padding and cutting."""
+    first, second = map(list, zip(*pairs, strict=True))
+    if not is_pair:
+        second = None
+    tokenizer = TextTokenizer(
+        reference.backend_tokenizer,
+        max_length=max_length,
+        pad_id=reference.pad_token_id,
+        has_type_ids=True,
+        config={},
+    )
+    table = tokenizer(Texts(first, second, n_features=1 + is_pair, is_2d=False))
+    batch = pad(table, np.arange(len(table)), tokenizer.pad_id)
+    expected = reference(
+        first,
+        second,
+        truncation=True,
+        max_length=max_length,
+        padding=True,
+        return_tensors="np",
+    )
+    np.testing.assert_array_equal(batch["input_ids"], expected["input_ids"])
+    all_text = np.ones(batch["input_ids"].shape, dtype=bool)
+    mask = batch.get("attention_mask", all_text)
+    np.testing.assert_array_equal(mask, expected["attention_mask"])
+    types = batch.get("token_type_ids", np.zeros_like(batch["input_ids"]))
+    np.testing.assert_array_equal(types, expected["token_type_ids"])
+    assert ("token_type_ids" in batch) == is_pair
+
+
+@st.composite
+def tables_and_rows(draw):
+    """Any table, even of shared texts and ids that look like padding; and some rows."""
+    texts = draw(
+        st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1)
+    )
+    lengths = np.array([len(text) for text in texts])
+    ids = np.concatenate(texts).astype(np.int32)
+    place = draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=20))
+    table = TokenTable(
+        ids=ids,
+        starts=(np.cumsum(lengths) - lengths)[place],
+        lengths=lengths[place],
+        type_ids=(ids % 2).astype(np.uint8) if draw(st.booleans()) else None,
+        truncation={},
+    )
+    rows = draw(st.lists(st.integers(0, len(place) - 1), min_size=1, max_size=12))
+    return table, np.array(rows), [texts[place[row]] for row in rows]
+
+
+@lenient
+@given(tables_and_rows(), st.integers(0, 3))
+def test_padding_round_trips(drawn, pad_id):
+    """What is not padding is the text again; the rest is padding, and no wider."""
+    table, rows, texts = drawn
+    batch = pad(table, rows, pad_id)
+    longest = max(map(len, texts))
+    assert batch["input_ids"].shape == (len(rows), longest)
+    assert ("attention_mask" in batch) == (len(set(map(len, texts))) > 1)
+    for i, text in enumerate(texts):
+        gap = longest - len(text)
+        assert batch["input_ids"][i].tolist() == text + [pad_id] * gap
+        if "attention_mask" in batch:
+            expected = [True] * len(text) + [False] * gap
+            assert batch["attention_mask"][i].tolist() == expected
+        if table.type_ids is not None:
+            expected = [token % 2 for token in text] + [0] * gap
+            assert batch["token_type_ids"][i].tolist() == expected
+    assert ("token_type_ids" in batch) == (table.type_ids is not None)
+
+
+def test_padded_arrays_have_the_documented_dtypes():
+    """Ids and types are int64, as an embedding wants them, and the mask is bool."""
+    table = TokenTable(
+        ids=np.array([5, 6, 7], dtype=np.int32),
+        starts=np.array([0, 1]),
+        lengths=np.array([1, 2]),
+        type_ids=np.array([0, 0, 1], dtype=np.uint8),
+        truncation={},
+    )
+    batch = pad(table, np.array([0, 1]), 0)
+    assert {name: array.dtype for name, array in batch.items()} == {
+        "input_ids": np.int64,
+        "attention_mask": np.bool_,
+        "token_type_ids": np.int64,
+    }
+    batch["input_ids"][:] = 0
+    assert table.ids.tolist() == [5, 6, 7]
+
+
+# -- shuffled batches --------------------------------------------------------------
+
+
+@lenient
+@given(lengths_of_texts, st.integers(1, 9), st.integers(0, 2**32))
+def test_every_text_is_met_once_per_epoch(lengths, batch_size, seed):
+    """In every epoch each row occurs once, in full batches but for one at most."""
+    untouched = lengths.copy()
+    batches = batches_of(lengths, batch_size, seed)
+    n_full, rest = divmod(len(lengths), batch_size)
+    sizes = Counter({batch_size: n_full}) + Counter({rest: int(rest > 0)})
+    for _ in range(3):
+        epoch = epoch_of(batches)
+        assert sorted(sum(epoch, [])) == list(range(len(lengths)))
+        assert Counter(map(len, epoch)) == sizes
+        assert len(epoch) == len(batches)
+    np.testing.assert_array_equal(lengths, untouched)
+
+
+@lenient
+@given(lengths_of_texts, st.integers(1, 9), st.integers(0, 2**32))
+def test_batches_are_those_of_a_plain_loop(lengths, batch_size, seed):
+    """Shuffle, sort each 16 batches by length, cut, shuffle: text by text."""
+    rng = np.random.default_rng(seed)
+    batches = batches_of(lengths, batch_size, seed)
+    for _ in range(2):
+        waiting = rng.permutation(len(lengths)).tolist()
+        cut = []
+        while waiting:
+            pool = []
+            while waiting and len(pool) < 16 * batch_size:
+                pool.append(waiting.pop(0))
+            pool.sort(key=lambda row: lengths[row])
+            while pool:
+                cut.append(pool[:batch_size])
+                del pool[:batch_size]
+        assert epoch_of(batches) == [cut[i] for i in rng.permutation(len(cut))]
+
+
+def test_epochs_differ_and_seeds_repeat():
+    """Each epoch has its own order; the same seed gives the same sequence of epochs."""
+    lengths = np.arange(1, 101)
+    batches, again, other = (batches_of(lengths, 4, seed) for seed in (5, 5, 6))
+    epochs = [epoch_of(batches) for _ in range(4)]
+    for one, next_one in pairwise(epochs):
+        assert one != next_one
+        assert {frozenset(rows) for rows in one} != {
+            frozenset(rows) for rows in next_one
+        }
+    assert [epoch_of(again) for _ in range(4)] == epochs
+    assert epoch_of(other) != epochs[0]
+
+
+def test_global_generator_is_left_alone():
+    """The order comes from the generator that was handed in, and from no other."""
+    before = np.random.get_state()[1].tolist()
+    epoch_of(batches_of(np.arange(1, 50), 4))
+    assert np.random.get_state()[1].tolist() == before
+
+
+def test_texts_of_similar_length_meet():
+    """In each 16 batches the texts are sorted by length, so that little is padded."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 200, size=64)
+    runs = [lengths[rows].tolist() for rows in batches_of(lengths, 4)]
+    assert sum(sorted(runs), []) == sorted(lengths)
+
+    lengths = rng.integers(1, 200, size=64 * 10)
+    padded = sum(len(rows) * lengths[rows].max() for rows in batches_of(lengths, 4))
+    order = rng.permutation(len(lengths)).reshape(-1, 4)
+    padded_at_random = 4 * lengths[order].max(axis=1).sum()
+    assert padded < 1.1 * lengths.sum() < 1.4 * lengths.sum() < padded_at_random
+
+
+@pytest.mark.parametrize("kind", ["one length", "all lengths", "two pools"])
+def test_place_of_every_text_is_uniform(kind):
+    """Over many epochs every text is met equally often at each place of the epoch."""
+    n_texts = 24 if kind != "two pools" else 96
+    lengths = np.ones(n_texts) if kind == "one length" else np.arange(1, n_texts + 1)
+    batches = batches_of(lengths, 4)
+    counts = np.zeros((n_texts, len(batches)))
+    for _ in range(1500):
+        for place, rows in enumerate(batches):
+            counts[rows, place] += 1
+    p_values = stats.chisquare(counts, axis=1).pvalue
+    assert p_values.min() > 1e-3 / n_texts
+
+
+def test_any_two_texts_of_one_length_meet_equally_often():
+    """Which texts of equal length share a batch is drawn evenly."""
+    n_texts, batch_size, n_epochs = 24, 4, 1500
+    batches = batches_of(np.full(n_texts, 9), batch_size)
+    met = np.zeros((n_texts, n_texts))
+    for _ in range(n_epochs):
+        for rows in batches:
+            met[np.ix_(rows, rows)] += 1
+    chance = (batch_size - 1) / (n_texts - 1)
+    spread = np.sqrt(n_epochs * chance * (1 - chance))
+    away = (met[np.triu_indices(n_texts, 1)] - n_epochs * chance) / spread
+    assert np.abs(away).max() < 4.5
+    assert 0.7 < away.std() < 1.3
+
+
+def test_company_of_a_text_varies():
+    """Even where no two lengths are equal, a text meets others in other epochs."""
+    n_texts, batch_size, n_epochs = 320, 2, 100
+    batches = batches_of(np.arange(1, n_texts + 1), batch_size)
+    company = [set() for _ in range(n_texts)]
+    for _ in range(n_epochs):
+        for rows in batches:
+            for row in rows:
+                company[row].update(set(rows.tolist()) - {row})
+    assert min(map(len, company)) > 15
+
+
+# -- batches by budget -------------------------------------------------------------
+
+
+@lenient
+@given(lengths_of_texts, st.integers(1, 200))
+def test_budget_is_held_and_every_text_met(lengths, max_tokens):
+    """Each row occurs once, longest first; none but a lone text passes the budget."""
+    untouched = lengths.copy()
+    batches = token_budget_batches(lengths, max_tokens)
+    rows = np.concatenate(batches)
+    assert sorted(rows) == list(range(len(lengths)))
+    assert (np.diff(lengths[rows]) <= 0).all()
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= max_tokens
+    np.testing.assert_array_equal(lengths, untouched)
+
+
+@lenient
+@given(lengths_of_texts, st.integers(1, 200))
+def test_budget_batches_are_those_of_a_plain_loop(lengths, max_tokens):
+    """Text by text, longest first: a batch is closed when one more would not fit."""
+    expected = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        batch = expected[-1] if expected else None
+        if batch and (len(batch) + 1) * lengths[batch[0]] <= max_tokens:
+            batch.append(row)
+        else:
+            expected.append([row])
+    assert epoch_of(token_budget_batches(lengths, max_tokens)) == expected
+
+
+def test_budget_counts_padding():
+    """The budget is filled with the longest text's length for each of its batch."""
+    lengths = np.array([1, 10, 5, 4, 3, 30])
+    found = epoch_of(token_budget_batches(lengths, 20))
+    assert found == [[5], [1, 2], [3, 4, 0]]

@@ -1,0 +1,94 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_bert.training import (
+    _device,
+    available_device,
+    resolve_device,
+    resolve_precision,
+    seeded,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_a_gpu_only_where_there_is_one():
+    """ "auto" is the GPU, or the CPU if there is none."""
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device("auto").type == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("gpu", "expected 'auto'"), ("cuda:99", "does not have"), ("xpu", "not have")],
+)
+def test_impossible_devices_are_named(device, message):
+    """A wrong device is an error that says what to write."""
+    with pytest.raises(ValueError, match=f"'{device}'.*{message}"):
+        resolve_device(device)
+
+
+def test_fitted_model_falls_back_to_the_cpu():
+    """A model from a machine with more GPUs works where there are fewer."""
+    assert available_device("cuda:99") == CPU
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "expected"),
+    [
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+        ("float32", True, torch.float32),
+        ("bfloat16", True, torch.bfloat16),
+    ],
+)
+def test_precision_follows_the_hardware(monkeypatch, precision, native, expected):
+    """bfloat16 is used where the hardware has it, float32 elsewhere."""
+    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: native)
+    assert resolve_precision(precision, CPU) == expected
+
+
+def test_emulated_bfloat16_is_not_used(monkeypatch):
+    """Where bfloat16 would be emulated, float32 is used, and said."""
+    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: False)
+    with pytest.warns(UserWarning, match="no native bfloat16; float32 is used"):
+        assert resolve_precision("bfloat16", CPU) == torch.float32
+
+
+def test_seeded_numbers_repeat_and_the_caller_s_go_on():
+    """Inside, numbers follow the seed; outside, the generators are as before."""
+    torch.manual_seed(1)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    with seeded(5, CPU):
+        first = torch.rand(3)
+    with seeded(5, CPU):
+        assert torch.equal(first, torch.rand(3))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert np.array_equal(np.random.get_state()[1], before[2])
+
+
+def test_generators_are_restored_after_an_error():
+    """An exception inside does not leave the seed behind."""
+    before = torch.get_rng_state()
+
+    def fail():
+        with seeded(5, CPU):
+            torch.rand(1 // 0)
+
+    with pytest.raises(ZeroDivisionError, match="by zero"):
+        fail()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_generators_are_restored():
+    """The GPU's generator is as before, too."""
+    before = torch.cuda.get_rng_state()
+    with seeded(5, torch.device("cuda")):
+        torch.rand(3, device="cuda")
+    assert torch.equal(torch.cuda.get_rng_state(), before)
