@@ -19,11 +19,14 @@ extensions = [
 
 # `name` in a docstring is code, as in scikit-learn.
 default_role = "literal"
+smartquotes = False  # quotes in types are code
 templates_path = ["_templates"]
 # The gallery writes its pages to auto_examples; its sources are no pages.
 exclude_patterns = ["_build", "_templates", "examples", "auto_examples/*.ipynb"]
 
 autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say more
+toc_object_entries_show_parents = "hide"
 # The class template lists the methods itself.
 numpydoc_show_class_members = False
 
@@ -48,15 +51,15 @@ html_theme_options = {
 # Pages without a tree of their own below them need no left sidebar.
 html_sidebars = {"index": [], "getting_started": [], "auto_examples/**": []}
 html_static_path = ["_static"]
-html_css_files = ["cards.css"]
+html_css_files = ["style.css"]
 html_show_sourcelink = False
 html_copy_source = False
 
 
 def unlink_foreign_references(app, what, name, obj, options, lines):
-    """Turn references of inherited methods into plain text: their targets are not here.
+    """Turn the references of inherited methods into text: their targets are not here.
 
-    A title stands for a page of scikit-learn's user guide, a bare label for its gallery.
+    A title means a page of scikit-learn's user guide, a bare label one of its gallery.
     """
     if not (getattr(obj, "__module__", None) or "").startswith("sklearn."):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from numbers import Integral, Real
 from typing import Any, Self
@@ -12,9 +13,15 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
-from sklearn_bert.model import POOLINGS, Checkpoint, TextModel, load_checkpoint
-from sklearn_bert.text import Texts, TextTokenizer, check_texts, parse_template
-from sklearn_bert.training import BertNet, resolve_device
+from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint
+from sklearn_bert.text import Texts, TextTokenizer, check_texts, template_columns
+from sklearn_bert.training import (
+    BertNet,
+    BestWeights,
+    Examples,
+    FitProgress,
+    resolve_device,
+)
 
 INPUT_CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [str, os.PathLike],
@@ -59,22 +66,30 @@ class BertEstimator(BaseEstimator):
     precision: str
     device: str
     random_state: Any
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    n_iter_no_change: int
+    callbacks: list[Any] | None
+    verbose: int
     net_: BertNet
     tokenizer_: TextTokenizer
 
     def _read_X(self, X: Any) -> tuple[Texts, dict[str, Any]]:
         """Texts of a fit, and the `n_features_in_`, `feature_names_in_` to publish."""
         resolve_device(self.device)
-        if self.template is not None:
-            parse_template(self.template)
+        columns = None if self.template is None else template_columns(self.template)
         texts = check_texts(X, template=self.template, missing=self.missing)
         seen: dict[str, Any] = {
             "n_features_in_": texts.n_features,
             "_template": self.template,
             "_missing": self.missing,
         }
-        names = get_feature_names(X) if texts.is_2d else None
-        if names is not None:
+        if columns is not None:
+            seen["feature_names_in_"] = np.array(columns, dtype=object)
+        elif texts.is_2d and (names := get_feature_names(X)) is not None:
             seen["feature_names_in_"] = names
         return texts, seen
 
@@ -87,16 +102,46 @@ class BertEstimator(BaseEstimator):
                 f"X has {texts.n_features} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input."
             )
-        # Names guard the order of columns; one column without a name to compare has
-        # none, so a Series may follow a frame and a frame a list.
-        was_named = hasattr(self, "feature_names_in_")
-        is_named = texts.is_2d and get_feature_names(X) is not None
-        if (was_named and is_named) or (texts.is_2d and texts.n_features > 1):
-            validate_data(self, X, reset=False, skip_check_array=True)
+        if self._template is None and texts.is_2d:
+            self._check_names(X)
         return texts
 
-    def _load_checkpoint(self, dropout: float | None = None) -> Checkpoint:
-        return load_checkpoint(self.checkpoint, revision=self.revision, dropout=dropout)
+    def _check_names(self, X: Any) -> None:
+        """Hold column names against those of fit, by scikit-learn's rules.
+
+        Names guard the order of columns. A single column has none, so where one side
+        has no name there is nothing to warn about: a list may follow a frame.
+        """
+        was_named = hasattr(self, "feature_names_in_")
+        is_named = get_feature_names(X) is not None
+        if self.n_features_in_ > 1 or (was_named and is_named):
+            validate_data(self, X, reset=False, skip_check_array=True)
+
+    def _load_model(
+        self,
+        *,
+        n_outputs: int | None = None,
+        dropout: float | None = None,
+        normalize: bool | None = None,
+    ) -> tuple[TextModel, TextTokenizer]:
+        """The checkpoint as a model, and its tokenizer with the limit of this fit.
+
+        `normalize` is for models of vectors: whether to scale them to length 1, beyond
+        what the checkpoint does itself; None: never.
+        """
+        checkpoint = load_checkpoint(
+            self.checkpoint, revision=self.revision, dropout=dropout
+        )
+        if normalize is False and self.pooling == "auto":
+            normalize = checkpoint.ends_normalized()
+        model = TextModel(
+            checkpoint.encoder,
+            pooling=checkpoint.resolve_pooling(self.pooling),
+            normalize=bool(normalize),
+            n_outputs=n_outputs,
+            dropout=checkpoint.head_dropout,
+        )
+        return model, checkpoint.text_tokenizer(self.max_length)
 
     def _build_net(
         self, model: TextModel, tokenizer: TextTokenizer, **training: Any
@@ -108,6 +153,35 @@ class BertEstimator(BaseEstimator):
             pad_id=tokenizer.pad_id,
             **training,
         )
+
+    def _fit_net(
+        self,
+        model: TextModel,
+        tokenizer: TextTokenizer,
+        train: Examples,
+        valid: Examples | None,
+        *,
+        shuffle_seed: int,
+    ) -> BertNet:
+        """Train a model with this estimator's training parameters: the one road up."""
+        callbacks = copy.deepcopy(self.callbacks or [])
+        if valid is not None:
+            callbacks.append(BestWeights(self.n_iter_no_change))
+        if self.verbose:
+            callbacks.append(FitProgress())
+        net = self._build_net(
+            model,
+            tokenizer,
+            lr=self.learning_rate,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            weight_decay=self.weight_decay,
+            warmup=self.warmup,
+            shuffle_seed=shuffle_seed,
+            valid_examples=valid,
+            callbacks=callbacks,
+        )
+        return net.fit(train)
 
     def _draw_seed(self) -> int:
         """One seed for everything random in a fit.
@@ -129,7 +203,7 @@ class BertEstimator(BaseEstimator):
         return self
 
     def _compute(self, X: Any, method: str) -> np.ndarray:
-        """Texts -> `scores` or `vectors` of the net, float32, in the order of X."""
+        """Texts -> `scores` or `vectors` of the net, float32: the one road back."""
         texts = self._read_X_again(X)
         table = self.tokenizer_(texts)
         table.warn_if_cut()

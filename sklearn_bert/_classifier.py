@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from typing import Any, ClassVar, Self
 
@@ -25,15 +24,8 @@ from sklearn_bert._base import (
     BertEstimator,
 )
 from sklearn_bert._sklearn import StrOptions, check_sample_weight, fit_context
-from sklearn_bert.model import TextModel
 from sklearn_bert.text import is_missing
-from sklearn_bert.training import (
-    BestWeights,
-    Examples,
-    FitProgress,
-    resolve_device,
-    seeded,
-)
+from sklearn_bert.training import Examples, resolve_device, seeded
 
 HISTORY = (
     "epoch",
@@ -64,7 +56,8 @@ class BertClassifier(
         local Hub cache, then on the Hub. Only safetensors are read, and no code of a
         download is run.
     revision : str, default=None
-        Branch, tag or commit on the Hub. None: the newest.
+        Branch, tag or commit on the Hub. None: what the local cache holds, or else the
+        newest.
     template : str, default=None
         Joins columns of a data frame into one text, e.g. `"{title}. {body}"`; numbers
         are formatted as by `str.format`. None: X is one column of texts, or two of
@@ -132,9 +125,10 @@ class BertClassifier(
     tokenizer_ : TextTokenizer
         The tokenizer with its length limit.
     n_features_in_ : int
-        1 for texts, 2 for pairs, the number of columns with `template`.
+        1 for texts, 2 for pairs, with `template` the number of columns it names.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names; only where X was a data frame with string names.
+        Column names; only with `template`, or where X was a data frame whose names are
+        strings.
 
     See Also
     --------
@@ -242,40 +236,25 @@ class BertClassifier(
             Where the loss is no longer finite, naming the update.
         """
         texts, seen = self._read_X(X)
-        classes, codes = _encode_labels(y, len(texts))
+        classes, codes = _encode_labels(y)
         check_consistent_length(texts.first, codes)
         weights = self._weigh_texts(classes, codes, sample_weight)
         rng = np.random.default_rng(self._draw_seed())
-        device = resolve_device(self.device)
         train_rows, valid_rows = self._hold_out(classes, codes, weights, rng)
 
-        def examples(rows: np.ndarray) -> Examples:
-            return Examples(table, rows, codes[rows], weights[rows])
-
-        with seeded(int(rng.integers(2**63)), device):
-            checkpoint = self._load_checkpoint(self.dropout)
-            tokenizer = checkpoint.text_tokenizer(self.max_length)
+        with seeded(int(rng.integers(2**63)), resolve_device(self.device)):
+            model, tokenizer = self._load_model(
+                n_outputs=len(classes), dropout=self.dropout
+            )
             table = tokenizer(texts)
-            model = TextModel(
-                checkpoint.encoder,
-                pooling=checkpoint.resolve_pooling(self.pooling),
-                n_outputs=len(classes),
-                dropout=checkpoint.head_dropout,
-            )
             table.warn_if_cut()
-            net = self._build_net(
-                model,
-                tokenizer,
-                lr=self.learning_rate,
-                max_epochs=self.max_epochs,
-                batch_size=self.batch_size,
-                weight_decay=self.weight_decay,
-                warmup=self.warmup,
-                shuffle_seed=int(rng.integers(2**63)),
-                valid_examples=None if valid_rows is None else examples(valid_rows),
-                callbacks=self._net_callbacks(),
+            train = Examples(table, train_rows, codes, weights)
+            valid = None
+            if valid_rows is not None:
+                valid = Examples(table, valid_rows, codes, weights)
+            net = self._fit_net(
+                model, tokenizer, train, valid, shuffle_seed=int(rng.integers(2**63))
             )
-            net.fit(examples(train_rows))
 
         return self._publish(
             **seen,
@@ -398,16 +377,8 @@ class BertClassifier(
             ) from error
         return train, valid
 
-    def _net_callbacks(self) -> list[Any]:
-        callbacks = copy.deepcopy(self.callbacks or [])
-        if self.early_stopping:
-            callbacks.append(BestWeights(self.n_iter_no_change))
-        if self.verbose:
-            callbacks.append(FitProgress())
-        return callbacks
 
-
-def _encode_labels(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
+def _encode_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Sorted classes and the code of each label."""
     if y is None:
         raise ValueError(

@@ -10,7 +10,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from sklearn_bert._base import INPUT_CONSTRAINTS, BertEstimator
 from sklearn_bert._sklearn import fit_context
-from sklearn_bert.model import TextModel
 from sklearn_bert.text import TokenTable
 from sklearn_bert.training import resolve_device, seeded
 
@@ -19,7 +18,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
     """Turn texts, or pairs of texts, into vectors with a pretrained BERT.
 
     `fit` reads the checkpoint and trains nothing; `transform` gives one vector per
-    text, the same as sentence-transformers' `encode` gives for the same checkpoint.
+    text: in float32 the same as sentence-transformers' `encode` gives for the same
+    checkpoint [1]_, in bfloat16 close to it.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         local Hub cache, then on the Hub. Only safetensors are read, and no code of a
         download is run.
     revision : str, default=None
-        Branch, tag or commit on the Hub. None: the newest.
+        Branch, tag or commit on the Hub. None: what the local cache holds, or else the
+        newest.
     template : str, default=None
         Joins columns of a data frame into one text, e.g. `"{title}. {body}"`; numbers
         are formatted as by `str.format`. None: X is one column of texts, or two of
@@ -68,9 +69,10 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
     tokenizer_ : TextTokenizer
         The tokenizer with its length limit.
     n_features_in_ : int
-        1 for texts, 2 for pairs, the number of columns with `template`.
+        1 for texts, 2 for pairs, with `template` the number of columns it names.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names; only where X was a data frame with string names.
+        Column names; only with `template`, or where X was a data frame whose names are
+        strings.
 
     See Also
     --------
@@ -176,14 +178,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         texts, seen = self._read_X(X)
         # Reading draws numbers for the weights that a checkpoint may lack.
         with seeded(0, resolve_device(self.device)):
-            checkpoint = self._load_checkpoint()
-            ends_normalized = self.pooling == "auto" and checkpoint.ends_normalized()
-            model = TextModel(
-                checkpoint.encoder,
-                pooling=checkpoint.resolve_pooling(self.pooling),
-                normalize=self.normalize or ends_normalized,
-            )
-        tokenizer = checkpoint.text_tokenizer(self.max_length)
+            model, tokenizer = self._load_model(normalize=self.normalize)
         table = tokenizer(texts)
         table.warn_if_cut()
         self._publish(

@@ -178,7 +178,10 @@ def test_template(fit, reviews):
         clf.predict_proba(frame),
         by_hand.predict_proba([f"good film. {text}" for text in reviews[0]]),
     )
-    assert clf.n_features_in_ == 3
+    assert list(clf.feature_names_in_) == ["title", "body"]
+    assert clf.n_features_in_ == 2
+    with pytest.raises(ValueError, match="column 'title', which X does not have"):
+        clf.predict(frame[["body"]])
 
 
 def test_names_must_agree(fit, reviews):

@@ -96,10 +96,10 @@ def test_addresses_are_invented(tickets):
 
 
 def test_a_bunch_of_pandas_objects(tickets):
-    """By default, data is a DataFrame and target a Series, both parts of frame."""
+    """By default, data, target and split are columns of the frame."""
     frame = tickets.frame
     assert frame.columns.tolist() == [*COLUMNS, "category", "split"]
-    pd.testing.assert_frame_equal(tickets.data, frame[COLUMNS])
+    pd.testing.assert_series_equal(tickets.data, frame["message"])
     pd.testing.assert_series_equal(tickets.target, frame["category"])
     pd.testing.assert_series_equal(tickets.split, frame["split"])
 
@@ -109,7 +109,7 @@ def test_a_bunch_of_arrays(tickets):
     arrays = load_support_tickets(as_frame=False)
     assert arrays.frame is None
     assert arrays.target_names == CATEGORIES
-    for name, shape in [("data", (460, 3)), ("target", (460,)), ("split", (460,))]:
+    for name, shape in [("data", (460,)), ("target", (460,)), ("split", (460,))]:
         assert type(arrays[name]) is np.ndarray
         assert arrays[name].shape == shape
         assert type(arrays[name].flat[0]) is str
@@ -118,7 +118,7 @@ def test_a_bunch_of_arrays(tickets):
 
 @pytest.mark.parametrize(
     ("as_frame", "types"),
-    [(True, (pd.DataFrame, pd.Series)), (False, (np.ndarray, np.ndarray))],
+    [(True, (pd.Series, pd.Series)), (False, (np.ndarray, np.ndarray))],
 )
 def test_x_and_y(tickets, as_frame, types):
     """return_X_y gives the pair (data, target) in the same containers."""

@@ -36,8 +36,9 @@ train[["message", "channel", "category"]].head()
 # The models
 # ----------
 # What a customer wants mostly shows in the first lines, so BERT reads the first 128
-# tokens of a message (a token is a word or a part of one) and the rest is cut. A warning
-# says how many texts were cut; here it is expected, and the count is printed instead.
+# tokens of a message (a token is a word or a part of one) and the rest is cut. A
+# warning says how many texts were cut; here it is expected, and the count is printed
+# instead.
 
 warnings.simplefilter("ignore", TruncationWarning)
 
@@ -67,8 +68,8 @@ print(clf.truncation_report_)
 pd.Series(accuracy, name="accuracy").to_frame().round(3)
 
 # %%
-# Only one message in seven about a delivery contains that word. A model that counts words
-# has to learn from 340 messages that "parcel" and "courier" belong there too; a
+# Only one message in seven about a delivery contains that word. A model that counts
+# words has to learn from 340 messages that "parcel" and "courier" belong there too; a
 # pretrained one brings this along, whether its vectors are used as they are or
 # fine-tuned.
 #

@@ -31,17 +31,17 @@ def load_support_tickets(*, as_frame: bool = True, return_X_y: bool = False) -> 
     Parameters
     ----------
     as_frame : bool, default=True
-        Whether `data` and `target` are a pandas DataFrame and Series, or arrays.
+        Whether `data`, `target` and `split` are pandas Series, or arrays.
     return_X_y : bool, default=False
         Whether to return `(data, target)` instead of a Bunch.
 
     Returns
     -------
     Bunch
-        `data` of shape (460, 3): the columns "subject", "message" and "channel";
-        `target` of shape (460,): the category; `target_names`: the 5 categories;
-        `split` of shape (460,): "train" or "test"; `frame`: all five columns (None
-        unless `as_frame`); `DESCR`.
+        `data` of shape (460,): the messages; `target` of shape (460,): the category;
+        `target_names`: the 5 categories; `split` of shape (460,): "train" or "test";
+        `frame`: these with the columns "subject" and "channel" (None unless
+        `as_frame`); `DESCR`.
 
     Examples
     --------
@@ -56,19 +56,16 @@ def load_support_tickets(*, as_frame: bool = True, return_X_y: bool = False) -> 
     path = resources.files("sklearn_bert.datasets") / "data" / "support_tickets.csv"
     with resources.as_file(path) as file:
         frame = pd.read_csv(file, keep_default_na=False)
-    data: Any = frame[["subject", "message", "channel"]]
-    target: Any = frame["category"]
-    split: Any = frame["split"]
-    target_names = sorted(target.unique())
+    columns: list[Any] = [frame[name] for name in ("message", "category", "split")]
     if not as_frame:
-        data = data.to_numpy(dtype=object)
-        target, split = target.to_numpy(dtype=object), split.to_numpy(dtype=object)
+        columns = [column.to_numpy(dtype=object) for column in columns]
+    data, target, split = columns
     if return_X_y:
         return data, target
     return Bunch(
         data=data,
         target=target,
-        target_names=target_names,
+        target_names=sorted(set(target)),
         split=split,
         frame=frame if as_frame else None,
         DESCR=DESCRIPTION,

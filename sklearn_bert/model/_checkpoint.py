@@ -44,21 +44,31 @@ FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 class CheckpointError(OSError, ValueError):
     """A checkpoint cannot be used; the subclasses tell why."""
 
+    __module__ = "sklearn_bert"
+
 
 class CheckpointNotFoundError(CheckpointError):
     """There is no checkpoint of this name, here or on the Hub."""
+
+    __module__ = "sklearn_bert"
 
 
 class OfflineCheckpointError(CheckpointError):
     """The checkpoint is not on this machine, and the Hub cannot be reached."""
 
+    __module__ = "sklearn_bert"
+
 
 class GatedCheckpointError(CheckpointError):
     """The Hub gives the checkpoint only to accounts that accepted its terms."""
 
+    __module__ = "sklearn_bert"
+
 
 class DamagedCheckpointError(CheckpointError):
     """The folder is there, but a file is missing, broken or of a kind not read."""
+
+    __module__ = "sklearn_bert"
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,7 @@ def load_checkpoint(
     checkpoint : str or path
         A folder, or a name on the Hub.
     revision : str or None
-        Branch, tag or commit on the Hub; None: the newest.
+        Branch, tag or commit on the Hub; None: what the cache holds, else the newest.
     dropout : float or None
         Dropout of the encoder's layers and attention; None: the checkpoint's own.
 
@@ -323,7 +333,9 @@ def _check_files(name: str, folder: Path) -> None:
             "Convert it once with transformers: save_pretrained writes safetensors."
         )
     raise DamagedCheckpointError(
-        f"checkpoint {name!r}: {folder} has no weights (model.safetensors)."
+        f"checkpoint {name!r}: {folder} has no weights in model.safetensors, the only "
+        "form that is read. Where there are others (pytorch_model.bin), convert them "
+        "once with transformers: save_pretrained writes safetensors."
     )
 
 

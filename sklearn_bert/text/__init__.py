@@ -4,7 +4,12 @@ Knows NumPy, data frames and tokenizers; knows no model and no estimator.
 """
 
 from sklearn_bert.text._batches import ShuffledBatches, pad, token_budget_batches
-from sklearn_bert.text._input import Texts, check_texts, is_missing, parse_template
+from sklearn_bert.text._input import (
+    Texts,
+    check_texts,
+    is_missing,
+    template_columns,
+)
 from sklearn_bert.text._tokens import TextTokenizer, TokenTable, TruncationWarning
 
 __all__ = [
@@ -16,6 +21,6 @@ __all__ = [
     "check_texts",
     "is_missing",
     "pad",
-    "parse_template",
+    "template_columns",
     "token_budget_batches",
 ]

@@ -30,8 +30,7 @@ class Texts:
     second : list of str or None
         The other half of each pair; None where X holds single texts.
     n_features : int
-        Columns of the caller's container: 1 for texts, 2 for pairs, and the width of
-        the frame when a template joins its columns.
+        Columns that are read: 1 for texts, 2 for pairs, with a template those it names.
     is_2d : bool
         Whether the container was two-dimensional, so that it can have column names.
     """
@@ -98,6 +97,7 @@ def check_texts(
             "X is empty: found array with 0 sample(s) while a minimum of 1 is required."
         )
     if template is not None:
+        n_features = len(template_columns(template))
         sides = [_render(template, container, missing)]
     elif n_features > 2:
         raise ValueError(
@@ -142,6 +142,12 @@ def parse_template(template: str) -> list[tuple[str, str | None, str]]:
             f"'!{conversions[0]}'. Convert the column first."
         )
     return [(literal, name, spec or "") for literal, name, spec, _ in pieces]
+
+
+def template_columns(template: str) -> list[str]:
+    """The columns that a template reads, each once, in its order."""
+    names = [name for _, name, _ in parse_template(template) if name is not None]
+    return list(dict.fromkeys(names))
 
 
 # -- opening the container ---------------------------------------------------------

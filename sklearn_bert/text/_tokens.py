@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
 
 class TruncationWarning(UserWarning):
     """Some texts are longer than the model reads, and were cut."""
+
+    __module__ = "sklearn_bert"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class TokenTable:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def take(self, rows: np.ndarray) -> TokenTable:
+        """A table of some of the texts; the ids are shared, not copied."""
+        return replace(self, starts=self.starts[rows], lengths=self.lengths[rows])
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows that hold each text once, and for every row its place among them."""

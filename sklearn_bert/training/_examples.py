@@ -11,16 +11,17 @@ from sklearn_bert.text import TokenTable
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of a token table with their targets.
+    """Some rows of a token table, with a target and a weight for each of its texts.
 
     Attributes
     ----------
     table : TokenTable
+        Of n_texts texts.
     rows : ndarray of shape (n_examples,)
-        Which texts of the table.
-    targets : ndarray of shape (n_examples,)
+        Which of the texts.
+    targets : ndarray of shape (n_texts,)
         Class codes.
-    weights : ndarray of shape (n_examples,), float32
+    weights : ndarray of shape (n_texts,), float32
     """
 
     table: TokenTable
@@ -30,8 +31,3 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each text."""
-        return self.table.lengths[self.rows]

@@ -165,7 +165,7 @@ class BertNet(NeuralNet):
     ) -> BertNet:
         """Epochs of training, each followed by validation where there is any."""
         rng = np.random.default_rng(self.shuffle_seed)
-        batches = ShuffledBatches(X.lengths, self.batch_size, rng)
+        batches = ShuffledBatches(X.table.lengths[X.rows], self.batch_size, rng)
         self.schedule_ = warmup_then_decay(self.max_epochs * len(batches), self.warmup)
         self.n_updates_ = 0
         for _ in range(self.max_epochs):
@@ -186,7 +186,8 @@ class BertNet(NeuralNet):
         self.module_.train()
         for i, rows in enumerate(batches):
             self.notify("on_batch_begin", batch=rows, training=True)
-            losses[i] = self.train_step(self._batch(examples, rows))["loss"]
+            batch = self._batch(examples, examples.rows[rows])
+            losses[i] = self.train_step(batch)["loss"]
             sizes.append(len(rows))
             if (i + 1) % check_every == 0 or i + 1 == len(batches):
                 self._check_losses(losses[: i + 1])
@@ -221,19 +222,19 @@ class BertNet(NeuralNet):
     def validate(self, examples: Examples) -> None:
         """Record loss and accuracy on held-out examples, with their weights."""
         self.module_.eval()
-        every_text = self._compute(self.module_, "forward", examples.table)
-        scores = torch.from_numpy(every_text[examples.rows])
-        targets = torch.from_numpy(examples.targets)
+        table = examples.table.take(examples.rows)
+        scores = torch.from_numpy(self._compute(self.module_, "forward", table))
+        targets = torch.from_numpy(examples.targets[examples.rows])
         losses = functional.cross_entropy(scores, targets, reduction="none").numpy()
-        right = scores.argmax(1).numpy() == examples.targets
-        weights = examples.weights
+        right = (scores.argmax(1) == targets).numpy()
+        weights = examples.weights[examples.rows]
         self.history.record("valid_loss", float(np.average(losses, weights=weights)))
         self.history.record("valid_score", float(np.average(right, weights=weights)))
 
     def _batch(
         self, examples: Examples, rows: np.ndarray
     ) -> tuple[Any, Tensor, Tensor]:
-        inputs = self._tensors(pad(examples.table, examples.rows[rows], self.pad_id))
+        inputs = self._tensors(pad(examples.table, rows, self.pad_id))
         targets = torch.from_numpy(examples.targets[rows]).to(self.device)
         weights = torch.from_numpy(examples.weights[rows]).to(self.device)
         return inputs, targets, weights

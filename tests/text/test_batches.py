@@ -25,7 +25,15 @@ lenient = settings(
 
 words = st.sampled_from(["the", "film", "was", "good", "Unfathomable", "!", ""])
 sentences = st.lists(words, max_size=12).map(" ".join)
-lengths_of_texts = st.lists(st.integers(1, 40), min_size=1, max_size=120).map(np.array)
+lengths_of_texts = st.one_of(
+    st.lists(st.integers(1, 40), min_size=1, max_size=40).map(np.array),
+    # Long enough for several pools of 16 batches.
+    st.builds(
+        lambda n_texts, seed: np.random.default_rng(seed).integers(1, 40, n_texts),
+        st.integers(40, 250),
+        st.integers(0, 2**32),
+    ),
+)
 
 
 @pytest.fixture(scope="session")

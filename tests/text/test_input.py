@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sklearn_bert.text import Texts, check_texts, is_missing, parse_template
+from sklearn_bert.text import Texts, check_texts, is_missing, template_columns
+from sklearn_bert.text._input import parse_template
 
 lenient = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -305,6 +306,12 @@ def test_every_marker_is_missing_in_every_pandas_dtype(marker, dtype, make):
     assert check_texts(X, missing="empty").first == ["a", "", "b"]
 
 
+def test_first_missing_text_is_shown():
+    """Of several markers the error shows the first, as the caller wrote it."""
+    with pytest.raises(ValueError, match=r"^X\[1\] is None of .* rows 1, 2 \(2 of 3\)"):
+        check_texts(["a", None, pd.NA])
+
+
 def test_missing_texts_are_named_in_full():
     """The error for a missing text says row, value, type, count and remedy."""
     message = (
@@ -448,9 +455,11 @@ def test_any_mix_of_cells_is_judged_row_by_row(drawn, missing):
         expected = [cell if kind == "text" else "" for cell, kind in drawn]
         assert check_texts(cells, missing=missing).first == expected
         return
+    first = kinds.index(kind)
+    shown = re.escape(repr(cells[first])[:57])
     with pytest.raises(
         complaint,
-        match=rf"^X\[{kinds.index(kind)}\] is (?s:.)*"
+        match=rf"^X\[{first}\] is {shown}(?s:.)*"
         rf"\({kinds.count(kind)} of {len(kinds)}\)",
     ):
         check_texts(cells, missing=missing)
@@ -700,6 +709,13 @@ def test_surrogate_warning_says_what_was_done():
     assert found.first == ["fine", *["a\ufffdb"] * 5, "😀"]
 
 
+def test_mended_rows_are_listed_in_order():
+    """The rows of the warning are in order, also where they lie far apart."""
+    X = ["\ud800" if row in (1, 64, 129) else "a" for row in range(130)]
+    with pytest.warns(UserWarning, match=r"3 of 130 texts .* \(rows 1, 64, 129\)"):
+        check_texts(X)
+
+
 # -- template ----------------------------------------------------------------------
 
 ROWS = {
@@ -736,7 +752,14 @@ FRAMES = {
 def test_template_joins_named_columns(case, template, expected):
     """A template joins columns of any frame, formatted as Python formats them."""
     found = check_texts(case(ROWS), template=template)
-    assert found == Texts(expected, None, n_features=len(ROWS), is_2d=True)
+    n_named = sum(name in template for name in ROWS)
+    assert found == Texts(expected, None, n_features=n_named, is_2d=True)
+
+
+def test_template_names_its_columns_once():
+    """The columns of a template are those it reads, each once, in its order."""
+    template = "{{x}} {the body}: {price:.2f} {title}{price}"
+    assert template_columns(template) == ["the body", "price", "title"]
 
 
 def test_template_formats_dates():
@@ -772,7 +795,7 @@ def test_template_is_what_python_formats(rows, pieces):
     """For any cells and any literal text, a template gives what str.format gives."""
     template = "".join(literal + field for literal, field in pieces)
     columns = zip(*rows, strict=True)
-    frame = pd.DataFrame(dict(zip("tif", map(objects, columns), strict=True)))
+    frame = pd.DataFrame(dict(zip("tif", columns, strict=True)), dtype=object)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*surrogates", UserWarning)
         found = check_texts(frame, template=template)

@@ -69,7 +69,7 @@ def test_training_is_the_hand_written_loop(make_net, data, checkpoint, reviews):
         lr=1e-3,
     )
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    batches = ShuffledBatches(data.lengths, 8, np.random.default_rng(0))
+    batches = ShuffledBatches(data.table.lengths, 8, np.random.default_rng(0))
     assert len(batches) == 5  # ten updates, the first two of them warm-up
     update, losses = 0, []
     for _ in range(2):
