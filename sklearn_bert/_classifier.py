@@ -43,10 +43,10 @@ class BertClassifier(
 ):
     """Classify texts, or pairs of texts, by fine-tuning BERT.
 
-    `fit` puts a linear head on a pretrained encoder and trains both, as in [1]_:
-    AdamW without decay on biases and norms, linear warm-up and decay, gradients
-    clipped at norm 1. It needs labels in `y` and nothing else: length, padding, device
-    and precision are found out.
+    `fit` puts a linear head on the pooled vectors of a pretrained encoder (scaled to
+    mean 0 and deviation 1) and trains both, as in [1]_: AdamW without decay on biases
+    and norms, linear warm-up and decay, gradients clipped at norm 1. It needs labels in `y` and
+    nothing else: length, padding, device and precision are found out.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ class BertClassifier(
     batch_size : int, default=32
         Texts per update.
     learning_rate : float, default=5e-5
-        Peak step size, reached after warm-up.
+        Peak step size of the encoder's weights, reached after warm-up. The head, which
+        starts from nothing, takes steps ten times as long.
     weight_decay : float, default=0.01
         Decay of the weight matrices, per update, times the learning rate.
     warmup : float, default=0.1

@@ -12,7 +12,9 @@ from sklearn_bert.model._pooling import pool
 class TextModel(nn.Module):
     """Token ids -> one vector per text -> scores.
 
-    The encoder may run in bfloat16; pooling and head always work in float32, because
+    The head sees vectors of mean 0 and deviation 1, whatever scale a checkpoint pools
+    to; a sentence encoder's are so short that its head would learn several times more
+    slowly. The encoder may run in bfloat16; pooling and head always work in float32, because
     eight bits of mantissa make ties of scores that differ.
 
     Parameters
@@ -72,7 +74,11 @@ class TextModel(nn.Module):
     ) -> Tensor:
         """Token ids of shape (n_texts, n_tokens) -> (n_texts, n_outputs), float32."""
         vectors = self.vectors(input_ids, attention_mask, token_type_ids)
-        return vectors if self.head is None else self.head(self.dropout(vectors))
+        if self.head is None:
+            return vectors
+        if self.pooling != "pooler":  # its tanh has given the vectors a scale already
+            vectors = functional.layer_norm(vectors, (self.width,))
+        return self.head(self.dropout(vectors))
 
 
 def _linear(width: int, n_outputs: int) -> nn.Linear:

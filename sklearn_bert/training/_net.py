@@ -201,7 +201,8 @@ class BertNet(NeuralNet):
         self.history.record(
             "train_loss", float(np.average(batch_losses, weights=sizes))
         )
-        self.history.record("learning_rate", self.optimizer_.param_groups[0]["lr"])
+        rate = self.lr * self.schedule_(self.n_updates_ - 1)
+        self.history.record("learning_rate", rate)
         self.history.record("seconds", seconds)
         self.history.record("texts_per_second", len(examples) / seconds)
 
@@ -212,8 +213,9 @@ class BertNet(NeuralNet):
         loss.backward()
         self.masters_.collect_gradients()
         nn.utils.clip_grad_norm_(self.masters_.parameters(), MAX_GRADIENT_NORM)
+        rate = self.lr * self.schedule_(self.n_updates_)
         for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr * self.schedule_(self.n_updates_)
+            group["lr"] = rate * group["rate_factor"]
         self.optimizer_.step()
         self.masters_.update_working()
         self.n_updates_ += 1

@@ -8,22 +8,30 @@ from typing import Any
 from torch import Tensor
 
 
+# The head starts from nothing and the encoder does not, so the head takes longer steps.
+HEAD_RATE = 10.0
+
+
 def parameter_groups(
     named_parameters: Iterable[tuple[str, Tensor]], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Two groups: matrices decay; biases and the scales of norms do not.
+    """Weights that are stepped alike: `weight_decay`, and a factor on the rate.
 
-    As in BERT (Devlin et al., 2019, appendix A.2): biases and LayerNorm are vectors.
+    Matrices decay; biases and the scales of norms, which are vectors, do not (as in
+    Devlin et al., 2019, appendix A.2).
     """
-    matrices: list[Tensor] = []
-    vectors: list[Tensor] = []
-    for _, parameter in named_parameters:
-        (matrices if parameter.ndim > 1 else vectors).append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in named_parameters:
+        kind = (name.startswith("head."), parameter.ndim > 1)
+        groups.setdefault(kind, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if is_matrix else 0.0,
+            "rate_factor": HEAD_RATE if is_head else 1.0,
+        }
+        for (is_head, is_matrix), parameters in groups.items()
     ]
-    return [group for group in groups if group["params"]]
 
 
 def warmup_then_decay(n_updates: int, warmup: float) -> Callable[[int], float]:

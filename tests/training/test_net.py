@@ -62,11 +62,7 @@ def test_training_is_the_hand_written_loop(make_net, data, checkpoint, reviews):
     named = [(n, p) for n, p in encoder.named_parameters() if "pooler" not in n]
     named += list(head.named_parameters())
     optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for _, p in named if p.ndim > 1], "weight_decay": 0.1},
-            {"params": [p for _, p in named if p.ndim == 1], "weight_decay": 0.0},
-        ],
-        lr=1e-3,
+        [{"params": [p], "weight_decay": 0.1 * (p.ndim > 1)} for _, p in named]
     )
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     batches = ShuffledBatches(data.table.lengths, 8, np.random.default_rng(0))
@@ -79,13 +75,14 @@ def test_training_is_the_hand_written_loop(make_net, data, checkpoint, reviews):
             batch = tokenizer(texts, padding=True, return_tensors="pt")
             states = encoder(**batch).last_hidden_state
             mask = batch["attention_mask"][..., None]
-            scores = head((states * mask).sum(1) / mask.sum(1))
+            vectors = (states * mask).sum(1) / mask.sum(1)
+            scores = head(functional.layer_norm(vectors, (32,)))
             loss = functional.cross_entropy(scores, torch.tensor(data.targets[rows]))
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
             share = (update + 1) / 3 if update < 2 else (10 - update) / 8
-            for group in optimizer.param_groups:
-                group["lr"] = 1e-3 * share
+            for group, (name, _) in zip(optimizer.param_groups, named, strict=True):
+                group["lr"] = 1e-3 * share * (10 if name in ("weight", "bias") else 1)
             optimizer.step()
             optimizer.zero_grad()
             update += 1

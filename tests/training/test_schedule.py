@@ -38,3 +38,12 @@ def test_biases_and_norms_do_not_decay():
     assert [p.ndim for p in decayed["params"]] == [2]
     assert [p.ndim for p in kept["params"]] == [1, 1, 1]
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
+    assert decayed["rate_factor"] == kept["rate_factor"] == 1
+
+
+def test_the_head_takes_longer_steps():
+    """The head's weights are in groups of their own."""
+    weights = torch.zeros(2, 2)
+    encoder, head = parameter_groups([("encoder.x", weights), ("head.x", weights)], 0.1)
+    assert encoder["rate_factor"] == 1
+    assert head["rate_factor"] > 1
