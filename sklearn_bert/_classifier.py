@@ -45,8 +45,8 @@ class BertClassifier(
 
     `fit` puts a linear head on the pooled vectors of a pretrained encoder (scaled to
     mean 0 and deviation 1) and trains both, as in [1]_: AdamW without decay on biases
-    and norms, linear warm-up and decay, gradients clipped at norm 1. It needs labels in `y` and
-    nothing else: length, padding, device and precision are found out.
+    and norms, linear warm-up and decay, gradients clipped at norm 1. It needs labels
+    in `y` and nothing else: length, padding, device and precision are found out.
 
     Parameters
     ----------

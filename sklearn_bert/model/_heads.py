@@ -14,8 +14,8 @@ class TextModel(nn.Module):
 
     The head sees vectors of mean 0 and deviation 1, whatever scale a checkpoint pools
     to; a sentence encoder's are so short that its head would learn several times more
-    slowly. The encoder may run in bfloat16; pooling and head always work in float32, because
-    eight bits of mantissa make ties of scores that differ.
+    slowly. The encoder may run in bfloat16; pooling and head always work in float32,
+    because eight bits of mantissa make ties of scores that differ.
 
     Parameters
     ----------

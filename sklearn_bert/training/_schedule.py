@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-
 # The head starts from nothing and the encoder does not, so the head takes longer steps.
 HEAD_RATE = 10.0
 
