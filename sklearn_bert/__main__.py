@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _demo(options)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -103,14 +103,17 @@ def _read(options: argparse.Namespace) -> list[list[Any]]:
 
 def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Series]:
     try:
-        frame = pd.read_csv(path)
+        # Only an empty cell is missing: "None" or "NA" may be a label.
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except ValueError as error:  # which does not say of which file it speaks
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
     for column in (text, target):
         if column not in frame:
             raise ValueError(f"{path} has no column {column!r}; it has {list(frame)}.")
-    frame = frame.dropna(subset=[text, target])
-    return frame[text].astype(str), frame[target]
+    whole = frame.dropna(subset=[text, target])
+    if len(whole) < len(frame):
+        print(f"Left out: {len(frame) - len(whole)} rows without text or label.")
+    return whole[text].astype(str), whole[target]
 
 
 def _shortened(text: str, width: int = 90) -> str:

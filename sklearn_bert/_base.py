@@ -132,8 +132,8 @@ class BertEstimator(BaseEstimator):
         checkpoint = load_checkpoint(
             self.checkpoint, revision=self.revision, dropout=dropout
         )
-        if normalize is False and self.pooling == "auto":
-            normalize = checkpoint.ends_normalized()
+        if normalize is not None and self.pooling == "auto":
+            normalize = checkpoint.ends_normalized() or normalize
         model = TextModel(
             checkpoint.encoder,
             pooling=checkpoint.resolve_pooling(self.pooling),

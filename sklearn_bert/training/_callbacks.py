@@ -28,12 +28,13 @@ class BestWeights(Callback):
 
     def __init__(self, n_iter_no_change: int) -> None:
         self.n_iter_no_change = n_iter_no_change
+        self.snapshot_: dict[str, Tensor] | None = None
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget what an earlier run found."""
         self.best_: tuple[float, float] = (-float("inf"), -float("inf"))
         self.best_epoch_ = 0
-        self.snapshot_: dict[str, Tensor] | None = None
+        self.snapshot_ = None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the epoch that has just ended."""
@@ -51,6 +52,9 @@ class FitProgress(Callback):
 
     Shown only on a terminal.
     """
+
+    def __init__(self) -> None:
+        self.progress_: Progress | None = None
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         """Open the bar, empty."""
@@ -74,10 +78,12 @@ class FitProgress(Callback):
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         """Move on by one update."""
+        assert self.progress_ is not None
         self.progress_.advance(self.task_)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Show the epoch's figures."""
+        assert self.progress_ is not None
         epoch = net.history[-1]
         news = (
             f"loss {epoch['train_loss']:.4f}, {epoch['texts_per_second']:.0f} texts/s"
@@ -89,5 +95,6 @@ class FitProgress(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Close the bar, however the training ended."""
-        self.progress_.stop()
-        del self.progress_
+        if self.progress_ is not None:
+            self.progress_.stop()
+            self.progress_ = None

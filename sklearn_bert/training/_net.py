@@ -169,11 +169,12 @@ class BertNet(NeuralNet):
         self.schedule_ = warmup_then_decay(self.max_epochs * len(batches), self.warmup)
         self.n_updates_ = 0
         for _ in range(self.max_epochs):
-            self.notify("on_epoch_begin", dataset_train=X)
+            datasets = {"dataset_train": X, "dataset_valid": self.valid_examples}
+            self.notify("on_epoch_begin", **datasets)
             self.train_epoch(X, batches)
             if self.valid_examples is not None:
                 self.validate(self.valid_examples)
-            self.notify("on_epoch_end", dataset_train=X)
+            self.notify("on_epoch_end", **datasets)
         return self
 
     def train_epoch(self, examples: Examples, batches: ShuffledBatches) -> None:
@@ -212,7 +213,11 @@ class BertNet(NeuralNet):
         loss = self.criterion_(self.module_(**inputs), targets, weights)
         loss.backward()
         self.masters_.collect_gradients()
-        nn.utils.clip_grad_norm_(self.masters_.parameters(), MAX_GRADIENT_NORM)
+        named = self.masters_.named_parameters()
+        self.notify(
+            "on_grad_computed", named_parameters=named, batch=batch, training=True
+        )
+        nn.utils.clip_grad_norm_([p for _, p in named], MAX_GRADIENT_NORM)
         rate = self.lr * self.schedule_(self.n_updates_)
         for group in self.optimizer_.param_groups:
             group["lr"] = rate * group["rate_factor"]

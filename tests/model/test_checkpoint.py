@@ -118,6 +118,45 @@ def test_hub_is_asked_when_the_cache_has_no_weights(monkeypatch, checkpoint, tmp
     assert load_checkpoint("someone/tiny").encoder.config.hidden_size == 32
 
 
+@pytest.mark.parametrize("name", ["modules.json", "tokenizer.json"])
+def test_a_part_of_a_checkpoint_is_completed(monkeypatch, make_checkpoint, name):
+    """What another program left in the cache is completed from the Hub."""
+    part, whole = make_checkpoint(), make_checkpoint()
+    (part / name).unlink()
+    monkeypatch.setattr(
+        _checkpoint,
+        "snapshot_download",
+        lambda repo, *, local_files_only, **kwargs: part if local_files_only else whole,
+    )
+    assert _checkpoint._find(f"someone/part-of-{name}", None) == whole
+
+
+def test_a_part_is_better_than_nothing(monkeypatch, make_checkpoint):
+    """Without the Hub, a cached checkpoint that has no modules.json is used."""
+    part = make_checkpoint(pooling=None)
+
+    def snapshot(repo, *, local_files_only, **kwargs):
+        if local_files_only:
+            return part
+        raise hub.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
+    assert load_checkpoint("someone/plain-bert").pooling == "pooler"
+
+
+def test_downloads_are_quiet(monkeypatch, checkpoint, capfd):
+    """The progress bar that a download is given shows nothing."""
+
+    def snapshot(repo, *, local_files_only, tqdm_class, **kwargs):
+        for _ in tqdm_class(range(3), desc="downloading"):
+            pass
+        return checkpoint
+
+    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
+    load_checkpoint("someone/noisy")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("raised", "expected", "message"),
     [

@@ -1,6 +1,7 @@
 import copy
 import gc
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from transformers import AutoModel, AutoTokenizer
 
 from sklearn_bert.model import TextModel, load_checkpoint
 from sklearn_bert.text import ShuffledBatches, check_texts
-from sklearn_bert.training import BertNet, Examples, _device, _net
+from sklearn_bert.training import (
+    BertNet,
+    BestWeights,
+    Examples,
+    FitProgress,
+    _device,
+    _net,
+)
 
 
 @pytest.fixture
@@ -166,6 +174,36 @@ def test_ctrl_c_propagates(make_net, data, monkeypatch):
     )
     with pytest.raises(KeyboardInterrupt):
         net.fit(data)
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin"])
+def test_the_caller_s_error_is_shown(make_net, data, hook):
+    """An error of a callback is not hidden by the clean-up after it."""
+
+    class Failing(Callback):
+        pass
+
+    def fail(self, net, dataset_valid=None, **kwargs):
+        raise ValueError("of the caller")
+
+    setattr(Failing, hook, fail)
+    net = make_net(callbacks=[Failing(), BestWeights(2), FitProgress()])
+    with pytest.raises(ValueError, match="of the caller"):
+        net.fit(data)
+
+
+def test_callbacks_see_the_gradients(make_net, data):
+    """skorch's hook after the backward pass is called with the gradients."""
+
+    class Norms(Callback):
+        norms: ClassVar[list[float]] = []
+
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            self.norms.append(sum(p.grad.norm().item() for _, p in named_parameters))
+
+    make_net(max_epochs=1, callbacks=[Norms()]).fit(data)
+    assert len(Norms.norms) == 5
+    assert all(norm > 0 for norm in Norms.norms)
 
 
 def test_skorch_s_early_stopping_stops(make_net, data):
