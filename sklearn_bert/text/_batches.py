@@ -14,11 +14,12 @@ BATCHES_PER_POOL = 16  # how many batches of shuffled texts are sorted by length
 class ShuffledBatches:
     """The batches of each epoch: shuffled, yet of similar length within a batch.
 
-    The texts are shuffled, cut into pools of 16 batches (of fewer where that would make
-    less than four pools), sorted by length within each pool, cut into batches, and the
-    batches are shuffled. Every epoch therefore sees every text once, in an order drawn
-    anew, and which texts meet in a batch is random but for their length. Texts of equal
-    length stay in shuffled order.
+    The texts are shuffled, cut into pools of 16 batches, sorted by length within each
+    pool, cut into batches, and the batches are shuffled. Every epoch therefore sees
+    every text once, in an order drawn anew, and which texts meet in a batch is random
+    but for their length. Texts of equal length stay in shuffled order. Where one pool
+    holds all texts, lengths are blurred by up to a quarter before sorting, or every
+    epoch would have the same batches.
 
     Parameters
     ----------
@@ -43,13 +44,14 @@ class ShuffledBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the rows of each batch of one epoch."""
         order = self.rng.permutation(len(self.lengths))
-        # One pool of all texts would make the same batches in every epoch.
-        batches_per_pool = min(BATCHES_PER_POOL, max(1, len(self) // 4))
-        pool_size = self.batch_size * batches_per_pool
+        pool_size = self.batch_size * BATCHES_PER_POOL
+        lengths = self.lengths
+        if len(order) <= pool_size:
+            lengths = lengths * self.rng.uniform(0.8, 1.25, len(order))
         batches = []
         for begin in range(0, len(order), pool_size):
             pool = order[begin : begin + pool_size]
-            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
             batches += _cut(pool, self.batch_size)
         for place in self.rng.permutation(len(batches)):
             yield batches[place]

@@ -175,18 +175,19 @@ def test_every_text_is_met_once_per_epoch(lengths, batch_size, seed):
 @given(lengths_of_texts, st.integers(1, 9), st.integers(0, 2**32))
 def test_batches_are_those_of_a_plain_loop(lengths, batch_size, seed):
     """Shuffle, sort each pool of batches by length, cut, shuffle: text by text."""
-    n_batches = -(-len(lengths) // batch_size)
-    n_pooled = min(16, max(1, n_batches // 4))  # at least four pools, where they fit
     rng = np.random.default_rng(seed)
     batches = batches_of(lengths, batch_size, seed)
     for _ in range(2):
         waiting = rng.permutation(len(lengths)).tolist()
+        blur = np.ones(len(lengths))
+        if len(lengths) <= 16 * batch_size:  # one pool: lengths are blurred
+            blur = rng.uniform(0.8, 1.25, len(lengths))
         cut = []
         while waiting:
             pool = []
-            while waiting and len(pool) < n_pooled * batch_size:
+            while waiting and len(pool) < 16 * batch_size:
                 pool.append(waiting.pop(0))
-            pool.sort(key=lambda row: lengths[row])
+            pool.sort(key=lambda row: lengths[row] * blur[row])  # noqa: B023
             while pool:
                 cut.append(pool[:batch_size])
                 del pool[:batch_size]
