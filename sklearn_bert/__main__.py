@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--data", type=Path, help="CSV file; default: support tickets")
     demo.add_argument("--text", help="its column of texts")
     demo.add_argument("--target", help="its column of labels")
-    demo.add_argument("--epochs", type=int, default=6, help="default: %(default)s")
+    demo.add_argument("--epochs", type=int, default=4, help="default: %(default)s")
     demo.add_argument(
         "--learning-rate", type=float, default=2e-4, help="default: %(default)s"
     )
