@@ -113,7 +113,7 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
     whole = frame.dropna(subset=[text, target])
     if len(whole) < len(frame):
         print(f"Left out: {len(frame) - len(whole)} rows without text or label.")
-    return whole[text].astype(str), whole[target]
+    return whole[text], whole[target]
 
 
 def _shortened(text: str, width: int = 90) -> str:

@@ -106,7 +106,7 @@ def reviews():
     return texts, labels
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(checkpoint):
     """Parameters of an estimator that fits in a second."""
     return {
@@ -119,7 +119,7 @@ def settings(checkpoint):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def embedder_settings(checkpoint):
     """Parameters of a tiny embedder."""
     return {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}

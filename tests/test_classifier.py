@@ -19,21 +19,13 @@ from sklearn_bert import BertClassifier, CheckpointNotFoundError, TruncationWarn
 
 
 @pytest.fixture(scope="module")
-def fit(checkpoint, reviews):
+def fit(settings, reviews):
     """Fit a tiny classifier; the arguments are parameters that differ."""
 
     def fit(X=None, y=None, sample_weight=None, **params):
-        defaults = {
-            "checkpoint": checkpoint,
-            "learning_rate": 5e-3,
-            "batch_size": 8,
-            "random_state": 0,
-            "device": "cpu",
-            "precision": "float32",
-        }
         X = reviews[0] if X is None else X
         y = reviews[1] if y is None else y
-        return BertClassifier(**(defaults | params)).fit(X, y, sample_weight)
+        return BertClassifier(**(settings | params)).fit(X, y, sample_weight)
 
     return fit
 

@@ -19,12 +19,11 @@ TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", 
 
 
 @pytest.fixture(scope="module")
-def embed(checkpoint):
+def embed(embedder_settings):
     """Fit a tiny embedder; the arguments are parameters that differ."""
 
     def embed(X=TEXTS, **params):
-        defaults = {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}
-        return BertEmbedder(**(defaults | params)).fit(X)
+        return BertEmbedder(**(embedder_settings | params)).fit(X)
 
     return embed
 

@@ -256,3 +256,12 @@ def test_the_package_runs_as_a_program(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="1"):
         runpy.run_module("sklearn_bert", run_name="__main__")
     assert fails_with(path, 1, capsys)
+
+
+def test_numbers_are_not_read_as_text(tmp_path, capsys):
+    """A column of numbers is refused as the estimator refuses it, not converted."""
+    path = tmp_path / "numbers.csv"
+    pd.DataFrame({"body": range(20), "kind": ["a", "b"] * 10}).to_csv(path, index=False)
+    arguments = ["demo", "--data", str(path), "--text", "body", "--target", "kind"]
+    assert main(arguments) == 1
+    assert "of type int; every text must be a str" in capsys.readouterr().err
