@@ -7,8 +7,11 @@ The house, from the ground up; imports point down only:
 - `training`: the training loop and the forward pass (skorch)
 - `BertClassifier`, `BertEmbedder`: the estimators (scikit-learn)
 - `save`, `load`, `datasets`: guests of a fitted estimator
+
+In the basement, beneath all floors: `_cache`, what a process remembers between calls.
 """
 
+from sklearn_bert._cache import cache_info
 from sklearn_bert._classifier import BertClassifier
 from sklearn_bert._embedder import BertEmbedder
 from sklearn_bert._version import __version__
@@ -21,10 +24,12 @@ from sklearn_bert.model import (
 )
 from sklearn_bert.persistence import load, save
 from sklearn_bert.text import TruncationWarning
+from sklearn_bert.training import BertOutOfMemoryError
 
 __all__ = [
     "BertClassifier",
     "BertEmbedder",
+    "BertOutOfMemoryError",
     "CheckpointError",
     "CheckpointNotFoundError",
     "DamagedCheckpointError",
@@ -32,6 +37,7 @@ __all__ = [
     "OfflineCheckpointError",
     "TruncationWarning",
     "__version__",
+    "cache_info",
     "load",
     "save",
 ]

@@ -14,7 +14,14 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint
-from sklearn_bert.text import Texts, TextTokenizer, check_texts, template_columns
+from sklearn_bert.text import (
+    Texts,
+    TextTokenizer,
+    check_texts,
+    template_columns,
+    truncation_report,
+    warn_if_cut,
+)
 from sklearn_bert.training import (
     BertNet,
     BestWeights,
@@ -23,6 +30,11 @@ from sklearn_bert.training import (
     resolve_device,
 )
 
+# How many texts are tokenised while those before them are computed.
+TEXTS_PER_PART = 16384
+# A call with more texts is a stream: what it computes is not kept for later.
+TEXTS_REMEMBERED = 65536
+
 INPUT_CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [str, os.PathLike],
     "revision": [str, None],
@@ -30,12 +42,18 @@ INPUT_CONSTRAINTS: dict[str, list[Any]] = {
     "missing": [StrOptions({"error", "empty"})],
     "max_length": [Interval(Integral, 4, None, closed="left"), None],
     "pooling": [StrOptions({"auto", *POOLINGS})],
-    "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+    "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16"})],
     "device": [str],
     "random_state": ["random_state"],
 }
 
 TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
+    "trainable": [
+        StrOptions({"all", "head"}),
+        Interval(Integral, 1, None, closed="left"),
+    ],
+    "adapter": [StrOptions({"lora"}), None],
+    "gradient_checkpointing": ["boolean", StrOptions({"auto"})],
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -66,6 +84,9 @@ class BertEstimator(BaseEstimator):
     precision: str
     device: str
     random_state: Any
+    trainable: str | int
+    adapter: str | None
+    gradient_checkpointing: bool | str
     max_epochs: int
     batch_size: int
     learning_rate: float
@@ -75,6 +96,7 @@ class BertEstimator(BaseEstimator):
     callbacks: list[Any] | None
     verbose: int
     net_: BertNet
+    max_length_: int
     tokenizer_: TextTokenizer
 
     def _read_X(self, X: Any) -> tuple[Texts, dict[str, Any]]:
@@ -120,17 +142,22 @@ class BertEstimator(BaseEstimator):
     def _load_model(
         self,
         *,
+        trainable: str | int,
         n_outputs: int | None = None,
         dropout: float | None = None,
         normalize: bool | None = None,
-    ) -> tuple[TextModel, TextTokenizer]:
-        """The checkpoint as a model, and its tokenizer with the limit of this fit.
+    ) -> tuple[TextModel, TextTokenizer, str | None]:
+        """The checkpoint as a model, its tokenizer, a fingerprint of what is frozen.
 
         `normalize` is for models of vectors: whether to scale them to length 1, beyond
         what the checkpoint does itself; None: never.
         """
         checkpoint = load_checkpoint(
-            self.checkpoint, revision=self.revision, dropout=dropout
+            self.checkpoint,
+            revision=self.revision,
+            # A frozen encoder drops nothing, so every dropout may share its weights.
+            dropout=None if trainable == "head" else dropout,
+            shared=trainable == "head",
         )
         if normalize is not None and self.pooling == "auto":
             normalize = checkpoint.ends_normalized() or normalize
@@ -139,18 +166,26 @@ class BertEstimator(BaseEstimator):
             pooling=checkpoint.resolve_pooling(self.pooling),
             normalize=bool(normalize),
             n_outputs=n_outputs,
-            dropout=checkpoint.head_dropout,
+            dropout=checkpoint.head_dropout if dropout is None else dropout,
+            trainable=trainable,
         )
-        return model, checkpoint.text_tokenizer(self.max_length)
+        tokenizer = checkpoint.text_tokenizer(self.max_length)
+        frozen = None if trainable == "all" else checkpoint.fingerprint()
+        return model, tokenizer, frozen
 
     def _build_net(
-        self, model: TextModel, tokenizer: TextTokenizer, **training: Any
+        self,
+        model: TextModel,
+        tokenizer: TextTokenizer,
+        fingerprint: str | None,
+        **training: Any,
     ) -> BertNet:
         return BertNet(
             model,
             placement=self.device,
             precision=self.precision,
             pad_id=tokenizer.pad_id,
+            fingerprint=fingerprint,
             **training,
         )
 
@@ -158,6 +193,7 @@ class BertEstimator(BaseEstimator):
         self,
         model: TextModel,
         tokenizer: TextTokenizer,
+        fingerprint: str | None,
         train: Examples,
         valid: Examples | None,
         *,
@@ -172,11 +208,14 @@ class BertEstimator(BaseEstimator):
         net = self._build_net(
             model,
             tokenizer,
+            fingerprint,
             lr=self.learning_rate,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             weight_decay=self.weight_decay,
             warmup=self.warmup,
+            checkpointing=self.gradient_checkpointing,
+            adapter=self.adapter,
             shuffle_seed=shuffle_seed,
             valid_examples=valid,
             callbacks=callbacks,
@@ -204,10 +243,23 @@ class BertEstimator(BaseEstimator):
 
     def _compute(self, X: Any, method: str) -> np.ndarray:
         """Texts -> `scores` or `vectors` of the net, float32: the one road back."""
-        texts = self._read_X_again(X)
-        table = self.tokenizer_(texts)
-        table.warn_if_cut()
-        return getattr(self.net_, method)(table)
+        texts, row_of = self._read_X_again(X).distinct()
+        compute = getattr(self.net_, method)
+        output: np.ndarray | None = None
+        whole_lengths, begin = [], 0
+        for table in self.tokenizer_.in_parts(texts, TEXTS_PER_PART):
+            part = compute(table, remember=len(texts) <= TEXTS_REMEMBERED)
+            if output is None:
+                output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
+            output[begin : begin + len(part)] = part
+            begin += len(part)
+            whole_lengths.append(table.whole_lengths)
+        assert output is not None  # there is at least one text
+        report = truncation_report(
+            np.concatenate(whole_lengths)[row_of], self.max_length_
+        )
+        warn_if_cut(report)
+        return output if len(output) == len(row_of) else output[row_of]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -24,7 +24,7 @@ from sklearn_bert._base import (
     BertEstimator,
 )
 from sklearn_bert._sklearn import StrOptions, check_sample_weight, fit_context
-from sklearn_bert.text import is_missing
+from sklearn_bert.text import is_missing, truncation_report, warn_if_cut
 from sklearn_bert.training import Examples, resolve_device, seeded
 
 HISTORY = (
@@ -71,10 +71,21 @@ class BertClassifier(
     pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
         checkpoint was trained with.
+    trainable : {"all", "head"} or int, default="all"
+        What learns: everything; the head alone, on vectors that are computed once per
+        text and process; or the head and so many top layers, from states of the layers
+        below that are computed once likewise. As many as there are layers: all but the
+        embeddings. What does not learn drops nothing either.
+    adapter : {"lora"}, default=None
+        "lora": train low-rank additions [2]_ to the encoder's matrices (rank 8) instead
+        of the matrices, with the extra `lora`; saves the memory of the optimizer, takes
+        a learning rate about ten times as high, and is merged into the weights at the
+        end of `fit`. None: train the weights themselves.
     max_epochs : int, default=3
         Passes over the training texts.
     batch_size : int, default=32
-        Texts per update.
+        Texts per update. Where so many do not fit into the device's memory, they pass
+        through it in parts, and the update stays the same.
     learning_rate : float, default=5e-5
         Peak step size of the encoder's weights, reached after warm-up. The head, which
         starts from nothing, takes steps ten times as long.
@@ -93,10 +104,15 @@ class BertClassifier(
         Share of the texts held out; used only with `early_stopping`.
     n_iter_no_change : int, default=2
         Epochs without a better validation score after which training stops.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    gradient_checkpointing : bool or "auto", default=False
+        Whether to compute the insides of the layers a second time in the backward pass
+        instead of keeping them: about a fifth slower, in a fraction of the memory.
+        "auto": once memory has run out.
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         Number format of the encoder. "auto": bfloat16 where the hardware computes in
         it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16
-        the weights that are trained stay in float32.
+        the weights that are trained stay in float32. "tf32": float32 whose products are
+        rounded to ten bits, on a GPU.
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
     callbacks : list of skorch callbacks, default=None
@@ -118,6 +134,9 @@ class BertClassifier(
         `texts_per_second`, `seconds`.
     max_length_ : int
         Tokens that are read of a text.
+    batch_size_used_ : int
+        Texts that passed through the model at a time: `batch_size`, or less where
+        memory ran out.
     truncation_report_ : dict
         Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
         (in tokens).
@@ -145,6 +164,8 @@ class BertClassifier(
     ----------
     .. [1] J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, "BERT: Pre-training of Deep
        Bidirectional Transformers for Language Understanding", NAACL 2019.
+    .. [2] E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models",
+       ICLR 2022.
 
     Examples
     --------
@@ -171,6 +192,8 @@ class BertClassifier(
         missing: str = "error",
         max_length: int | None = None,
         pooling: str = "auto",
+        trainable: str | int = "all",
+        adapter: str | None = None,
         max_epochs: int = 3,
         batch_size: int = 32,
         learning_rate: float = 5e-5,
@@ -181,6 +204,7 @@ class BertClassifier(
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
+        gradient_checkpointing: bool | str = False,
         precision: str = "auto",
         device: str = "auto",
         callbacks: list[Any] | None = None,
@@ -193,6 +217,8 @@ class BertClassifier(
         self.missing = missing
         self.max_length = max_length
         self.pooling = pooling
+        self.trainable = trainable
+        self.adapter = adapter
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -203,6 +229,7 @@ class BertClassifier(
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
         self.device = device
         self.callbacks = callbacks
@@ -236,25 +263,40 @@ class BertClassifier(
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
             Where the loss is no longer finite, naming the update.
+        BertOutOfMemoryError
+            Where not even one text fits into the device's memory.
         """
         texts, seen = self._read_X(X)
+        if self.adapter is not None and self.trainable != "all":
+            raise ValueError(
+                f"adapter is {self.adapter!r} and trainable is {self.trainable!r}; an "
+                "adapter trains additions to all layers, so it takes trainable='all'."
+            )
         classes, codes = _encode_labels(y, texts.first)
         weights = self._weigh_texts(classes, codes, sample_weight)
         rng = np.random.default_rng(self._draw_seed())
         train_rows, valid_rows = self._hold_out(classes, codes, weights, rng)
 
         with seeded(int(rng.integers(2**63)), resolve_device(self.device)):
-            model, tokenizer = self._load_model(
-                n_outputs=len(classes), dropout=self.dropout
+            model, tokenizer, fingerprint = self._load_model(
+                trainable=self.trainable,
+                n_outputs=len(classes),
+                dropout=self.dropout,
             )
             table = tokenizer(texts)
-            table.warn_if_cut()
+            report = truncation_report(table.whole_lengths, tokenizer.max_length)
+            warn_if_cut(report)
             train = Examples(table, train_rows, codes, weights)
             valid = None
             if valid_rows is not None:
                 valid = Examples(table, valid_rows, codes, weights)
             net = self._fit_net(
-                model, tokenizer, train, valid, shuffle_seed=int(rng.integers(2**63))
+                model,
+                tokenizer,
+                fingerprint,
+                train,
+                valid,
+                shuffle_seed=int(rng.integers(2**63)),
             )
 
         return self._publish(
@@ -265,7 +307,8 @@ class BertClassifier(
             n_iter_=len(net.history),
             history_=_tidy(net.history),
             max_length_=tokenizer.max_length,
-            truncation_report_=table.truncation,
+            batch_size_used_=net.batch_size_used_,
+            truncation_report_=report,
         )
 
     def predict(self, X: Any) -> np.ndarray:

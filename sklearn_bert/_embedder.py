@@ -10,7 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from sklearn_bert._base import INPUT_CONSTRAINTS, BertEstimator
 from sklearn_bert._sklearn import fit_context
-from sklearn_bert.text import TokenTable
+from sklearn_bert.text import TokenTable, truncation_report, warn_if_cut
 from sklearn_bert.training import resolve_device, seeded
 
 
@@ -48,10 +48,11 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         Whether to scale every vector to length 1. False leaves the vectors as the
         checkpoint makes them; one that was trained to end in unit vectors (as the
         default was) gives unit vectors with `pooling="auto"` in any case.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         Number format of the encoder. "auto": bfloat16 where the hardware computes in
-        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. Vectors are
-        float32 in any case.
+        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. "tf32":
+        float32 whose products are rounded to ten bits, on a GPU. Vectors are float32 in
+        any case.
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
     random_state : int, RandomState or None, default=None
@@ -80,8 +81,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
 
     Notes
     -----
-    Texts that occur more than once are computed once per call. In float32 a text's
-    vector does not depend on its neighbours or on their number (within 1e-6).
+    A text is computed once per process and checkpoint, however often it occurs, over
+    all calls, clones and folds, as far as memory allows: see `cache_info`. In float32 a
+    text's vector does not depend on its neighbours or on their number (within 1e-6).
 
     References
     ----------
@@ -178,15 +180,18 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         texts, seen = self._read_X(X)
         # Reading draws numbers for the weights that a checkpoint may lack.
         with seeded(0, resolve_device(self.device)):
-            model, tokenizer = self._load_model(normalize=self.normalize)
+            model, tokenizer, fingerprint = self._load_model(
+                trainable="head", normalize=self.normalize
+            )
         table = tokenizer(texts)
-        table.warn_if_cut()
+        report = truncation_report(table.whole_lengths, tokenizer.max_length)
+        warn_if_cut(report)
         self._publish(
             **seen,
-            net_=self._build_net(model, tokenizer),
+            net_=self._build_net(model, tokenizer, fingerprint),
             tokenizer_=tokenizer,
             max_length_=tokenizer.max_length,
-            truncation_report_=table.truncation,
+            truncation_report_=report,
         )
         return table
 

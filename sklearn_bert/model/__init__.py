@@ -3,6 +3,8 @@
 Knows torch and transformers; knows no labels, no skorch and no scikit-learn.
 """
 
+from sklearn_bert.model._adapter import add_lora
+from sklearn_bert.model._attention import can_pack
 from sklearn_bert.model._checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -20,6 +22,7 @@ from sklearn_bert.model._files import (
     write_model,
 )
 from sklearn_bert.model._heads import TextModel
+from sklearn_bert.model._layers import split
 from sklearn_bert.model._pooling import POOLINGS
 
 __all__ = [
@@ -31,10 +34,13 @@ __all__ = [
     "GatedCheckpointError",
     "OfflineCheckpointError",
     "TextModel",
+    "add_lora",
+    "can_pack",
     "load_checkpoint",
     "model_settings",
     "pack_model",
     "read_model",
+    "split",
     "unpack_model",
     "write_model",
 ]

@@ -7,15 +7,16 @@ never runs code that a download brings along.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import importlib.util
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 from safetensors import SafetensorError
-from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
+from sklearn_bert._cache import WEIGHTS
+from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.text import TextTokenizer
 
@@ -81,11 +83,13 @@ class Checkpoint:
 
     Attributes
     ----------
+    folder : Path
+    state : tuple
+        Of the folder's files when they were read.
     encoder : transformers.PreTrainedModel
         In float32, on the CPU, in evaluation mode.
-    tokenizer : tokenizers.Tokenizer
-    tokenizer_settings : dict
-        The other arguments of `TextTokenizer`, but for `max_length`.
+    tokenizer_of_length : callable
+        From `max_length` to a `TextTokenizer`, made once for each.
     trained_length : int
         Tokens that the checkpoint reads when nothing else is said.
     longest_length : int
@@ -101,9 +105,10 @@ class Checkpoint:
     """
 
     name: str
+    folder: Path
+    state: tuple[Any, ...]
     encoder: nn.Module
-    tokenizer: Tokenizer
-    tokenizer_settings: dict[str, Any]
+    tokenizer_of_length: Callable[[int], TextTokenizer]
     trained_length: int
     longest_length: int
     pooling: str
@@ -114,11 +119,11 @@ class Checkpoint:
     def text_tokenizer(self, max_length: int | None) -> TextTokenizer:
         """The tokenizer with its limit: `max_length`, but no more than can be read."""
         wanted = self.trained_length if max_length is None else max_length
-        return TextTokenizer(
-            self.tokenizer,
-            max_length=min(wanted, self.longest_length),
-            **self.tokenizer_settings,
-        )
+        return self.tokenizer_of_length(min(wanted, self.longest_length))
+
+    def fingerprint(self) -> str:
+        """The same for checkpoints of the same shape and weights."""
+        return _fingerprint(self.folder, self.state)
 
     def resolve_pooling(self, pooling: str) -> str:
         """What `pooling` means for this checkpoint, if it can do that."""
@@ -154,8 +159,9 @@ def load_checkpoint(
     *,
     revision: str | None = None,
     dropout: float | None = None,
+    shared: bool = False,
 ) -> Checkpoint:
-    """Find a checkpoint and read its tokenizer and its weights.
+    """Find a checkpoint and read its tokenizer and its weights, once per process.
 
     Parameters
     ----------
@@ -165,6 +171,9 @@ def load_checkpoint(
         Branch, tag or commit on the Hub; None: what the cache holds, else the newest.
     dropout : float or None
         Dropout of the encoder's layers and attention; None: the checkpoint's own.
+    shared : bool
+        Whether the encoder may be the one that others get as well, to be read only;
+        otherwise it is a copy.
 
     Raises
     ------
@@ -173,6 +182,20 @@ def load_checkpoint(
     """
     name = os.fspath(checkpoint)
     folder = _find(name, revision)
+    state = _state_of(folder)
+    (found,) = WEIGHTS.get(
+        [(name, dropout, state)],
+        lambda missing: [_read(name, folder, state, dropout)],
+        size=_size,
+    )
+    if shared:
+        return found
+    return replace(found, encoder=copy.deepcopy(found.encoder).requires_grad_(True))
+
+
+def _read(
+    name: str, folder: Path, state: tuple[Any, ...], dropout: float | None
+) -> Checkpoint:
     with _quiet_transformers(), _damage_named(name, folder):
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -190,13 +213,10 @@ def load_checkpoint(
     has_pooler = _has_trained_pooler(encoder, report["missing_keys"])
     return Checkpoint(
         name=name,
-        encoder=encoder,
-        tokenizer=tokenizer.backend_tokenizer,
-        tokenizer_settings={
-            "pad_id": tokenizer.pad_token_id or 0,
-            "has_type_ids": _has_type_ids(config, tokenizer),
-            "config": _tokenizer_config(tokenizer, longest),
-        },
+        folder=folder,
+        state=state,
+        encoder=encoder.requires_grad_(False),
+        tokenizer_of_length=_tokenizers(tokenizer, config, longest),
         trained_length=min(longest, modules["max_seq_length"] or longest),
         longest_length=longest,
         pooling=_trained_pooling(modules, config, has_pooler),
@@ -204,6 +224,44 @@ def load_checkpoint(
         sentence_modules=tuple(modules["kinds"]),
         head_dropout=head_dropout,
     )
+
+
+def _state_of(folder: Path) -> tuple[Any, ...]:
+    """Changes when a file of the folder does."""
+    stats = [
+        (path, path.stat()) for path in (*folder.glob("*.*"), *folder.glob("*/*.*"))
+    ]
+    return tuple(sorted((str(path), s.st_size, s.st_mtime_ns) for path, s in stats))
+
+
+@functools.lru_cache(maxsize=32)
+def _fingerprint(folder: Path, state: tuple[Any, ...]) -> str:
+    """A sha256 over the weights and the description of the model."""
+    sha256 = hashlib.sha256()
+    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        with path.open("rb") as file:
+            sha256.update(hashlib.file_digest(file, "sha256").digest())
+    return sha256.hexdigest()
+
+
+def _tokenizers(
+    tokenizer: Any, config: Any, longest_length: int
+) -> Callable[[int], TextTokenizer]:
+    @functools.cache
+    def of_length(max_length: int) -> TextTokenizer:
+        return TextTokenizer(
+            tokenizer.backend_tokenizer,
+            max_length=max_length,
+            pad_id=tokenizer.pad_token_id or 0,
+            has_type_ids=_has_type_ids(config, tokenizer),
+            config=_tokenizer_config(tokenizer, longest_length),
+        )
+
+    return of_length
+
+
+def _size(checkpoint: Checkpoint) -> int:
+    return sum(p.nbytes for p in checkpoint.encoder.parameters())
 
 
 # -- finding the folder ------------------------------------------------------------
@@ -437,9 +495,7 @@ def _position_limit(encoder: nn.Module) -> int:
     """Most tokens that the position table has rows for."""
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin count positions from padding_idx + 1.
-            padding = module.padding_idx
-            return module.num_embeddings - (0 if padding is None else padding + 1)
+            return module.num_embeddings - position_offset(encoder)
     limit = getattr(encoder.config, "max_position_embeddings", None)
     return 10**9 if limit is None else int(limit)
 

@@ -41,6 +41,7 @@ def model_settings(model: TextModel) -> dict[str, Any]:
         "normalize": model.normalize,
         "n_outputs": None if model.head is None else model.head.out_features,
         "dropout": model.dropout.p,
+        "trainable": model.trainable,
     }
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert.model._pooling import pool
+from sklearn_bert.model._attention import NAME, position_offset, use_own_attention
+from sklearn_bert.model._dropout import Dropout, use_own_dropout
+from sklearn_bert.model._layers import check_trainable, frozen_modules
+from sklearn_bert.model._pooling import pool, pool_packed
 
 
 class TextModel(nn.Module):
@@ -20,6 +24,7 @@ class TextModel(nn.Module):
     Parameters
     ----------
     encoder : transformers.PreTrainedModel
+        With `trainable="head"` it is only read, and may be shared.
     pooling : {"cls", "pooler", "mean", "max"}
     normalize : bool
         Whether the vectors are scaled to length 1.
@@ -27,6 +32,15 @@ class TextModel(nn.Module):
         Width of the scores; None: no head, the scores are the vectors.
     dropout : float
         Share of the vector's entries that the head drops in training.
+    trainable : {"all", "head"} or int
+        What learns: everything, the head alone, or the head and so many top layers.
+
+    Notes
+    -----
+    Texts come in one of four forms, by the names of the arguments: padded
+    (`input_ids`, `attention_mask`), packed one after the other (`input_ids`,
+    `position_ids`, `cu_seq_lens`, `longest`), and both with `lower_states` instead of
+    `input_ids`. A head alone takes `vectors`.
     """
 
     def __init__(
@@ -37,43 +51,94 @@ class TextModel(nn.Module):
         normalize: bool = False,
         n_outputs: int | None = None,
         dropout: float = 0.0,
+        trainable: str | int = "all",
     ) -> None:
         super().__init__()
+        check_trainable(encoder, trainable)
+        use_own_attention(encoder)
+        use_own_dropout(encoder)
         self.encoder = encoder
         self.pooling = pooling
         self.normalize = normalize
+        self.trainable = trainable
         self.width: int = encoder.config.hidden_size  # type: ignore[union-attr,assignment]
-        self.dropout = nn.Dropout(dropout)
+        self.position_offset = position_offset(encoder)
+        self.dropout = Dropout(dropout)
         self.head = None if n_outputs is None else _linear(self.width, n_outputs)
-        if pooling != "pooler":  # it takes no part: no gradient, no weight decay
-            for parameter in _pooler_parameters(encoder):
-                parameter.requires_grad_(False)
+        for module in frozen_modules(encoder, trainable, pooling):
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> TextModel:
+        """Switch dropout on, but for the frozen part: its answers stay the same."""
+        super().train(mode)
+        if self.encoder is not None:
+            for module in frozen_modules(self.encoder, self.trainable, self.pooling):
+                module.eval()
+        return self
+
+    def states(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        *,
+        position_ids: Tensor | None = None,
+        lower_states: Tensor | None = None,
+        **packing: Any,
+    ) -> Any:
+        """Run the encoder: its output, with `last_hidden_state` and perhaps a pooler's.
+
+        The states are of shape (n_texts, n_tokens, width), or (1, n_tokens, width)
+        where the texts are packed.
+        """
+        inputs = {"input_ids": input_ids, "inputs_embeds": lower_states, **packing}
+        if attention_mask is not None:
+            is_own = self.encoder.config._attn_implementation == NAME  # type: ignore[union-attr]
+            mask = attention_mask[:, None, None] if is_own else attention_mask
+            inputs["attention_mask"] = mask
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        if position_ids is not None:
+            inputs["position_ids"] = position_ids + self.position_offset
+        return self.encoder(**inputs)
 
     def vectors(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        *,
+        cu_seq_lens: Tensor | None = None,
+        **inputs: Any,
     ) -> Tensor:
-        """Token ids of shape (n_texts, n_tokens) -> (n_texts, width), float32."""
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = token_type_ids
-        output = self.encoder(**inputs)
-        if self.pooling == "pooler":
+        """One vector per text: (n_texts, width), float32."""
+        if cu_seq_lens is not None:
+            inputs["cu_seq_lens"] = cu_seq_lens
+        output = self.states(input_ids, attention_mask, token_type_ids, **inputs)
+        states = output.last_hidden_state
+        if self.pooling == "pooler" and cu_seq_lens is not None:
+            first = states[0, cu_seq_lens[:-1]]
+            vectors = self.encoder.pooler(first[:, None]).float()  # type: ignore[operator]
+        elif self.pooling == "pooler":
             vectors = output.pooler_output.float()
+        elif cu_seq_lens is not None:
+            vectors = pool_packed(states[0], cu_seq_lens, self.pooling)
         else:
-            vectors = pool(output.last_hidden_state, attention_mask, self.pooling)
+            vectors = pool(states, attention_mask, self.pooling)
         return functional.normalize(vectors) if self.normalize else vectors
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        *,
+        vectors: Tensor | None = None,
+        **inputs: Any,
     ) -> Tensor:
-        """Token ids of shape (n_texts, n_tokens) -> (n_texts, n_outputs), float32."""
-        vectors = self.vectors(input_ids, attention_mask, token_type_ids)
+        """Scores of each text: (n_texts, n_outputs), float32."""
+        if vectors is None:
+            vectors = self.vectors(input_ids, attention_mask, token_type_ids, **inputs)
         if self.head is None:
             return vectors
         if self.pooling != "pooler":  # its tanh has given the vectors a scale already
@@ -87,8 +152,3 @@ def _linear(width: int, n_outputs: int) -> nn.Linear:
     nn.init.normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return head
-
-
-def _pooler_parameters(encoder: nn.Module) -> list[torch.nn.Parameter]:
-    pooler = getattr(encoder, "pooler", None)
-    return [] if pooler is None else list(pooler.parameters())

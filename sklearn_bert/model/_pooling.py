@@ -33,6 +33,28 @@ def pool(states: Tensor, mask: Tensor | None, how: str) -> Tensor:
     return states.amax(1)
 
 
+def pool_packed(states: Tensor, cu_seq_lens: Tensor, how: str) -> Tensor:
+    """Do the same for texts that follow each other without padding.
+
+    Parameters
+    ----------
+    states : Tensor of shape (n_tokens, width)
+    cu_seq_lens : int32 Tensor of shape (n_texts + 1,)
+        Where each text begins and the last ends.
+    how : {"cls", "mean", "max"}
+
+    Returns
+    -------
+    Tensor of shape (n_texts, width), float32
+    """
+    if how == "cls":
+        return states[cu_seq_lens[:-1]].float()
+    # unsafe: the lengths are right, and to check them a GPU would have to wait.
+    return torch.segment_reduce(
+        states.float(), how, lengths=cu_seq_lens.diff().long(), unsafe=True
+    )
+
+
 def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     weights = mask[..., None].to(states.dtype)  # (n_texts, n_tokens, 1)
     return (states * weights).sum(1) / weights.sum(1)

@@ -3,14 +3,26 @@
 Knows NumPy, data frames and tokenizers; knows no model and no estimator.
 """
 
-from sklearn_bert.text._batches import ShuffledBatches, pad, token_budget_batches
+from sklearn_bert.text._batches import (
+    ShuffledBatches,
+    pack,
+    pad,
+    places,
+    token_budget_batches,
+)
 from sklearn_bert.text._input import (
     Texts,
     check_texts,
     is_missing,
     template_columns,
 )
-from sklearn_bert.text._tokens import TextTokenizer, TokenTable, TruncationWarning
+from sklearn_bert.text._tokens import (
+    TextTokenizer,
+    TokenTable,
+    TruncationWarning,
+    truncation_report,
+    warn_if_cut,
+)
 
 __all__ = [
     "ShuffledBatches",
@@ -20,7 +32,11 @@ __all__ = [
     "TruncationWarning",
     "check_texts",
     "is_missing",
+    "pack",
     "pad",
+    "places",
     "template_columns",
     "token_budget_batches",
+    "truncation_report",
+    "warn_if_cut",
 ]

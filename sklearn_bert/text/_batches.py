@@ -29,14 +29,22 @@ class ShuffledBatches:
         Texts per batch; the last pool may leave one smaller batch.
     rng : numpy.random.Generator
         Drawn from at the start of each epoch.
+    by_length : bool
+        False: a plain shuffle, for batches that need no padding.
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        rng: np.random.Generator,
+        *,
+        by_length: bool = True,
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.rng = rng
+        self.by_length = by_length
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)
@@ -44,6 +52,9 @@ class ShuffledBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the rows of each batch of one epoch."""
         order = self.rng.permutation(len(self.lengths))
+        if not self.by_length:
+            yield from _cut(order, self.batch_size)
+            return
         pool_size = self.batch_size * BATCHES_PER_POOL
         lengths = self.lengths
         if len(order) <= pool_size:
@@ -76,6 +87,20 @@ def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarra
     return batches
 
 
+def places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where in a flat array the rows of a padded rectangle lie.
+
+    Returns
+    -------
+    places : int64 ndarray of shape (n_rows, n_steps)
+        0 where a row has ended.
+    is_text : bool ndarray of shape (n_rows, n_steps)
+    """
+    steps = np.arange(lengths.max())
+    is_text = steps < lengths[:, None]
+    return np.where(is_text, starts[:, None] + steps, 0), is_text
+
+
 def pad(table: TokenTable, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
     """Lay some texts of the table out as the rows of a rectangle.
 
@@ -85,18 +110,49 @@ def pad(table: TokenTable, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarra
         `input_ids`, int64 of shape (n_rows, n_tokens); `attention_mask`, bool, only if
         there is padding; `token_type_ids`, int64, only for pairs.
     """
-    lengths = table.lengths[rows]
-    steps = np.arange(lengths.max())
-    is_text = steps < lengths[:, None]  # (n_rows, n_tokens)
-    places = np.where(is_text, table.starts[rows][:, None] + steps, 0)
-    batch = {"input_ids": np.where(is_text, table.ids[places], pad_id).astype(np.int64)}
+    where, is_text = places(table.starts[rows], table.lengths[rows])
+    ids = np.where(is_text, table.ids[where], pad_id)
+    batch = {"input_ids": ids.astype(np.int64)}
     if not is_text.all():
         batch["attention_mask"] = is_text
     if table.type_ids is not None:
-        batch["token_type_ids"] = np.where(is_text, table.type_ids[places], 0).astype(
-            np.int64
-        )
+        types = np.where(is_text, table.type_ids[where], 0)
+        batch["token_type_ids"] = types.astype(np.int64)
     return batch
+
+
+def pack(
+    table: TokenTable, rows: np.ndarray, pad_id: int, multiple: int | None = None
+) -> dict[str, np.ndarray]:
+    """Lay some texts of the table out in one line, one after the other.
+
+    Parameters
+    ----------
+    multiple : int or None
+        Lengthen the line to the next multiple by one more text, of 1 to `multiple`
+        tokens of padding; None: leave it.
+
+    Returns
+    -------
+    dict
+        `input_ids` and `position_ids` (counted from 0 in each text), int64 of shape
+        (1, n_tokens); `cu_seq_lens`, int32 of shape (n_texts + 1,), where each text
+        begins and the last ends; `token_type_ids`, only for pairs.
+    """
+    lengths = table.lengths[rows]
+    begins = np.cumsum(lengths) - lengths
+    positions = np.arange(lengths.sum()) - np.repeat(begins, lengths)
+    where = np.repeat(table.starts[rows], lengths) + positions
+    filler = 0 if multiple is None else multiple - len(where) % multiple
+    ends = np.cumsum([0, *lengths, *([filler] if filler else [])])
+    line = {"input_ids": (table.ids[where], pad_id), "position_ids": (positions, 0)}
+    if table.type_ids is not None:
+        line["token_type_ids"] = (table.type_ids[where], 0)
+    batch = {
+        name: np.pad(values, (0, filler), constant_values=fill)[None].astype(np.int64)
+        for name, (values, fill) in line.items()
+    }
+    return {**batch, "cu_seq_lens": ends.astype(np.int32)}
 
 
 def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals as nw
@@ -42,6 +42,26 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def rows(self) -> list[Any]:
+        """Each text, or each pair as a tuple."""
+        if self.second is None:
+            return self.first
+        return list(zip(self.first, self.second, strict=True))
+
+    def distinct(self) -> tuple[Texts, np.ndarray]:
+        """Each text (or pair) once, and for every row its place among them."""
+        place: dict[Any, int] = {}
+        row_of = [place.setdefault(row, len(place)) for row in self.rows()]
+        if self.second is None:
+            return replace(self, first=list(place)), np.array(row_of, dtype=np.int64)
+        first, second = (list(side) for side in zip(*place, strict=True))
+        return replace(self, first=first, second=second), np.array(row_of)
+
+    def part(self, begin: int, end: int) -> Texts:
+        """Some rows that follow each other."""
+        second = None if self.second is None else self.second[begin:end]
+        return replace(self, first=self.first[begin:end], second=second)
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from sklearn_bert._cache import TOKENS
 from sklearn_bert.text._input import Texts
 
 TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
+KEY_LENGTH = 256  # characters; the cache knows a longer text by its hash
 
 
 class TruncationWarning(UserWarning):
     """Some texts are longer than the model reads, and were cut."""
 
     __module__ = "sklearn_bert"
+
+
+class Tokens(NamedTuple):
+    """One text as the cache keeps it: bytes are smaller than arrays."""
+
+    ids: bytes  # int32
+    type_ids: bytes | None  # uint8
+    whole_length: int  # in tokens, before cutting
 
 
 @dataclass(frozen=True)
@@ -33,24 +46,29 @@ class TokenTable:
     starts : ndarray of shape (n_texts,), int64
     lengths : ndarray of shape (n_texts,), int64
         In tokens, special ones included, after cutting.
+    whole_lengths : ndarray of shape (n_texts,), int64
+        In tokens, before cutting.
     type_ids : ndarray of shape (n_tokens,), uint8, or None
         0 for the first half of a pair and 1 for the second; None for single texts.
-    truncation : dict
-        `n_texts`, `n_truncated`, `max_length` and `longest` (tokens before cutting).
     """
 
     ids: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
+    whole_lengths: np.ndarray
     type_ids: np.ndarray | None
-    truncation: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def take(self, rows: np.ndarray) -> TokenTable:
         """A table of some of the texts; the ids are shared, not copied."""
-        return replace(self, starts=self.starts[rows], lengths=self.lengths[rows])
+        return replace(
+            self,
+            starts=self.starts[rows],
+            lengths=self.lengths[rows],
+            whole_lengths=self.whole_lengths[rows],
+        )
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows that hold each text once, and for every row its place among them."""
@@ -59,19 +77,35 @@ class TokenTable:
         )
         return rows, inverse
 
-    def warn_if_cut(self) -> None:
-        """Emit one `TruncationWarning` that counts what was cut, if anything was."""
-        report = self.truncation
-        if report["n_truncated"] == 0:
-            return
-        warnings.warn(
-            f"{report['n_truncated']} of {report['n_texts']} texts are longer than "
-            f"{report['max_length']} tokens and were cut; the longest has "
-            f"{report['longest']}. Raise max_length if the checkpoint allows it, or "
-            "split the texts.",
-            TruncationWarning,
-            stacklevel=2,
-        )
+    def content(self, row: int) -> tuple[bytes, bytes | None]:
+        """One text's ids and type ids: what a model's answer depends on."""
+        part = slice(self.starts[row], self.starts[row] + self.lengths[row])
+        types = None if self.type_ids is None else self.type_ids[part].tobytes()
+        return self.ids[part].tobytes(), types
+
+
+def truncation_report(whole_lengths: np.ndarray, max_length: int) -> dict[str, int]:
+    """Count what is longer than `max_length`, in tokens."""
+    return {
+        "n_texts": len(whole_lengths),
+        "n_truncated": int((whole_lengths > max_length).sum()),
+        "max_length": max_length,
+        "longest": int(whole_lengths.max()),
+    }
+
+
+def warn_if_cut(report: dict[str, int]) -> None:
+    """Emit one `TruncationWarning` that counts what was cut, if anything was."""
+    if report["n_truncated"] == 0:
+        return
+    warnings.warn(
+        f"{report['n_truncated']} of {report['n_texts']} texts are longer than "
+        f"{report['max_length']} tokens and were cut; the longest has "
+        f"{report['longest']}. Raise max_length if the checkpoint allows it, or "
+        "split the texts.",
+        TruncationWarning,
+        stacklevel=2,
+    )
 
 
 class TextTokenizer:
@@ -134,63 +168,85 @@ class TextTokenizer:
     def __reduce__(self) -> tuple[Any, ...]:
         return TextTokenizer.from_json, (self.to_json(), self.settings())
 
+    @functools.cached_property
+    def fingerprint(self) -> bytes:
+        """The same for tokenizers that make the same of every text."""
+        settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
+        return blake2b((settings + self.to_json()).encode(), digest_size=16).digest()
+
     def __call__(self, texts: Texts) -> TokenTable:
-        """Tokenise each distinct text once."""
-        distinct, row_of = _distinct(texts)
-        encodings = list(self._encode(distinct, is_pair=texts.second is not None))
-        ids, types, lengths, whole_lengths = zip(*encodings, strict=True)
-        kept = np.array(lengths, dtype=np.int64)
-        whole = np.array(whole_lengths, dtype=np.int64)[row_of]
-        starts = np.concatenate([[0], np.cumsum(kept)[:-1]])
+        """Tokenise each distinct text once, and not at all if the process knows it."""
+        distinct, row_of = texts.distinct()
+        rows = distinct.rows()
+        tokens = TOKENS.get(
+            [(self.fingerprint, _key(row)) for row in rows],
+            lambda missing: self._tokenise([rows[i] for i in missing]),
+            size=_size,
+        )
+        ids, types, whole_lengths = zip(*tokens, strict=True)
+        lengths = np.array([len(i) for i in ids]) // 4
+        starts = np.cumsum(lengths) - lengths
         return TokenTable(
-            ids=np.concatenate(ids),
+            ids=np.frombuffer(b"".join(ids), dtype=np.int32),
             starts=starts[row_of],
-            lengths=kept[row_of],
-            type_ids=None if types[0] is None else np.concatenate(types),
-            truncation={
-                "n_texts": len(row_of),
-                "n_truncated": int((whole > self.max_length).sum()),
-                "max_length": self.max_length,
-                "longest": int(whole.max()),
-            },
+            lengths=lengths[row_of],
+            whole_lengths=np.array(whole_lengths)[row_of],
+            type_ids=(
+                None if types[0] is None else np.frombuffer(b"".join(types), np.uint8)
+            ),
         )
 
-    def _encode(
-        self, texts: list[Any], *, is_pair: bool
-    ) -> Iterator[tuple[np.ndarray, np.ndarray | None, int, int]]:
-        """Yield ids, type ids, length kept and length before cutting of each text."""
-        with_types = is_pair and self.has_type_ids
+    def in_parts(self, texts: Texts, size: int) -> Iterator[TokenTable]:
+        """Tables of so many texts at a time; a thread makes the next one meanwhile."""
+        begins = range(0, len(texts), size)
+        tables = (self(texts.part(begin, begin + size)) for begin in begins)
+        if len(begins) == 1:
+            yield from tables
+            return
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            coming = thread.submit(next, tables)
+            for _ in begins[1:]:
+                table, coming = coming.result(), thread.submit(next, tables)
+                yield table
+            yield coming.result()
+
+    def _tokenise(self, texts: list[Any]) -> list[Tokens]:
+        with_types = isinstance(texts[0], tuple) and self.has_type_ids
+        found = []
         for begin in range(0, len(texts), TEXTS_PER_CALL):
             chunk = texts[begin : begin + TEXTS_PER_CALL]
             whole = self._whole.encode_batch_fast(chunk)
-            long = [i for i, e in enumerate(whole) if len(e) > self.max_length]
             lengths = [len(encoding) for encoding in whole]
-            for i, cut in zip(
-                long, self._cut.encode_batch_fast([chunk[i] for i in long]), strict=True
-            ):
-                whole[i] = cut
-            for encoding, length in zip(whole, lengths, strict=True):
-                yield *self._arrays(encoding, with_types), length
+            long = [i for i, length in enumerate(lengths) if length > self.max_length]
+            cut = self._cut.encode_batch_fast([chunk[i] for i in long])
+            for i, encoding in zip(long, cut, strict=True):
+                whole[i] = encoding
+            found += [
+                Tokens(*self._arrays(encoding, with_types), length)
+                for encoding, length in zip(whole, lengths, strict=True)
+            ]
+        return found
 
     def _arrays(
         self, encoding: Encoding, with_types: bool
-    ) -> tuple[np.ndarray, np.ndarray | None, int]:
+    ) -> tuple[bytes, bytes | None]:
         # A tokenizer without special tokens makes nothing of "": one token of padding
         # stands for it, because a model cannot read an empty row.
-        ids = np.array(encoding.ids or [self.pad_id], dtype=np.int32)
-        if not with_types:
-            return ids, None, len(ids)
-        return ids, np.array(encoding.type_ids or [0], dtype=np.uint8), len(ids)
+        ids = np.array(encoding.ids or [self.pad_id], dtype=np.int32).tobytes()
+        return ids, bytes(encoding.type_ids or [0]) if with_types else None
 
 
-def _distinct(texts: Texts) -> tuple[list[Any], np.ndarray]:
-    """Each text (or pair) once, and for every row its place among them."""
-    rows: list[Any] = texts.first
-    if texts.second is not None:
-        rows = list(zip(texts.first, texts.second, strict=True))
-    place: dict[Any, int] = {}
-    row_of = [place.setdefault(row, len(place)) for row in rows]
-    return list(place), np.array(row_of, dtype=np.int64)
+def _key(text: Any) -> Any:
+    """What the cache knows a text by, or a pair of texts."""
+    if isinstance(text, tuple):
+        return tuple(_key(half) for half in text)
+    if len(text) <= KEY_LENGTH:
+        return text
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def _size(tokens: Tokens) -> int:
+    return 2 * len(tokens.ids)  # the key is about as long as the ids
 
 
 def _copy(backend: Tokenizer) -> Tokenizer:

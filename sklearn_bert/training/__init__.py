@@ -11,10 +11,12 @@ from sklearn_bert.training._device import (
     seeded,
 )
 from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._memory import BertOutOfMemoryError
 from sklearn_bert.training._net import BertNet
 
 __all__ = [
     "BertNet",
+    "BertOutOfMemoryError",
     "BestWeights",
     "Examples",
     "FitProgress",

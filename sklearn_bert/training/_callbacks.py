@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from skorch.callbacks import Callback
-from torch import Tensor
+
+from sklearn_bert.training._weights import Snapshot
 
 
 class StopTraining(Exception):
@@ -28,7 +29,7 @@ class BestWeights(Callback):
 
     def __init__(self, n_iter_no_change: int) -> None:
         self.n_iter_no_change = n_iter_no_change
-        self.snapshot_: dict[str, Tensor] | None = None
+        self.snapshot_: Snapshot | None = None
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget what an earlier run found."""

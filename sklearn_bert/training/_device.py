@@ -47,7 +47,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     A CPU without AMX or AVX512-BF16 emulates bfloat16 up to a hundred times slower than
     float32, so it is never used there, not even where it was asked for.
     """
-    if precision == "float32":
+    if precision in ("float32", "tf32"):
         return torch.float32
     if _has_native_bfloat16(device):
         return torch.bfloat16
@@ -59,6 +59,24 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
             stacklevel=2,
         )
     return torch.float32
+
+
+@contextmanager
+def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Multiply float32 matrices exactly, or in TF32 where that was asked for.
+
+    Whatever the caller's own setting is, it is given back. Only CUDA has it.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    settings.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
 
 
 @contextmanager

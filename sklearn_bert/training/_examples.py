@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_bert.text import TokenTable
+from sklearn_bert.training._features import FeatureTable
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Examples:
 
     Attributes
     ----------
-    table : TokenTable
+    table : TokenTable or FeatureTable
         Of n_texts texts.
     rows : ndarray of shape (n_examples,)
         Which of the texts.
@@ -24,7 +25,7 @@ class Examples:
     weights : ndarray of shape (n_texts,), float32
     """
 
-    table: TokenTable
+    table: TokenTable | FeatureTable
     rows: np.ndarray
     targets: np.ndarray
     weights: np.ndarray

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-import gc
 import time
 import weakref
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,37 +16,49 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert.model import TextModel, pack_model, unpack_model
-from sklearn_bert.text import ShuffledBatches, TokenTable, pad, token_budget_batches
+from sklearn_bert._cache import FEATURES
+from sklearn_bert.model import (
+    TextModel,
+    can_pack,
+    pack_model,
+    split,
+    unpack_model,
+)
+from sklearn_bert.text import ShuffledBatches, TokenTable
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, StopTraining
-from sklearn_bert.training._device import available_device, resolve_precision
+from sklearn_bert.training._device import (
+    available_device,
+    matmul_precision,
+    resolve_precision,
+)
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._schedule import parameter_groups, warmup_then_decay
-from sklearn_bert.training._weights import MasterWeights
-
-MAX_GRADIENT_NORM = 1.0
-# Padded tokens of a batch that is only computed forward. On a CPU small batches stay in
-# its cache; a GPU wants to be filled.
-INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536}
-# Updates between two looks at the losses: each look makes a GPU wait for its queue.
-UPDATES_PER_LOSS_CHECK = {"cpu": 1, "cuda": 25}
+from sklearn_bert.training._features import FeatureTable
+from sklearn_bert.training._feed import Feed
+from sklearn_bert.training._inference import compute
+from sklearn_bert.training._losses import EpochLosses
+from sklearn_bert.training._memory import free_memory
+from sklearn_bert.training._part import LearningPart
+from sklearn_bert.training._schedule import warmup_then_decay
+from sklearn_bert.training._update import Updates
+from sklearn_bert.training._weights import Snapshot
 
 
 class WeightedCrossEntropy(nn.Module):
-    """Cross-entropy of each text times its weight, averaged over the batch."""
+    """The sum of each text's cross-entropy times its weight."""
 
     def forward(self, scores: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """Scores of shape (n_texts, n_classes); codes and weights of (n_texts,)."""
         losses = functional.cross_entropy(scores, targets, reduction="none")
-        return (losses * weights).mean()
+        return (losses * weights).sum()
 
 
 class BertNet(NeuralNet):
     """The engine inside an estimator; use the estimator instead.
 
-    At rest the module is in float32 on the CPU. `fit` moves it to the device, trains it
-    with AdamW as Devlin et al. (2019, appendix A.2) do, and brings it back; `scores`
-    and `vectors` work on a copy on the device, of which only the last used is kept.
+    At rest the module is in float32 on the CPU. `fit` moves what learns to the device,
+    trains it with AdamW as Devlin et al. (2019, appendix A.2) do, and brings it back;
+    `scores` and `vectors` work on a copy on the device, of which only the last used is
+    kept.
 
     Parameters
     ----------
@@ -53,7 +66,10 @@ class BertNet(NeuralNet):
     placement : str
         The device in the user's words; a model trained on a GPU that is missing where
         it is loaded works on the CPU.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "tf32", "bfloat16"}
+    fingerprint : str or None
+        Of the checkpoint that the module's frozen part comes from, to know its features
+        by; None: they are not remembered.
     lr : float
         The peak learning rate.
     max_epochs : int
@@ -65,6 +81,9 @@ class BertNet(NeuralNet):
     pad_id : int
     shuffle_seed : int
         Seed of the order of the texts.
+    checkpointing : bool or "auto"
+        Whether activations are computed again instead of kept.
+    adapter : {None, "lora"}
     valid_examples : Examples or None
         Scored after every epoch; None: there is no validation.
     callbacks : list of skorch callbacks, or None
@@ -77,12 +96,15 @@ class BertNet(NeuralNet):
         placement: str,
         precision: str,
         pad_id: int,
+        fingerprint: str | None = None,
         lr: float = 5e-5,
         max_epochs: int = 3,
         batch_size: int = 32,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         shuffle_seed: int = 0,
+        checkpointing: bool | str = False,
+        adapter: str | None = None,
         valid_examples: Examples | None = None,
         callbacks: list[Callback] | None = None,
     ) -> None:
@@ -101,9 +123,12 @@ class BertNet(NeuralNet):
         self.placement = placement
         self.precision = precision
         self.pad_id = pad_id
+        self.fingerprint = fingerprint
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.shuffle_seed = shuffle_seed
+        self.checkpointing = checkpointing
+        self.adapter = adapter
         self.valid_examples = valid_examples
 
     def __repr__(self) -> str:
@@ -116,24 +141,105 @@ class BertNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []  # the loop itself records what skorch's defaults would
 
-    def initialize_optimizer(self, triggered_directly: Any = None) -> BertNet:
-        """Make float32 masters, and a fused AdamW that steps them."""
-        dtype = resolve_precision(self.precision, torch.device(self.device))
-        self.masters_ = MasterWeights(self.module_, dtype)
-        groups = parameter_groups(self.masters_.named_parameters(), self.weight_decay)
-        self.optimizer_ = self.optimizer(groups, lr=self.lr, fused=True)
+    def partial_fit(
+        self, X: Examples, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> BertNet:
+        """Train, and leave nothing of the training behind, however it ends."""
+        with matmul_precision(self.precision, torch.device(self.device)):
+            try:
+                self._prepare(X)
+                self.initialize()
+                self._train()
+            finally:
+                self._come_to_rest()
         return self
 
+    def fit(self, X: Examples, y: Any = None, **fit_params: Any) -> BertNet:
+        """Train on some examples; the same as `partial_fit`."""
+        return self.partial_fit(X)
+
+    def _prepare(self, examples: Examples) -> None:
+        """Set aside what does not learn, and lay out the run."""
+        assert isinstance(examples.table, TokenTable)
+        self.part_ = LearningPart(
+            self.module,
+            examples.table,
+            self.pad_id,
+            adapter=self.adapter,
+            features=self._features,
+        )
+        self.examples_ = replace(examples, table=self.part_.table)
+        if self.valid_examples is not None:
+            self.valid_examples = replace(self.valid_examples, table=self.part_.table)
+        self.feed_ = self._feed(self.part_.pad_id)
+        self.batches_ = ShuffledBatches(
+            self.examples_.table.lengths[examples.rows],
+            self.batch_size,
+            np.random.default_rng(self.shuffle_seed),
+            by_length=not self.feed_.packed,
+        )
+
+    def initialize_module(self) -> BertNet:
+        """What learns is the module of this run."""
+        self.module_ = self.part_.model
+        return self
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> BertNet:
+        """Make float32 masters, and a fused AdamW that steps them."""
+        n_updates = self.max_epochs * len(self.batches_)
+        self.updates_ = Updates(
+            self.module_,
+            self.criterion_,
+            self.feed_,
+            dtype=self._dtype(),
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            schedule=warmup_then_decay(n_updates, self.warmup),
+            n_updates=n_updates,
+            batch_size=self.batch_size,
+            checkpointing=self.checkpointing,
+            on_gradients=self._gradients_hook(),
+        )
+        self.optimizer_ = self.updates_.optimizer
+        return self
+
+    def _train(self) -> None:
+        try:
+            self.notify("on_train_begin", X=self.examples_, y=None)
+            self.fit_loop(self.examples_)
+        except StopTraining:
+            pass
+        finally:
+            self.notify("on_train_end", X=self.examples_, y=None)
+        best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
+        if best and best[0].snapshot_ is not None:
+            self.updates_.go_back_to(best[0].snapshot_)
+
+    def _gradients_hook(self) -> Callable[[list[tuple[str, Tensor]]], None] | None:
+        if not self._hooks("on_grad_computed"):
+            return None
+        return lambda named: self.notify(
+            "on_grad_computed", named_parameters=named, batch=None, training=True
+        )
+
+    def _hooks(self, method_name: str) -> list[tuple[Callback, Any]]:
+        """The callbacks that do something at this moment."""
+        return [
+            (callback, getattr(callback, method_name))
+            for _, callback in self.callbacks_
+            if getattr(type(callback), method_name)
+            is not getattr(Callback, method_name)
+        ]
+
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Run a hook of all callbacks.
+        """Run a hook of all callbacks that override it.
 
         skorch's callbacks stop a training by raising KeyboardInterrupt, for which
         skorch swallows every KeyboardInterrupt: a real Ctrl-C inside a grid search is
         lost. Here only one that comes out of a caller's callback means "stop".
         """
         getattr(self, method_name)(self, **kwargs)
-        for _, callback in self.callbacks_:
-            hook = getattr(callback, method_name)
+        for callback, hook in self._hooks(method_name):
             if isinstance(callback, (BestWeights, FitProgress)):
                 hook(self, **kwargs)
                 continue
@@ -142,59 +248,36 @@ class BertNet(NeuralNet):
             except KeyboardInterrupt as interrupt:
                 raise StopTraining from interrupt
 
-    def partial_fit(
-        self, X: Examples, y: Any = None, classes: Any = None, **fit_params: Any
-    ) -> BertNet:
-        """Train, and leave nothing of the training behind, however it ends."""
-        try:
-            if not self.initialized_:
-                self.initialize()
-            try:
-                self.notify("on_train_begin", X=X, y=y)
-                self.fit_loop(X)
-            except StopTraining:
-                pass
-            finally:
-                self.notify("on_train_end", X=X, y=y)
-        finally:
-            self._come_to_rest()
-        return self
-
     def fit_loop(
         self, X: Examples, y: Any = None, epochs: int | None = None, **fit_params: Any
     ) -> BertNet:
         """Epochs of training, each followed by validation where there is any."""
-        rng = np.random.default_rng(self.shuffle_seed)
-        batches = ShuffledBatches(X.table.lengths[X.rows], self.batch_size, rng)
-        self.schedule_ = warmup_then_decay(self.max_epochs * len(batches), self.warmup)
-        self.n_updates_ = 0
         for _ in range(self.max_epochs):
             datasets = {"dataset_train": X, "dataset_valid": self.valid_examples}
             self.notify("on_epoch_begin", **datasets)
-            self.train_epoch(X, batches)
+            self.train_epoch(X)
             if self.valid_examples is not None:
                 self.validate(self.valid_examples)
             self.notify("on_epoch_end", **datasets)
         return self
 
-    def train_epoch(self, examples: Examples, batches: ShuffledBatches) -> None:
+    def train_epoch(self, examples: Examples) -> None:
         """One pass over the examples; the losses are read once, at its end."""
         start = time.perf_counter()
-        device = torch.device(self.device)
-        check_every = UPDATES_PER_LOSS_CHECK.get(device.type, 1)
-        losses = torch.zeros(len(batches), device=device)
+        losses = EpochLosses(
+            len(self.batches_), self.updates_.n_done, torch.device(self.device)
+        )
         sizes = []
         self.module_.train()
-        for i, rows in enumerate(batches):
+        for places in self.batches_:
+            rows = examples.rows[places]
+            rate = self.updates_.rate
             self.notify("on_batch_begin", batch=rows, training=True)
-            batch = self._batch(examples, examples.rows[rows])
-            losses[i] = self.train_step(batch)["loss"]
+            losses.append(self.train_step(rows)["loss"])
             sizes.append(len(rows))
-            if (i + 1) % check_every == 0 or i + 1 == len(batches):
-                self._check_losses(losses[: i + 1])
             self.notify("on_batch_end", batch=rows, training=True)
+        batch_losses = losses.read()
         seconds = time.perf_counter() - start
-        batch_losses = losses.tolist()
         for row, loss, size in zip(
             self.history[-1]["batches"], batch_losses, sizes, strict=True
         ):
@@ -202,35 +285,19 @@ class BertNet(NeuralNet):
         self.history.record(
             "train_loss", float(np.average(batch_losses, weights=sizes))
         )
-        rate = self.lr * self.schedule_(self.n_updates_ - 1)
         self.history.record("learning_rate", rate)
         self.history.record("seconds", seconds)
         self.history.record("texts_per_second", len(examples) / seconds)
 
-    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        """Forward, backward, clip, step."""
-        inputs, targets, weights = batch
-        loss = self.criterion_(self.module_(**inputs), targets, weights)
-        loss.backward()
-        self.masters_.collect_gradients()
-        named = self.masters_.named_parameters()
-        self.notify(
-            "on_grad_computed", named_parameters=named, batch=batch, training=True
-        )
-        nn.utils.clip_grad_norm_([p for _, p in named], MAX_GRADIENT_NORM)
-        rate = self.lr * self.schedule_(self.n_updates_)
-        for group in self.optimizer_.param_groups:
-            group["lr"] = rate * group["rate_factor"]
-        self.optimizer_.step()
-        self.masters_.update_working()
-        self.n_updates_ += 1
-        return {"loss": loss.detach()}
+    def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
+        """One update on some rows of the examples' table."""
+        return {"loss": self.updates_(self.examples_, batch)}
 
     def validate(self, examples: Examples) -> None:
         """Record loss and accuracy on held-out examples, with their weights."""
         self.module_.eval()
         table = examples.table.take(examples.rows)
-        scores = torch.from_numpy(self._compute(self.module_, "forward", table))
+        scores = compute(self.module_, table, self.feed_)
         targets = torch.from_numpy(examples.targets[examples.rows])
         losses = functional.cross_entropy(scores, targets, reduction="none").numpy()
         right = (scores.argmax(1) == targets).numpy()
@@ -238,89 +305,119 @@ class BertNet(NeuralNet):
         self.history.record("valid_loss", float(np.average(losses, weights=weights)))
         self.history.record("valid_score", float(np.average(right, weights=weights)))
 
-    def _batch(
-        self, examples: Examples, rows: np.ndarray
-    ) -> tuple[Any, Tensor, Tensor]:
-        inputs = self._tensors(pad(examples.table, rows, self.pad_id))
-        targets = torch.from_numpy(examples.targets[rows]).to(self.device)
-        weights = torch.from_numpy(examples.weights[rows]).to(self.device)
-        return inputs, targets, weights
-
-    def _check_losses(self, losses: Tensor) -> None:
-        finite = torch.isfinite(losses)
-        if finite.all():
-            return
-        place = int((~finite).nonzero()[0, 0])
-        update = self.n_updates_ - len(losses) + place + 1
-        raise FloatingPointError(
-            f"the loss of update {update} is {losses[place].item()}; training has "
-            "diverged. Lower learning_rate, raise warmup, or set precision='float32'."
-        )
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """A copy of the weights as they are now, on the CPU."""
-        return self.masters_.snapshot()
+    def snapshot(self) -> Snapshot:
+        """The weights as they are now, on the CPU."""
+        return self.updates_.snapshot()
 
     def _come_to_rest(self) -> None:
         """Weights in float32 on the CPU; optimizer, gradients and data forgotten."""
-        module = self.module
-        masters = getattr(self, "masters_", None)
-        if masters is not None:
-            callbacks = [callback for _, callback in vars(self)["callbacks_"]]
-            best = [cb for cb in callbacks if isinstance(cb, BestWeights)]
-            masters.restore(module, best[0].snapshot_ if best else None)
-        module.to("cpu").eval()
-        for name in ("masters_", "optimizer_", "criterion_"):
-            setattr(self, name, None)
+        running: dict[str, Any] = self.__dict__
+        updates, part = running.get("updates_"), running.get("part_")
+        if updates is not None:
+            updates.finish()
+            self.batch_size_used_ = updates.micro_batch_size
+        if part is not None:
+            part.put_back(1.0 if updates is None else updates.decay)
+        for name in TRAINING_STATE:
+            running.pop(name, None)
         self.valid_examples = None
         self.callbacks = None
         self.callbacks_ = []  # type: ignore[var-annotated]
         if _kept_copy(self) is not None:
             _keep_copy(self, None)  # made of the weights before this training
-        gc.collect()
-        if self.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        free_memory(torch.device(self.device))
 
     # -- inference -----------------------------------------------------------------
 
-    def scores(self, table: TokenTable) -> np.ndarray:
+    def scores(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
         """The head's outputs, (n_texts, n_outputs), float32, in the table's order."""
-        return self._compute(self._model_in_place(), "forward", table)
+        return self._compute("forward", table, remember)
 
-    def vectors(self, table: TokenTable) -> np.ndarray:
+    def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
         """The vectors before the head, (n_texts, width), float32."""
-        return self._compute(self._model_in_place(), "vectors", table)
+        return self._compute("vectors", table, remember)
 
-    @torch.inference_mode()
-    def _compute(self, model: nn.Module, method: str, table: TokenTable) -> np.ndarray:
-        """Run a method of the model over each distinct text once."""
-        compute = getattr(model, method)
+    def _compute(self, method: str, table: TokenTable, remember: bool) -> np.ndarray:
+        with matmul_precision(self.precision, torch.device(self.device)):
+            features = None
+            if self.module.trainable != "all":
+                features = self._features(table, remember)
+            if features is None:
+                model = getattr(self._model_in_place(), method)
+                return compute(model, table, self._feed()).numpy()
+            if not features.are_vectors:
+                _, upper = split(self._model_in_place())
+                return compute(getattr(upper, method), features, self._feed()).numpy()
+            if method == "vectors" or self.module.head is None:
+                return features.values[torch.from_numpy(features.starts)].numpy()
+            _, head = split(self.module)
+            return compute(head, features, Feed(torch.device("cpu"), 0)).numpy()
+
+    def _features(
+        self, table: TokenTable, remember: bool = True
+    ) -> FeatureTable | None:
+        """What the frozen part makes of texts; None: more than is kept at a time."""
+        are_vectors = self.module.trainable == "head"
         rows, row_of = table.distinct()
-        budget = INFERENCE_TOKENS.get(torch.device(self.device).type, 8192)
-        batches = token_budget_batches(table.lengths[rows], budget)
-        outputs: np.ndarray | None = None
-        for batch in batches:
-            output = compute(**self._tensors(pad(table, rows[batch], self.pad_id)))
-            if outputs is None:
-                outputs = np.empty((len(rows), output.shape[1]), dtype=np.float32)
-            outputs[batch] = output.cpu().numpy()
-        assert outputs is not None  # a table holds at least one text
-        return outputs[row_of]
+        texts = table.take(rows)
+        lengths = np.ones(len(rows), dtype=np.int64) if are_vectors else texts.lengths
+        width = self.module.width * (4 if are_vectors else self._dtype().itemsize)
+        is_small = lengths.sum() * width <= FEATURES.max_bytes / 2
+        if not is_small and not are_vectors:
+            return None
 
-    def _tensors(self, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        return {n: torch.from_numpy(a).to(self.device) for n, a in arrays.items()}
+        def compute_these(missing: np.ndarray) -> Tensor:
+            lower, _ = split(self._model_in_place())
+            assert lower is not None
+            part = texts.take(missing)
+            return compute(lower, part, self._feed(), per_token=not are_vectors)
+
+        if self.fingerprint is None or not remember or not is_small:
+            values = compute_these(np.arange(len(rows)))
+        else:
+            model = (self.module.pooling, self.module.normalize, self.module.trainable)
+            mark = (self.fingerprint, *model, self._dtype(), self.precision)
+            parts = FEATURES.get(
+                [(mark, *texts.content(row)) for row in range(len(rows))],
+                lambda missing: [
+                    part.clone()
+                    for part in compute_these(np.array(missing)).split(
+                        lengths[missing].tolist()
+                    )
+                ],
+                size=lambda part: part.nbytes,
+            )
+            values = torch.cat(parts)
+        starts = np.cumsum(lengths) - lengths
+        return FeatureTable(values, starts[row_of], lengths[row_of], are_vectors)
+
+    def _dtype(self) -> torch.dtype:
+        return resolve_precision(self.precision, torch.device(self.device))
+
+    def _feed(self, pad_id: int | None = None) -> Feed:
+        """Without padding where the device has the kernel for it."""
+        device = torch.device(self.device)
+        packed = (
+            device.type == "cuda"
+            and self._dtype() == torch.bfloat16
+            and can_pack(self.module.encoder)
+        )
+        pad_id = self.pad_id if pad_id is None else pad_id
+        return Feed(device, pad_id, packed=packed)
 
     def _model_in_place(self) -> TextModel:
         """The model on its device in its precision: itself, or a copy that is kept."""
-        device = torch.device(self.device)
-        dtype = resolve_precision(self.precision, device)
+        device, dtype = torch.device(self.device), self._dtype()
         if device.type == "cpu" and dtype == torch.float32:
             return self.module
         model = _kept_copy(self)
         if model is None:
-            model = copy.deepcopy(self.module).to(device)
-            for parameter in model.encoder.parameters():
-                parameter.data = parameter.data.to(dtype)
+            # The copy's weights, instead of copies to be cast and moved.
+            weights = {
+                id(p): nn.Parameter(p.detach().to(device, dtype), requires_grad=False)
+                for p in self.module.encoder.parameters()
+            }
+            model = copy.deepcopy(self.module, weights).to(device)
             _keep_copy(self, model)
         return model
 
@@ -338,8 +435,21 @@ class BertNet(NeuralNet):
             "placement": self.placement,
             "precision": self.precision,
             "pad_id": self.pad_id,
+            "fingerprint": self.fingerprint,
         }
 
+
+# What only a running training needs.
+TRAINING_STATE = (
+    "part_",
+    "examples_",
+    "feed_",
+    "batches_",
+    "updates_",
+    "module_",
+    "optimizer_",
+    "criterion_",
+)
 
 # The one net whose working copy (on the GPU, or in bfloat16) is kept between calls.
 _last_used: tuple[weakref.ref[BertNet], TextModel | None] | None = None

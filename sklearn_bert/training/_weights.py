@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model at some moment of its training.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        The trained ones by name, on the CPU.
+    decay : float
+        What weight decay had multiplied an unused weight with by then.
+    """
+
+    weights: dict[str, Tensor]
+    decay: float
 
 
 class MasterWeights:
@@ -19,15 +37,16 @@ class MasterWeights:
     Parameters
     ----------
     model : nn.Module
-        Its `encoder` is cast to `dtype` in place.
+        Its `encoder`, if it has one, is cast to `dtype` in place.
     dtype : torch.dtype
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        encoder: nn.Module = model.encoder  # type: ignore[assignment]
+        encoder: nn.Module | None = model.encoder  # type: ignore[assignment]
+        is_cast = encoder is not None and dtype != torch.float32
         self._halves: list[tuple[nn.Parameter, Tensor, Tensor]] = []
         originals: dict[nn.Parameter, Tensor] = {}
-        for parameter in encoder.parameters() if dtype != torch.float32 else ():
+        for parameter in encoder.parameters() if is_cast else ():  # type: ignore[union-attr]
             original = originals[parameter] = parameter.detach().clone()
             if parameter.requires_grad:
                 self._halves.append((parameter, original, torch.empty_like(original)))
@@ -48,17 +67,29 @@ class MasterWeights:
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
-        """Hand the working weights' gradients to the masters, in float32."""
+        """Hand the working weights' gradients to the masters, adding in float32."""
+        new, known = _Pairs(), _Pairs()
         for working, master, gradient in self._halves:
-            master.grad = None
             if working.grad is not None:
-                master.grad = gradient.copy_(working.grad)
+                (new if master.grad is None else known).add(gradient, working.grad)
+                master.grad = gradient
+                working.grad = None
+        if new.first:
+            torch._foreach_copy_(new.first, new.second)
+        if known.first:
+            torch._foreach_add_(known.first, [part.float() for part in known.second])
 
     @torch.no_grad()
     def update_working(self) -> None:
         """Round the stepped masters into the working weights, and drop gradients."""
-        for working, master, _ in self._halves:
-            working.copy_(master)
+        if self._halves:
+            working: list[Tensor] = [half[0] for half in self._halves]
+            torch._foreach_copy_(working, [half[1] for half in self._halves])
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
+        """Forget what was collected."""
+        for working, _, _ in self._halves:
             working.grad = None
         for parameter in self._trained.values():
             parameter.grad = None
@@ -74,3 +105,15 @@ class MasterWeights:
         for name, parameter in model.named_parameters():
             parameter.data = weights[name].detach().to(parameter.device)
             parameter.grad = None
+
+
+class _Pairs:
+    """Two lists of tensors, as torch's multi-tensor functions take them."""
+
+    def __init__(self) -> None:
+        self.first: list[Tensor] = []
+        self.second: list[Tensor] = []
+
+    def add(self, first: Tensor, second: Tensor) -> None:
+        self.first.append(first)
+        self.second.append(second)

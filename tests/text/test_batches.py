@@ -106,7 +106,7 @@ def tables_and_rows(draw):
         starts=(np.cumsum(lengths) - lengths)[place],
         lengths=lengths[place],
         type_ids=(ids % 2).astype(np.uint8) if draw(st.booleans()) else None,
-        truncation={},
+        whole_lengths=np.array([0]),
     )
     rows = draw(st.lists(st.integers(0, len(place) - 1), min_size=1, max_size=12))
     return table, np.array(rows), [texts[place[row]] for row in rows]
@@ -140,7 +140,7 @@ def test_padded_arrays_have_the_documented_dtypes():
         starts=np.array([0, 1]),
         lengths=np.array([1, 2]),
         type_ids=np.array([0, 0, 1], dtype=np.uint8),
-        truncation={},
+        whole_lengths=np.array([0]),
     )
     batch = pad(table, np.array([0, 1]), 0)
     assert {name: array.dtype for name, array in batch.items()} == {

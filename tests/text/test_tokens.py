@@ -425,7 +425,7 @@ def test_tables_can_be_built_by_hand():
         starts=np.array([3, 0, 3]),
         lengths=np.array([2, 3, 2]),
         type_ids=None,
-        truncation={},
+        whole_lengths=np.array([0]),
     )
     assert len(table) == 3
     rows, inverse = table.distinct()

@@ -1,0 +1,164 @@
+"""Attention without padding, and a quicker one for short texts on a CPU.
+
+Registered with transformers under one name, for the model families whose attention is
+the plain one; the others keep their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface
+
+from sklearn_bert.model._dropout import drop
+
+NAME = "sklearn_bert"
+FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
+# The kernel that walks over texts of any length takes heads of this size at most.
+LARGEST_HEAD = 256
+# Tokens up to which plain products beat the fused kernel on a CPU in bfloat16.
+SHORT = 128
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    cu_seq_lens: Tensor | None = None,
+    longest: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention as a layer of transformers calls it.
+
+    Parameters
+    ----------
+    query, key, value : Tensor of shape (n_texts, n_heads, n_tokens, head_size)
+        With `cu_seq_lens` all texts follow each other, as one text.
+    attention_mask : bool Tensor of shape (n_texts, 1, 1, n_tokens), or None
+    cu_seq_lens : int32 Tensor of shape (n_texts + 1,), or None
+        Where each text begins and the last ends.
+    longest : int or None
+        Tokens of the longest text, or more.
+
+    Returns
+    -------
+    Tensor of shape (n_texts, n_tokens, n_heads, head_size), and None
+    """
+    if cu_seq_lens is not None:
+        assert longest is not None
+        attend_packed = _by_kernel if query.is_cuda else _text_by_text
+        q, k, v = (x.transpose(1, 2)[0] for x in (query, key, value))
+        out = attend_packed(q, k, v, cu_seq_lens, longest, scaling, dropout)
+        return out[None], None
+    is_on_cpu = query.device.type == "cpu"
+    is_short = query.dtype == torch.bfloat16 and query.shape[2] <= SHORT
+    if is_on_cpu and (dropout > 0 or is_short):
+        out = _plainly(query, key, value, attention_mask, scaling, dropout)
+    else:
+        out = functional.scaled_dot_product_attention(
+            query, key, value, attention_mask, dropout_p=dropout, scale=scaling
+        )
+    return out.transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, attend)
+
+
+def use_own_attention(encoder: nn.Module) -> None:
+    """Let the encoder attend by `attend`, if it is of a family that can."""
+    config: Any = encoder.config
+    if config.model_type in FAMILIES and not getattr(config, "is_decoder", False):
+        encoder.set_attn_implementation(NAME)  # type: ignore[operator]
+
+
+def can_pack(encoder: nn.Module) -> bool:
+    """Whether the encoder can read texts that follow each other without padding."""
+    config: Any = encoder.config
+    head_size = config.hidden_size // config.num_attention_heads
+    fits = head_size % 8 == 0 and head_size <= LARGEST_HEAD
+    return config._attn_implementation == NAME and fits
+
+
+def position_offset(encoder: nn.Module) -> int:
+    """The position of a text's first token: RoBERTa and its kin do not begin at 0."""
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
+
+
+def _plainly(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float,
+    dropout: float,
+) -> Tensor:
+    scores = torch.matmul(query * scaling, key.transpose(-1, -2))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    shares = torch.softmax(scores, -1)
+    return torch.matmul(drop(shares, dropout) if dropout > 0 else shares, value)
+
+
+def _by_kernel(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seq_lens: Tensor,
+    longest: int,
+    scaling: float,
+    dropout: float,
+) -> Tensor:
+    if dropout == 0:
+        out: Any = varlen_attn(
+            query,
+            key,
+            value,
+            cu_seq_lens,
+            cu_seq_lens,
+            longest,
+            longest,
+            scale=scaling,
+        )
+        return out
+    # varlen_attn has no dropout; the operator below it has.
+    return torch.ops.aten._flash_attention_forward(
+        query,
+        key,
+        value,
+        cu_seq_lens,
+        cu_seq_lens,
+        longest,
+        longest,
+        dropout,
+        False,
+        False,
+        scale=scaling,
+    )[0]
+
+
+def _text_by_text(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seq_lens: Tensor,
+    longest: int,
+    scaling: float,
+    dropout: float,
+) -> Tensor:
+    """What the kernel computes, said simply: the reference on a CPU."""
+    sizes = cu_seq_lens.diff().tolist()
+    parts = zip(*(x.transpose(0, 1).split(sizes, 1) for x in (query, key, value)))  # noqa: B905
+    outputs = [_plainly(q, k, v, None, scaling, dropout) for q, k, v in parts]
+    return torch.cat(outputs, 1).transpose(0, 1)

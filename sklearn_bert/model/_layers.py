@@ -1,0 +1,119 @@
+"""The layers of an encoder: which learn, and an encoder cut in two between them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+# Where each family keeps its layers.
+LAYERS = {
+    "bert": "encoder.layer",
+    "distilbert": "transformer.layer",
+    "electra": "encoder.layer",
+    "roberta": "encoder.layer",
+    "xlm-roberta": "encoder.layer",
+}
+BELOW_THE_LAYERS = ("embeddings", "embeddings_project")
+
+
+def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
+    """Raise ValueError where the encoder does not have so many layers."""
+    if isinstance(trainable, str):
+        return
+    family = encoder.config.model_type  # type: ignore[union-attr]
+    if family not in LAYERS:
+        raise ValueError(
+            f"trainable is {trainable}, but the layers of a checkpoint of the family "
+            f"{family!r} cannot be told apart; expected 'all' or 'head' (a number "
+            f"works for {', '.join(LAYERS)})."
+        )
+    n_layers = len(_layers(encoder))
+    if trainable > n_layers:
+        raise ValueError(
+            f"trainable is {trainable}, but the checkpoint has {n_layers} layers; "
+            f"expected 'all', 'head' or a number from 1 to {n_layers}."
+        )
+
+
+def frozen_modules(
+    encoder: nn.Module, trainable: str | int, pooling: str
+) -> list[nn.Module]:
+    """The parts of the encoder that take no gradient, and no weight decay either."""
+    if trainable == "head":
+        return [encoder]
+    pooler = getattr(encoder, "pooler", None)
+    frozen = [pooler] if pooler is not None and pooling != "pooler" else []
+    if isinstance(trainable, int):
+        layers = _layers(encoder)
+        below = (getattr(encoder, name, None) for name in BELOW_THE_LAYERS)
+        frozen += [module for module in below if module is not None]
+        frozen += layers[: len(layers) - trainable]
+    return frozen
+
+
+def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
+    """Cut a model where the frozen part ends; both parts share its weights.
+
+    Parameters
+    ----------
+    model : TextModel
+
+    Returns
+    -------
+    lower : callable or None
+        Takes texts as `TextModel` does and gives what the upper part needs of them:
+        vectors, (n_texts, width), or states, (n_texts, n_tokens, width). None: nothing
+        is frozen.
+    upper : TextModel
+        Takes `vectors` or `lower_states`; it holds everything that learns.
+    """
+    if model.trainable == "all":
+        return None, model
+    if model.trainable == "head":
+        return model.vectors, _with(model, "encoder", None)
+    layers = _layers(model.encoder)
+    n_below = len(layers) - int(model.trainable)
+    path = "encoder." + LAYERS[model.encoder.config.model_type]
+    below = _with(model, path, layers[:n_below])
+    if getattr(model.encoder, "pooler", None) is not None:
+        below = _with(below, "encoder.pooler", None)
+    upper = _with(model, path, layers[n_below:])
+    for name in BELOW_THE_LAYERS:
+        if hasattr(model.encoder, name):
+            upper = _with(upper, f"encoder.{name}", PassOn())
+
+    def lower(*args: Any, **inputs: Any) -> Tensor:
+        return below.states(*args, **inputs).last_hidden_state
+
+    return lower, upper
+
+
+class PassOn(nn.Module):
+    """Stands where embeddings were: the states have been through them."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Give back the one tensor among the arguments that has states."""
+        found = [x for x in (*args, *kwargs.values()) if _has_states(x)]
+        assert len(found) == 1
+        return found[0]
+
+
+def _has_states(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
+
+
+def _layers(encoder: nn.Module) -> nn.ModuleList:
+    path = LAYERS[encoder.config.model_type]  # type: ignore[union-attr,index]
+    return encoder.get_submodule(path)  # type: ignore[return-value]
+
+
+def _with(module: Any, path: str, new: nn.Module | None) -> Any:
+    """A copy of the module that differs in one submodule and shares all others."""
+    name, _, rest = path.partition(".")
+    changed = copy.copy(module)
+    changed._modules = dict(module._modules)
+    changed._modules[name] = _with(getattr(module, name), rest, new) if rest else new
+    return changed

@@ -1,0 +1,85 @@
+"""Some texts of a table -> the tensors that a model takes, on its device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_bert.text import TokenTable, pack, pad, places
+from sklearn_bert.training._features import FeatureTable
+
+
+class Feed:
+    """Lays out tokens or features as rows of a rectangle, or packed in one line.
+
+    Parameters
+    ----------
+    device : torch.device
+    pad_id : int
+    packed : bool
+        One line without padding, for attention that knows where a text ends.
+    multiple : int or None
+        Lengthen each line to a multiple by a text of padding, which comes last.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        pad_id: int,
+        *,
+        packed: bool = False,
+        multiple: int | None = None,
+    ) -> None:
+        self.device = device
+        self.pad_id = pad_id
+        self.packed = packed
+        self.multiple = multiple
+
+    def __call__(
+        self, table: TokenTable | FeatureTable, rows: np.ndarray
+    ) -> dict[str, Any]:
+        """The arguments of `TextModel` for these rows."""
+        if isinstance(table, FeatureTable):
+            if table.are_vectors:
+                values = table.values[torch.from_numpy(table.starts[rows])]
+                return {"vectors": self.move(values)}
+            return self._lay_out_states(table, rows)
+        if not self.packed:
+            return self._move_all(pad(table, rows, self.pad_id))
+        batch = self._move_all(pack(table, rows, self.pad_id, self.multiple))
+        return {**batch, "longest": self._longest(table, rows)}
+
+    def move(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device; a GPU fetches it without making anyone wait."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def _move_all(self, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+        return {n: self.move(torch.from_numpy(a)) for n, a in arrays.items()}
+
+    def _lay_out_states(self, table: FeatureTable, rows: np.ndarray) -> dict[str, Any]:
+        starts, lengths = table.starts[rows], table.lengths[rows]
+        if not self.packed:
+            where, is_text = places(starts, lengths)
+            batch = {"lower_states": self.move(table.values[torch.from_numpy(where)])}
+            if not is_text.all():
+                batch["attention_mask"] = self.move(torch.from_numpy(is_text))
+            return batch
+        begins = np.cumsum(lengths) - lengths
+        steps = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+        ends = np.cumsum([0, *lengths]).astype(np.int32)
+        return {
+            "lower_states": self.move(table.values[torch.from_numpy(steps)][None]),
+            "cu_seq_lens": self.move(torch.from_numpy(ends)),
+            "longest": int(lengths.max()),
+        }
+
+    def _longest(self, table: TokenTable, rows: np.ndarray) -> int:
+        if self.multiple is None:
+            return int(table.lengths[rows].max())
+        # What is captured into a graph must hold for every batch.
+        return max(int(table.lengths.max()), self.multiple)

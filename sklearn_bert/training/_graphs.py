@@ -1,0 +1,87 @@
+"""Whole updates replayed as CUDA graphs.
+
+An update of BERT on 32 short texts is a thousand small kernels, and launching them
+takes longer than running them. A graph launches all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Tokens of a batch are rounded up to a multiple, so that few graphs serve all batches.
+GRAPH_MULTIPLE = 128
+# Above so many tokens the kernels take longer than their launches.
+GRAPH_TOKENS = 16384
+# A fit of fewer updates would not pay for the captures.
+GRAPH_UPDATES = 100
+# Updates that run as they are, before the first capture: kernels are chosen in them,
+# and the optimizer makes its moments.
+N_WARM_UP = 3
+
+
+class StepGraphs:
+    """Runs updates as graphs, one for each number of tokens.
+
+    A number of tokens is captured when it comes for the second time.
+
+    Parameters
+    ----------
+    step : callable
+        Takes the tensors of a batch by name and returns the loss; the whole update. It
+        must not wait for the device, and must do the same for every batch of a shape.
+    device : torch.device
+        A CUDA device.
+    """
+
+    def __init__(self, step: Callable[..., Tensor], device: torch.device) -> None:
+        self._step = step
+        self._stream = torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+        self._seen: Counter[int] = Counter()
+        self._captured: dict[int, tuple[Any, dict[str, Any], Tensor]] = {}
+
+    def __call__(self, batch: dict[str, Any]) -> Tensor:
+        """Do the update; the loss is overwritten by the next one of as many tokens."""
+        n_tokens = batch["input_ids"].shape[1]
+        self._seen[n_tokens] += 1
+        if n_tokens not in self._captured:
+            if self._seen[n_tokens] == 1 or self._seen.total() <= N_WARM_UP:
+                return self._run(batch)
+            self._captured[n_tokens] = self._capture(batch)
+        graph, inputs, loss = self._captured[n_tokens]
+        for name, value in inputs.items():
+            if isinstance(value, Tensor):
+                value.copy_(batch[name])
+        graph.replay()
+        return loss
+
+    def _run(self, batch: dict[str, Any]) -> Tensor:
+        """Update without a graph, on the stream that captures come from."""
+        current = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            loss = self._step(**batch)
+        current.wait_stream(self._stream)
+        return loss
+
+    def _capture(self, batch: dict[str, Any]) -> tuple[Any, dict[str, Any], Tensor]:
+        """Record an update without doing it."""
+        inputs = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in batch.items()
+        }
+        graph = torch.cuda.CUDAGraph()
+        # Other threads of the process may go on using the device meanwhile.
+        with torch.cuda.graph(
+            graph,
+            pool=self._pool,
+            stream=self._stream,
+            capture_error_mode="thread_local",
+        ):
+            loss = self._step(**inputs)
+        return graph, inputs, loss

@@ -1,0 +1,235 @@
+"""One update of the weights: forward, backward, clip, step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._feed import Feed
+from sklearn_bert.training._graphs import (
+    GRAPH_MULTIPLE,
+    GRAPH_TOKENS,
+    GRAPH_UPDATES,
+    StepGraphs,
+)
+from sklearn_bert.training._memory import free_memory, nothing_fits
+from sklearn_bert.training._schedule import parameter_groups
+from sklearn_bert.training._weights import MasterWeights, Snapshot
+
+MAX_GRADIENT_NORM = 1.0
+
+
+class Updates:
+    """Updates a model batch by batch, however much memory there is.
+
+    Where a batch does not fit, it is halved until it does; the gradients of its parts
+    are added up, so the update is that of the whole batch.
+
+    Parameters
+    ----------
+    model : TextModel
+        On its device, in float32.
+    criterion : nn.Module
+        Gives the sum of the weighted losses of some texts.
+    feed : Feed
+    dtype : torch.dtype
+        What the encoder computes with.
+    lr : float
+        Peak learning rate.
+    weight_decay : float
+    schedule : callable
+        Share of the peak rate, by the number of updates done.
+    n_updates : int
+        Updates of the whole fit.
+    batch_size : int
+    checkpointing : bool or "auto"
+        Whether to compute the layers' insides again in the backward pass instead of
+        keeping them; "auto": when memory runs out, before batches are halved.
+    on_gradients : callable or None
+        Called with names and float32 weights before each step.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        criterion: nn.Module,
+        feed: Feed,
+        *,
+        dtype: torch.dtype,
+        lr: float,
+        weight_decay: float,
+        schedule: Callable[[int], float],
+        n_updates: int,
+        batch_size: int,
+        checkpointing: bool | str = False,
+        on_gradients: Callable[[list[tuple[str, Tensor]]], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.criterion = criterion
+        self.feed = feed
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.micro_batch_size = self.batch_size = batch_size
+        self.on_gradients = on_gradients
+        self.n_done = 0
+        self.decay = 1.0  # what weight decay has multiplied an unused weight with
+        self.masters = MasterWeights(model, dtype)
+        self._kept: dict[str, Tensor] | None = None
+        is_cuda = feed.device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.masters.named_parameters(), weight_decay),
+            # A graph reads the rate from the device, where it can change.
+            lr=torch.tensor(lr, device=feed.device) if is_cuda else lr,
+            fused=True,
+            capturable=is_cuda,
+        )
+        if is_cuda:
+            for group in self.optimizer.param_groups:
+                group["lr"] = torch.tensor(lr, device=feed.device)
+        self.checkpointing = checkpointing
+        if checkpointing is True:
+            self._keep_less()
+        self.graphs: StepGraphs | None = None
+        self._use_graphs = (
+            feed.packed
+            and n_updates >= GRAPH_UPDATES
+            and on_gradients is None
+            and checkpointing is not True
+        )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next update."""
+        return self.lr * self.schedule(self.n_done)
+
+    def __call__(self, examples: Examples, rows: np.ndarray) -> Tensor:
+        """Update on some rows of the examples' table; the mean loss, on the device."""
+        for group in self.optimizer.param_groups:
+            self._set_rate(group, self.rate * group["rate_factor"])
+        loss = self._by_graph(examples, rows)
+        if loss is None:
+            loss = self._in_parts(examples, rows)
+            self._step()
+        self.decay *= 1 - self.rate * self.weight_decay
+        self.n_done += 1
+        return loss
+
+    def snapshot(self) -> Snapshot:
+        """The weights as they are now, on the CPU."""
+        return Snapshot(self.masters.snapshot(), self.decay)
+
+    def go_back_to(self, snapshot: Snapshot) -> None:
+        """Let `finish` leave the weights of an earlier moment."""
+        self._kept, self.decay = snapshot.weights, snapshot.decay
+
+    def finish(self) -> None:
+        """Leave the model in float32, without gradients and as it was otherwise."""
+        self.graphs = None
+        self.masters.restore(self.model, self._kept)
+        if self.checkpointing is True and self.model.encoder is not None:
+            self.model.encoder.gradient_checkpointing_disable()
+
+    def _set_rate(self, group: dict[str, Any], rate: float) -> None:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+    def _in_parts(self, examples: Examples, rows: np.ndarray) -> Tensor:
+        """Gradients of the mean loss, in as many parts as memory asks for."""
+        while True:
+            loss, shortage = self._try(examples, rows)
+            if loss is not None:
+                return loss
+            # Only here, where no error holds on to the tensors, can they be freed.
+            self.masters.drop_gradients()
+            free_memory(self.feed.device)
+            self._make_do_with_less(examples, rows, shortage)
+
+    def _try(self, examples: Examples, rows: np.ndarray) -> tuple[Tensor | None, str]:
+        try:
+            losses = []
+            for begin in range(0, len(rows), self.micro_batch_size):
+                part = rows[begin : begin + self.micro_batch_size]
+                losses.append(self._backward(len(rows), **self._batch(examples, part)))
+            return torch.stack(losses).sum(), ""
+        except torch.OutOfMemoryError as error:
+            return None, str(error)
+
+    def _make_do_with_less(
+        self, examples: Examples, rows: np.ndarray, shortage: str
+    ) -> None:
+        if self.checkpointing == "auto":
+            self._keep_less()
+            return
+        tried = min(self.micro_batch_size, len(rows))
+        if tried == 1:
+            n_tokens = int(examples.table.lengths[rows].max())
+            device = self.feed.device
+            raise nothing_fits("training", device, len(rows), n_tokens, shortage)
+        self.micro_batch_size = tried // 2
+
+    def _keep_less(self) -> None:
+        self.checkpointing = True
+        if self.model.encoder is not None:
+            self.model.encoder.gradient_checkpointing_enable()
+
+    def _batch(self, examples: Examples, rows: np.ndarray) -> dict[str, Any]:
+        move = self.feed.move
+        return {
+            "inputs": self.feed(examples.table, rows),
+            "targets": move(torch.from_numpy(examples.targets[rows])),
+            "weights": move(torch.from_numpy(examples.weights[rows])),
+        }
+
+    def _backward(
+        self, n_texts: int, inputs: dict[str, Any], targets: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Add the gradients of a part; its share of the mean loss of `n_texts`."""
+        scores = self.model(**inputs)[
+            : len(targets)
+        ]  # padding may be a text of its own
+        loss = self.criterion(scores, targets, weights) / n_texts
+        loss.backward()
+        self.masters.collect_gradients()
+        return loss.detach()
+
+    def _step(self) -> None:
+        """Clip what was collected, and step."""
+        if self.on_gradients is not None:
+            self.on_gradients(self.masters.named_parameters())
+        weights = self.masters.parameters()
+        nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM, foreach=True)
+        self.optimizer.step()
+        self.masters.update_working()
+
+    def _by_graph(self, examples: Examples, rows: np.ndarray) -> Tensor | None:
+        """The update as a CUDA graph, where that pays and memory allows it."""
+        is_whole = len(rows) == self.batch_size == self.micro_batch_size
+        n_tokens = int(examples.table.lengths[rows].sum())
+        if not self._use_graphs or not is_whole or n_tokens > GRAPH_TOKENS:
+            return None
+        if self.graphs is None:
+            self.graphs = StepGraphs(self._whole_step, self.feed.device)
+            self.feed.multiple = GRAPH_MULTIPLE
+        try:
+            batch = self._batch(examples, rows)
+            return self.graphs({**batch.pop("inputs"), **batch})
+        except torch.OutOfMemoryError:
+            self._use_graphs = False
+        self.graphs = None
+        self.feed.multiple = None
+        self.masters.drop_gradients()
+        free_memory(self.feed.device)
+        return None
+
+    def _whole_step(self, targets: Tensor, weights: Tensor, **inputs: Any) -> Tensor:
+        loss = self._backward(len(targets), inputs, targets, weights)
+        self._step()
+        return loss
