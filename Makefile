@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs bench bench-accuracy clean
 
 demo: .venv/.minilm
 	$(BIN)/python -m sklearn_bert demo
@@ -20,8 +20,13 @@ lint: .venv/.test
 docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
+BENCHMARKS := fit_short fit_long embed predict grid_search token_cache precision \
+	loop_overhead ablation memory
+
 bench: .venv/.bench
-	$(BIN)/python benchmarks/speed.py
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-accuracy: .venv/.bench
 	$(BIN)/python benchmarks/accuracy.py
 
 clean:

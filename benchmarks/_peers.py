@@ -1,22 +1,39 @@
-"""The peers, as their users run them by default."""
+"""The peers, as their users run them: by default, and tuned by someone who reads on."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 import transformers
+from sentence_transformers import SentenceTransformer
+from sklearn.pipeline import Pipeline
+from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
+from skorch.hf import HuggingfacePretrainedTokenizer
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
+    PrinterCallback,
     Trainer,
     TrainingArguments,
 )
 
-transformers.utils.logging.disable_progress_bar()
-transformers.utils.logging.set_verbosity_error()
+warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+# -- transformers.Trainer ----------------------------------------------------------
 
 
 class Rows(torch.utils.data.Dataset):
@@ -75,6 +92,7 @@ def trainer(
             train_dataset=rows,
             data_collator=DataCollatorWithPadding(tokenizer),
         )
+        run.remove_callback(PrinterCallback)
         run.train()
 
     def predict(new_texts) -> np.ndarray:
@@ -82,3 +100,145 @@ def trainer(
         return scores.argmax(axis=1)
 
     return predict
+
+
+def tuned_trainer(folder: str, texts, labels: np.ndarray, **settings):
+    """Fine-tune by a Trainer with all that makes it fast and needs no other package."""
+    arguments = {
+        "bf16": True,
+        "train_sampling_strategy": "group_by_length",
+        "optim": "adamw_torch_fused",
+    }
+    if DEVICE == "cuda":
+        arguments |= {"tf32": True, "dataloader_num_workers": 4}
+    else:
+        arguments["use_cpu"] = True
+    return trainer(folder, texts, labels, **arguments, **settings)
+
+
+# -- skorch ------------------------------------------------------------------------
+
+
+class SequenceClassifier(nn.Module):
+    """A model of transformers as skorch wants it: it returns its scores."""
+
+    def __init__(self, folder: str, n_classes: int):
+        super().__init__()
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=n_classes
+        )
+
+    def forward(self, **inputs):
+        """Token ids -> scores."""
+        return self.model(**inputs).logits
+
+
+def skorch_recipe(
+    folder: str, texts, labels: np.ndarray, *, epochs: int, batch_size: int = 32
+) -> Pipeline:
+    """Fine-tune as the notebook "Fine-tuning a BERT model with skorch" shows.
+
+    But for the batch size, which is that of the others, and without the notebook's
+    held-out part.
+    """
+    n_updates = epochs * (len(texts) // batch_size + 1)
+    net = NeuralNetClassifier(
+        SequenceClassifier,
+        module__folder=folder,
+        module__n_classes=len(np.unique(labels)),
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.AdamW,
+        lr=5e-5,
+        max_epochs=epochs,
+        batch_size=batch_size,
+        iterator_train__shuffle=True,
+        train_split=None,
+        device=DEVICE,
+        verbose=0,
+        callbacks=[
+            LRScheduler(
+                LambdaLR,
+                lr_lambda=lambda step: 1 - step / n_updates,
+                step_every="batch",
+            )
+        ],
+    )
+    steps = [("tokenizer", HuggingfacePretrainedTokenizer(folder)), ("net", net)]
+    return Pipeline(steps).fit(texts, labels)
+
+
+# -- encoders ----------------------------------------------------------------------
+
+
+def sentence_transformer(folder: str) -> Callable[[list[str]], np.ndarray]:
+    """`SentenceTransformer.encode` with its defaults: float32, batches of 32."""
+    return SentenceTransformer(folder).encode
+
+
+def tuned_sentence_transformer(folder: str) -> Callable[[list[str]], np.ndarray]:
+    """`encode` in bfloat16, in batches of 256."""
+    model = SentenceTransformer(folder, model_kwargs={"dtype": torch.bfloat16})
+    return partial(model.encode, batch_size=256)
+
+
+def setfit_encoder(folder: str) -> Callable[[list[str]], np.ndarray]:
+    """`SetFitModel.encode`: what its head is trained on."""
+    from setfit import SetFitModel
+
+    logging.getLogger("setfit").setLevel(logging.ERROR)  # it misses its head
+    return SetFitModel.from_pretrained(folder).encode
+
+
+def skrub_encoder(folder: str):
+    """The text encoder of skrub without its PCA, unfitted."""
+    from skrub import LLMEncoder  # called TextEncoder before skrub 0.11
+
+    return LLMEncoder(folder, n_components=None)
+
+
+def skrub_transform(folder: str) -> Callable[[list[str]], pd.DataFrame]:
+    """`LLMEncoder.transform` of a fitted encoder."""
+    encoder = skrub_encoder(folder).fit(pd.Series(["a text"], name="text"))
+    return lambda texts: encoder.transform(pd.Series(texts, name="text"))
+
+
+def those_installed(builders: dict[str, Callable], folder: str) -> dict[str, Callable]:
+    """Build each peer; print why one is left out."""
+    built = {}
+    for name, build in builders.items():
+        try:
+            built[name] = build(folder)
+        except ImportError as error:
+            print(f"skipped: {name} ({error})")
+    return built
+
+
+# -- prediction --------------------------------------------------------------------
+
+
+def prediction_loop(
+    folder: str, n_classes: int, max_length: int, dtype: torch.dtype
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """The loop of `CrossEncoder.predict` for single texts: sorted, batches of 32."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=n_classes, dtype=dtype
+    )
+    model.eval().to(DEVICE)
+
+    @torch.inference_mode()
+    def predict_proba(texts: Sequence[str]) -> np.ndarray:
+        order = np.argsort([-len(text) for text in texts])
+        parts = []
+        for begin in range(0, len(texts), 32):
+            batch = tokenizer(
+                [texts[i] for i in order[begin : begin + 32]],
+                padding=True,
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
+            ).to(DEVICE)
+            parts.append(model(**batch).logits.float().softmax(1).cpu().numpy())
+        return np.concatenate(parts)[np.argsort(order)]
+
+    return predict_proba

@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 import pandas as pd
-from _common import CHECKPOINT, DATA, WHERE_DATA, need_data, read_tsv, write
+from _common import CHECKPOINT, write
+from _data import DATA, WHERE_DATA, need_data, read_tsv
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 
 from sklearn_bert import BertClassifier

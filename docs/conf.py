@@ -1,8 +1,12 @@
 """Sphinx configuration of the sklearn_bert documentation."""
 
 import re
+import sys
+from pathlib import Path
 
 import sklearn_bert
+
+sys.path.append(str(Path(__file__).parent))  # where performance_results is
 
 project = "sklearn_bert"
 author = "The sklearn_bert developers"
@@ -15,6 +19,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "performance_results",
 ]
 
 # `name` in a docstring is code, as in scikit-learn.
@@ -49,7 +54,16 @@ html_theme_options = {
     "footer_end": [],
 }
 # Pages without a tree of their own below them need no left sidebar.
-html_sidebars = {"index": [], "getting_started": [], "auto_examples/**": []}
+html_sidebars = {
+    page: []
+    for page in (
+        "index",
+        "getting_started",
+        "speed_and_memory",
+        "performance",
+        "auto_examples/**",
+    )
+}
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False

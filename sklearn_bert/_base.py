@@ -32,8 +32,6 @@ from sklearn_bert.training import (
 
 # How many texts are tokenised while those before them are computed.
 TEXTS_PER_PART = 16384
-# A call with more texts is a stream: what it computes is not kept for later.
-TEXTS_REMEMBERED = 65536
 
 INPUT_CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [str, os.PathLike],
@@ -205,6 +203,9 @@ class BertEstimator(BaseEstimator):
             callbacks.append(BestWeights(self.n_iter_no_change))
         if self.verbose:
             callbacks.append(FitProgress())
+        checkpointing = self.gradient_checkpointing
+        if checkpointing != "auto":
+            checkpointing = bool(checkpointing)  # NumPy's is not True itself
         net = self._build_net(
             model,
             tokenizer,
@@ -214,7 +215,7 @@ class BertEstimator(BaseEstimator):
             batch_size=self.batch_size,
             weight_decay=self.weight_decay,
             warmup=self.warmup,
-            checkpointing=self.gradient_checkpointing,
+            checkpointing=checkpointing,
             adapter=self.adapter,
             shuffle_seed=shuffle_seed,
             valid_examples=valid,
@@ -247,8 +248,11 @@ class BertEstimator(BaseEstimator):
         compute = getattr(self.net_, method)
         output: np.ndarray | None = None
         whole_lengths, begin = [], 0
-        for table in self.tokenizer_.in_parts(texts, TEXTS_PER_PART):
-            part = compute(table, remember=len(texts) <= TEXTS_REMEMBERED)
+        # A call of several parts is a stream: what it computes is not kept for later.
+        remember = len(texts) <= TEXTS_PER_PART
+        parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
+        for table in parts:
+            part = compute(table, remember=remember)
             if output is None:
                 output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
             output[begin : begin + len(part)] = part

@@ -7,14 +7,14 @@ a pickle.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from sklearn_bert._lock import ProcessLock
+
 MEBIBYTE = 2**20
-ENTRY_BYTES = 200  # of the dictionary, the key and the value's own object, about
+ENTRY_BYTES = 800  # of the dictionary, the key and the objects around a value, about
 
 
 class BoundedCache:
@@ -23,21 +23,14 @@ class BoundedCache:
     Parameters
     ----------
     max_bytes : int
-        A call that alone would fill more than half of it is computed and not kept, so
-        that a stream of new texts does not drive out what a search comes back to.
+        A call that alone would fill more than half of it is computed and not kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._renew_lock()
+        self._lock = ProcessLock()
+        self._computing = ProcessLock()
         self.clear()
-        # A child process that is forked while another thread works here would wait for
-        # that thread, which it does not have, for ever.
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew_lock)
-
-    def _renew_lock(self) -> None:
-        self._lock = threading.RLock()
 
     def clear(self) -> None:
         """Forget everything, the counts included."""
@@ -50,8 +43,10 @@ class BoundedCache:
         keys: Sequence[Hashable],
         compute: Callable[[list[int]], Sequence[Any]],
         size: Callable[[Any], int],
+        *,
+        keep: bool = True,
     ) -> list[Any]:
-        """The values of distinct keys, those that are not here computed in one go.
+        """The values of some keys, those that are not here computed in one go.
 
         Parameters
         ----------
@@ -61,38 +56,59 @@ class BoundedCache:
             threads wait meanwhile instead of computing the same.
         size : callable
             Bytes of a value.
+        keep : bool
+            Whether to keep what is computed: a stream of new texts would drive out what
+            a search comes back to.
         """
+        values, missing = self._look_up(keys)
+        if missing:
+            with self._computing:
+                values, missing = self._look_up(keys)  # another may have come before
+                first = [places[0] for places in missing.values()]
+                computed = compute(first) if first else []
+                for places, value in zip(missing.values(), computed, strict=True):
+                    for place in places:
+                        values[place] = value
+                if keep:
+                    self._keep(list(missing), computed, size)
         with self._lock:
-            values: list[Any] = [None] * len(keys)
-            missing = []
+            self._hits += len(keys) - len(missing)
+            self._misses += len(missing)
+        return values
+
+    def _look_up(
+        self, keys: Sequence[Hashable]
+    ) -> tuple[list[Any], dict[Hashable, list[int]]]:
+        """The values that are here, and the places of each key that is not."""
+        values: list[Any] = [None] * len(keys)
+        missing: dict[Hashable, list[int]] = {}
+        with self._lock:
             for place, key in enumerate(keys):
                 entry = self._values.get(key)
                 if entry is None:
-                    missing.append(place)
+                    missing.setdefault(key, []).append(place)
                     continue
                 self._values.move_to_end(key)
                 values[place] = entry[0]
-            self._hits += len(keys) - len(missing)
-            self._misses += len(missing)
-            if missing:
-                computed = compute(missing)
-                for place, value in zip(missing, computed, strict=True):
-                    values[place] = value
-                self._keep([(keys[place], values[place]) for place in missing], size)
-            return values
+        return values, missing
 
     def _keep(
-        self, items: list[tuple[Hashable, Any]], size: Callable[[Any], int]
+        self,
+        keys: list[Hashable],
+        values: Sequence[Any],
+        size: Callable[[Any], int],
     ) -> None:
-        sizes = [size(value) + ENTRY_BYTES for _, value in items]
+        sizes = [size(value) + ENTRY_BYTES for value in values]
         if sum(sizes) > self.max_bytes / 2:
             return
-        for (key, value), n_bytes in zip(items, sizes, strict=True):
-            self._values[key] = value, n_bytes
-        self._bytes += sum(sizes)
-        while self._bytes > self.max_bytes:
-            _, (_, n_bytes) = self._values.popitem(last=False)
-            self._bytes -= n_bytes
+        with self._lock:
+            for key, value, n_bytes in zip(keys, values, sizes, strict=True):
+                _, n_old_bytes = self._values.pop(key, (None, 0))
+                self._values[key] = value, n_bytes
+                self._bytes += n_bytes - n_old_bytes
+            while self._bytes > self.max_bytes:
+                _, (_, n_bytes) = self._values.popitem(last=False)
+                self._bytes -= n_bytes
 
     def info(self) -> dict[str, int]:
         """Entries, bytes, limit, hits and misses since the last `clear`."""

@@ -23,9 +23,10 @@ from sklearn_bert._base import (
     TRAINING_CONSTRAINTS,
     BertEstimator,
 )
+from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import StrOptions, check_sample_weight, fit_context
 from sklearn_bert.text import is_missing, truncation_report, warn_if_cut
-from sklearn_bert.training import Examples, resolve_device, seeded
+from sklearn_bert.training import Examples, resolve_device
 
 HISTORY = (
     "epoch",
@@ -88,7 +89,8 @@ class BertClassifier(
         through it in parts, and the update stays the same.
     learning_rate : float, default=5e-5
         Peak step size of the encoder's weights, reached after warm-up. The head, which
-        starts from nothing, takes steps ten times as long.
+        starts from nothing, takes steps ten times as long, and a hundred times where it
+        learns alone.
     weight_decay : float, default=0.01
         Decay of the weight matrices, per update, times the learning rate.
     warmup : float, default=0.1

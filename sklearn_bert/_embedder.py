@@ -11,7 +11,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn_bert._base import INPUT_CONSTRAINTS, BertEstimator
 from sklearn_bert._sklearn import fit_context
 from sklearn_bert.text import TokenTable, truncation_report, warn_if_cut
-from sklearn_bert.training import resolve_device, seeded
 
 
 class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstimator):
@@ -178,11 +177,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
 
     def _fit(self, X: Any) -> TokenTable:
         texts, seen = self._read_X(X)
-        # Reading draws numbers for the weights that a checkpoint may lack.
-        with seeded(0, resolve_device(self.device)):
-            model, tokenizer, fingerprint = self._load_model(
-                trainable="head", normalize=self.normalize
-            )
+        model, tokenizer, fingerprint = self._load_model(
+            trainable="head", normalize=self.normalize
+        )
         table = tokenizer(texts)
         report = truncation_report(table.whole_lengths, tokenizer.max_length)
         warn_if_cut(report)

@@ -27,7 +27,7 @@ from sklearn_bert.model import model_settings, read_model, write_model
 from sklearn_bert.text import TextTokenizer
 from sklearn_bert.training import BertNet
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "estimator.json"
 ESTIMATORS = {cls.__name__: cls for cls in (BertClassifier, BertEmbedder)}
 # Fitted state that is not public, and fitted state that has files of its own.

@@ -3,10 +3,19 @@
 import itertools
 import json
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
+
+from sklearn_bert.text import TokenTable
 
 SENTENCES = (
     "the a film movie plot was is very not good great fine nice bad awful poor dull "
@@ -123,3 +132,55 @@ def settings(checkpoint):
 def embedder_settings(checkpoint):
     """Parameters of a tiny embedder."""
     return {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}
+
+
+@pytest.fixture(scope="session")
+def make_encoder():
+    """Make a three-layer encoder of a family, with random weights."""
+
+    def make(family, *, dropout=0.1, **changes):
+        settings = {
+            "vocab_size": 80,
+            "hidden_size": 32,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "max_position_embeddings": 66,
+            "initializer_range": 0.15,
+        }
+        if family == "electra":
+            settings["embedding_size"] = 16
+        if family == "distilbert":
+            names = ["dim", "n_layers", "n_heads", "hidden_dim"]
+            settings |= dict(zip(names, [32, 3, 4, 64], strict=True))
+        if family.endswith("roberta"):
+            settings |= {"pad_token_id": 1, "type_vocab_size": 2}
+        rates = ["hidden_dropout_prob", "attention_probs_dropout_prob"]
+        if family in ("distilbert", "modernbert"):
+            rates = ["attention_dropout", "embedding_dropout", "mlp_dropout", "dropout"]
+            rates = rates[::3] if family == "distilbert" else rates[:3]
+        settings |= dict.fromkeys(rates, dropout)
+        config = AutoConfig.for_model(family, **(settings | changes))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            encoder = AutoModel.from_config(config)
+            for name, value in encoder.named_parameters():
+                if name.endswith("bias"):  # made as zeros, which would hide mistakes
+                    torch.nn.init.normal_(value, std=0.1)
+        return encoder.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_table():
+    """Make a table of texts of given lengths: any ids but that of the padding."""
+
+    def make(lengths, *, with_types=False, first_id=2):
+        rng = np.random.default_rng(0)
+        lengths = np.array(lengths)
+        ids = rng.integers(first_id, 80, lengths.sum()).astype(np.int32)
+        types = rng.integers(0, 2, len(ids)).astype(np.uint8) if with_types else None
+        return TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, types)
+
+    return make

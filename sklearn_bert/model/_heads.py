@@ -55,6 +55,8 @@ class TextModel(nn.Module):
     ) -> None:
         super().__init__()
         check_trainable(encoder, trainable)
+        if not isinstance(trainable, str):
+            trainable = int(trainable)  # NumPy's would not be written as JSON
         use_own_attention(encoder)
         use_own_dropout(encoder)
         self.encoder = encoder

@@ -23,6 +23,10 @@ def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
     """Raise ValueError where the encoder does not have so many layers."""
     if isinstance(trainable, str):
         return
+    if isinstance(trainable, bool):
+        raise ValueError(
+            f"trainable is {trainable}; expected 'all', 'head' or a number of layers."
+        )
     family = encoder.config.model_type  # type: ignore[union-attr]
     if family not in LAYERS:
         raise ValueError(

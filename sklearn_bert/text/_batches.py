@@ -135,9 +135,9 @@ def pack(
     Returns
     -------
     dict
-        `input_ids` and `position_ids` (counted from 0 in each text), int64 of shape
-        (1, n_tokens); `cu_seq_lens`, int32 of shape (n_texts + 1,), where each text
-        begins and the last ends; `token_type_ids`, only for pairs.
+        `input_ids` and `position_ids` (counted from 0 in each text, all 0 in padding),
+        int64 of shape (1, n_tokens); `cu_seq_lens`, int32 of shape (n_texts + 1,),
+        where each text begins and the last ends; `token_type_ids`, only for pairs.
     """
     lengths = table.lengths[rows]
     begins = np.cumsum(lengths) - lengths

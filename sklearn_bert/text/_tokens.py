@@ -77,11 +77,20 @@ class TokenTable:
         )
         return rows, inverse
 
-    def content(self, row: int) -> tuple[bytes, bytes | None]:
-        """One text's ids and type ids: what a model's answer depends on."""
+    def vocabulary(self) -> np.ndarray:
+        """The distinct ids of the texts, sorted."""
+        lengths = self.lengths
+        begins = np.cumsum(lengths) - lengths
+        places = np.arange(lengths.sum()) + np.repeat(self.starts - begins, lengths)
+        return np.unique(self.ids[places])
+
+    def content(self, row: int) -> bytes:
+        """A hash of one text's ids and type ids: of what a model makes its answer."""
         part = slice(self.starts[row], self.starts[row] + self.lengths[row])
-        types = None if self.type_ids is None else self.type_ids[part].tobytes()
-        return self.ids[part].tobytes(), types
+        digest = blake2b(self.ids[part].tobytes(), digest_size=16)
+        if self.type_ids is not None:
+            digest.update(b"types" + self.type_ids[part].tobytes())
+        return digest.digest()
 
 
 def truncation_report(whole_lengths: np.ndarray, max_length: int) -> dict[str, int]:
@@ -174,7 +183,7 @@ class TextTokenizer:
         settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
         return blake2b((settings + self.to_json()).encode(), digest_size=16).digest()
 
-    def __call__(self, texts: Texts) -> TokenTable:
+    def __call__(self, texts: Texts, *, remember: bool = True) -> TokenTable:
         """Tokenise each distinct text once, and not at all if the process knows it."""
         distinct, row_of = texts.distinct()
         rows = distinct.rows()
@@ -182,6 +191,7 @@ class TextTokenizer:
             [(self.fingerprint, _key(row)) for row in rows],
             lambda missing: self._tokenise([rows[i] for i in missing]),
             size=_size,
+            keep=remember,
         )
         ids, types, whole_lengths = zip(*tokens, strict=True)
         lengths = np.array([len(i) for i in ids]) // 4
@@ -196,10 +206,13 @@ class TextTokenizer:
             ),
         )
 
-    def in_parts(self, texts: Texts, size: int) -> Iterator[TokenTable]:
+    def in_parts(
+        self, texts: Texts, size: int, *, remember: bool = True
+    ) -> Iterator[TokenTable]:
         """Tables of so many texts at a time; a thread makes the next one meanwhile."""
         begins = range(0, len(texts), size)
-        tables = (self(texts.part(begin, begin + size)) for begin in begins)
+        parts = (texts.part(begin, begin + size) for begin in begins)
+        tables = (self(part, remember=remember) for part in parts)
         if len(begins) == 1:
             yield from tables
             return
@@ -246,7 +259,8 @@ def _key(text: Any) -> Any:
 
 
 def _size(tokens: Tokens) -> int:
-    return 2 * len(tokens.ids)  # the key is about as long as the ids
+    key = len(tokens.ids)  # a text is about as long as its ids
+    return key + len(tokens.ids) + len(tokens.type_ids or b"")
 
 
 def _copy(backend: Tokenizer) -> Tokenizer:

@@ -8,7 +8,6 @@ from sklearn_bert.training._device import (
     available_device,
     resolve_device,
     resolve_precision,
-    seeded,
 )
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._memory import BertOutOfMemoryError
@@ -23,5 +22,4 @@ __all__ = [
     "available_device",
     "resolve_device",
     "resolve_precision",
-    "seeded",
 ]

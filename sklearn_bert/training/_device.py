@@ -47,14 +47,14 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     A CPU without AMX or AVX512-BF16 emulates bfloat16 up to a hundred times slower than
     float32, so it is never used there, not even where it was asked for.
     """
-    if precision in ("float32", "tf32"):
+    if precision == "float32" or (precision == "tf32" and device.type == "cuda"):
         return torch.float32
-    if _has_native_bfloat16(device):
+    if precision != "tf32" and _has_native_bfloat16(device):
         return torch.bfloat16
-    if precision == "bfloat16":
+    if precision != "auto":
         warnings.warn(
-            f"precision='bfloat16', but this {device.type} has no native bfloat16; "
-            "float32 is used.",
+            f"precision={precision!r}, but this {device.type} has no native "
+            f"{precision}; float32 is used.",
             UserWarning,
             stacklevel=2,
         )
@@ -72,30 +72,15 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
         return
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision
-    settings.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    wanted = "tf32" if precision == "tf32" else "ieee"
+    if wanted == ("ieee" if before == "none" else before):
+        yield
+        return
+    settings.fp32_precision = wanted
     try:
         yield
     finally:
         settings.fp32_precision = before
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw torch's random numbers from `seed`; give the caller's generators back."""
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        torch.cuda.init()
-        index = torch.cuda.current_device() if device.index is None else device.index
-        generators.append(torch.cuda.default_generators[index])
-    # Not torch.manual_seed: it would seed the generators of all devices.
-    states = [generator.get_state() for generator in generators]
-    for generator in generators:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
 
 
 def _is_here(device: torch.device) -> bool:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from sklearn_bert._cache import FEATURES
+from sklearn_bert.text import TokenTable
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,57 @@ class FeatureTable:
             self.starts, return_index=True, return_inverse=True
         )
         return rows, inverse
+
+
+def features_of(
+    table: TokenTable,
+    compute: Callable[[TokenTable], Tensor],
+    *,
+    are_vectors: bool,
+    row_bytes: int,
+    mark: Any,
+    keep: bool = True,
+) -> FeatureTable | None:
+    """The features of a table's texts, computed only where the process lacks them.
+
+    Parameters
+    ----------
+    table : TokenTable
+    compute : callable
+        From a table of distinct texts to their values, one text after the other.
+    are_vectors : bool
+        Whether a text has one value, or one per token.
+    row_bytes : int
+        Of one value.
+    mark : hashable or None
+        What the features depend on beside the text; None: they are not remembered.
+    keep : bool
+        Whether what is computed is kept for later.
+
+    Returns
+    -------
+    FeatureTable or None
+        None: states that would take too much memory to keep.
+    """
+    rows, row_of = table.distinct()
+    texts = table.take(rows)
+    lengths = np.ones(len(rows), dtype=np.int64) if are_vectors else texts.lengths
+    is_small = lengths.sum() * row_bytes <= FEATURES.max_bytes / 2
+    if not (is_small or are_vectors):
+        return None
+
+    def compute_missing(missing: list[int]) -> list[Tensor]:
+        values = compute(texts.take(np.array(missing)))
+        # Each on its own: a view would hold on to all of them.
+        return [part.clone() for part in values.split(lengths[missing].tolist())]
+
+    if mark is None or not is_small:
+        values = compute(texts)
+    else:
+        keys = [(mark, texts.content(row)) for row in range(len(texts))]
+        parts = FEATURES.get(
+            keys, compute_missing, size=lambda part: part.nbytes, keep=keep
+        )
+        values = torch.cat(parts)
+    starts = np.cumsum(lengths) - lengths
+    return FeatureTable(values, starts[row_of], lengths[row_of], are_vectors)

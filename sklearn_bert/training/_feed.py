@@ -21,8 +21,6 @@ class Feed:
     pad_id : int
     packed : bool
         One line without padding, for attention that knows where a text ends.
-    multiple : int or None
-        Lengthen each line to a multiple by a text of padding, which comes last.
     """
 
     def __init__(
@@ -31,17 +29,22 @@ class Feed:
         pad_id: int,
         *,
         packed: bool = False,
-        multiple: int | None = None,
     ) -> None:
         self.device = device
         self.pad_id = pad_id
         self.packed = packed
-        self.multiple = multiple
 
     def __call__(
-        self, table: TokenTable | FeatureTable, rows: np.ndarray
+        self,
+        table: TokenTable | FeatureTable,
+        rows: np.ndarray,
+        multiple: int | None = None,
     ) -> dict[str, Any]:
-        """The arguments of `TextModel` for these rows."""
+        """The arguments of `TextModel` for these rows.
+
+        With `multiple` a line of packed tokens is lengthened to one by a text of
+        padding, which comes last.
+        """
         if isinstance(table, FeatureTable):
             if table.are_vectors:
                 values = table.values[torch.from_numpy(table.starts[rows])]
@@ -49,8 +52,8 @@ class Feed:
             return self._lay_out_states(table, rows)
         if not self.packed:
             return self._move_all(pad(table, rows, self.pad_id))
-        batch = self._move_all(pack(table, rows, self.pad_id, self.multiple))
-        return {**batch, "longest": self._longest(table, rows)}
+        batch = self._move_all(pack(table, rows, self.pad_id, multiple))
+        return {**batch, "longest": _longest(table, rows, multiple)}
 
     def move(self, tensor: Tensor) -> Tensor:
         """The tensor on the device; a GPU fetches it without making anyone wait."""
@@ -78,8 +81,9 @@ class Feed:
             "longest": int(lengths.max()),
         }
 
-    def _longest(self, table: TokenTable, rows: np.ndarray) -> int:
-        if self.multiple is None:
-            return int(table.lengths[rows].max())
-        # What is captured into a graph must hold for every batch.
-        return max(int(table.lengths.max()), self.multiple)
+
+def _longest(table: TokenTable, rows: np.ndarray, multiple: int | None) -> int:
+    if multiple is None:
+        return int(table.lengths[rows].max())
+    # What is captured into a graph must hold for every batch.
+    return max(int(table.lengths.max()), multiple)

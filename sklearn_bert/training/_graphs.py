@@ -6,6 +6,7 @@ takes longer than running them. A graph launches all of them at once.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,16 @@ GRAPH_UPDATES = 100
 N_WARM_UP = 3
 
 
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    # One for all fits: libraries keep workspaces for each stream they have seen.
+    return torch.cuda.Stream(device)
+
+
+class CaptureError(RuntimeError):
+    """Something in an update cannot be recorded."""
+
+
 class StepGraphs:
     """Runs updates as graphs, one for each number of tokens.
 
@@ -40,7 +51,7 @@ class StepGraphs:
 
     def __init__(self, step: Callable[..., Tensor], device: torch.device) -> None:
         self._step = step
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _side_stream(device)
         self._pool = torch.cuda.graph_pool_handle()
         self._seen: Counter[int] = Counter()
         self._captured: dict[int, tuple[Any, dict[str, Any], Tensor]] = {}
@@ -76,12 +87,20 @@ class StepGraphs:
             for name, value in batch.items()
         }
         graph = torch.cuda.CUDAGraph()
-        # Other threads of the process may go on using the device meanwhile.
-        with torch.cuda.graph(
+        capture = torch.cuda.graph(
             graph,
             pool=self._pool,
             stream=self._stream,
+            # Other threads of the process may go on using the device meanwhile.
             capture_error_mode="thread_local",
-        ):
-            loss = self._step(**inputs)
+        )
+        # A capture that fails does not leave its stream; the outer one does.
+        with torch.cuda.stream(torch.cuda.current_stream(self._stream.device)):
+            try:
+                with capture:
+                    loss = self._step(**inputs)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise CaptureError(str(error)) from error
         return graph, inputs, loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from sklearn_bert.text import TokenTable, token_budget_batches
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._feed import Feed
-from sklearn_bert.training._memory import free_memory, nothing_fits
+from sklearn_bert.training._memory import make_room, nothing_fits
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
@@ -51,7 +51,8 @@ def compute(
             dtype = values.dtype if per_token else torch.float32
             output = torch.empty(int(ends[-1]), values.shape[-1], dtype=dtype)
         if not per_token:
-            output[torch.from_numpy(batch)] = values.float()
+            # Behind the texts there may be one of padding.
+            output[torch.from_numpy(batch)] = values[: len(batch)].float()
             continue
         begins = np.repeat(ends[batch] - lengths[batch], lengths[batch])
         steps = np.concatenate([np.arange(n) for n in lengths[batch]])
@@ -61,58 +62,78 @@ def compute(
     return output if per_token else output[torch.from_numpy(row_of)]
 
 
-def _answers(function, table, rows, feed):  # type: ignore[no-untyped-def]
+def _answers(
+    function: Callable[..., Tensor],
+    table: TokenTable | FeatureTable,
+    rows: np.ndarray,
+    feed: Feed,
+) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Yield places among `rows` and the function's values for them, on the CPU.
 
     The values of one batch are fetched while the next is computed.
     """
     budget = INFERENCE_TOKENS.get(feed.device.type, 8192)
-    waiting = token_budget_batches(table.lengths[rows], budget)[::-1]
-    underway = None
-    while waiting:
-        batch = waiting.pop()
-        values, shortage = _try(function, table, rows[batch], feed)
-        if values is None:
-            underway = yield from _deliver(underway)
-            free_memory(feed.device)
-            if len(batch) == 1:
-                n_tokens = int(table.lengths[rows[batch[0]]])
-                raise nothing_fits("computing", feed.device, 1, n_tokens, shortage)
-            middle = len(batch) // 2
-            waiting += [batch[middle:], batch[:middle]]
-            continue
-        fetching = batch, *_fetch(values)
-        yield from _deliver(underway)
-        underway = fetching
-    yield from _deliver(underway)
+    underway: list[tuple[np.ndarray, _Fetch]] = []
+    remaining = np.arange(len(rows))
+    while len(remaining):
+        lengths = table.lengths[rows[remaining]]
+        batches = [remaining[b] for b in token_budget_batches(lengths, budget)]
+        while batches:
+            batch = batches[0]
+            values, shortage = _try(function, table, rows[batch], feed)
+            if values is None:
+                break
+            batches.pop(0)
+            underway.append((batch, _Fetch(values)))
+            if len(underway) > 1:
+                earlier, fetch = underway.pop(0)
+                yield earlier, fetch.result()
+        for earlier, fetch in underway:
+            yield earlier, fetch.result()
+        underway = []
+        if not batches:
+            return
+        # Whoever does not fit in this size will not later either: all become smaller.
+        make_room(feed.device)
+        longest = int(table.lengths[rows[batch]].max())
+        if len(batch) == 1:
+            n_texts = len(rows)
+            raise nothing_fits("predicting", feed.device, n_texts, longest, shortage)
+        budget = longest * (len(batch) // 2)
+        remaining = np.concatenate(batches)
 
 
 @torch.inference_mode()
-def _try(function, table, rows, feed):  # type: ignore[no-untyped-def]
-    """The function's values, or what is missing; the error holds on to its tensors."""
+def _try(
+    function: Callable[..., Tensor],
+    table: TokenTable | FeatureTable,
+    rows: np.ndarray,
+    feed: Feed,
+) -> tuple[Tensor | None, str]:
+    """The function's values, or what is missing: an error would hold on to tensors."""
     try:
         return function(**feed(table, rows)), ""
     except torch.OutOfMemoryError as error:
         return None, str(error)
 
 
-def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """Start to bring values to the CPU, and tell when they are there."""
-    if not values.is_cuda:
-        return values.cpu(), None
-    host = torch.empty_like(values, device="cpu", pin_memory=True)
-    host.copy_(values, non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
-    return host, arrived
+class _Fetch:
+    """Brings values to the CPU, from a GPU without making anyone wait."""
 
+    def __init__(self, values: Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        if not values.is_cuda:
+            self._host = values.cpu()
+            return
+        self._host = torch.empty_like(values, device="cpu", pin_memory=True)
+        self._host.copy_(values, non_blocking=True)
+        self._arrived = torch.cuda.Event()
+        self._arrived.record(torch.cuda.current_stream(values.device))
 
-def _deliver(underway):  # type: ignore[no-untyped-def]
-    if underway is not None:
-        batch, values, arrived = underway
-        if arrived is not None:
-            arrived.synchronize()
-        yield batch, values
+    def result(self) -> Tensor:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._host
 
 
 def _without_padding(states: Tensor, lengths: np.ndarray) -> Tensor:

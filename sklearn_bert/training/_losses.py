@@ -60,7 +60,7 @@ class EpochLosses:
         host = torch.empty(self._n, pin_memory=True)
         host.copy_(self._losses[: self._n], non_blocking=True)
         arrived = torch.cuda.Event()
-        arrived.record()
+        arrived.record(torch.cuda.current_stream(self._losses.device))
         self._copy = host, arrived
 
     def _check(self, losses: Tensor, n_earlier: int) -> None:

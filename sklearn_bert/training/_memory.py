@@ -13,11 +13,16 @@ class BertOutOfMemoryError(torch.OutOfMemoryError):
     __module__ = "sklearn_bert"
 
 
-def free_memory(device: torch.device) -> None:
-    """Give back what nothing refers to any more."""
-    gc.collect()
+def give_back(device: torch.device) -> None:
+    """Give the device's memory that is no longer used back to other processes."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def make_room(device: torch.device) -> None:
+    """Free whatever can be freed, also what only refers to itself; slow."""
+    gc.collect()
+    give_back(device)
 
 
 def nothing_fits(
@@ -27,19 +32,47 @@ def nothing_fits(
 
     Parameters
     ----------
-    what : str
-        What was tried.
+    what : {"training", "predicting"}
     n_texts, n_tokens : int
-        Size of the batch that was asked for, and of the longest text that was tried.
+        Size of the batch that was asked for, and of its longest text.
     shortage : str
-        torch's own words, which tell the bytes needed.
+        torch's own words, which tell the bytes needed; the first line of them is shown.
     """
-    free = "unknown"
-    if device.type == "cuda":
-        free = f"{torch.cuda.mem_get_info(device)[0]:,}"
+    remedy = "Lower max_length or choose a smaller checkpoint"
+    if what == "training":
+        remedy += ", or set trainable='head' or adapter='lora'"
     return BertOutOfMemoryError(
         f"{device} ran out of memory while {what}: a batch of {n_texts} texts was "
-        f"halved down to one text of {n_tokens} tokens, which does not fit either; "
-        f"{free} bytes are free. Lower max_length, choose a smaller checkpoint, or set "
-        f"trainable='head' or adapter='lora'. ({shortage.splitlines()[0]})"
+        f"divided down to one text of {n_tokens} tokens, which does not fit either; "
+        f"{_free_bytes(device)} bytes are free. {remedy}. {_first_line(shortage)}"
     )
+
+
+def no_room_to_step(
+    device: torch.device, n_weights: int, shortage: str
+) -> BertOutOfMemoryError:
+    """The error to raise when the optimizer's moments do not fit.
+
+    Parameters
+    ----------
+    n_weights : int
+        How many weights learn.
+    shortage : str
+        torch's own words.
+    """
+    return BertOutOfMemoryError(
+        f"{device} ran out of memory while stepping {n_weights:,} weights, for which "
+        f"the optimizer takes {8 * n_weights:,} bytes; {_free_bytes(device)} bytes are "
+        "free. Set trainable to a number of top layers or adapter='lora', or choose a "
+        f"smaller checkpoint. {_first_line(shortage)}"
+    )
+
+
+def _free_bytes(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "unknown"
+    return f"{torch.cuda.mem_get_info(device)[0]:,}"
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]

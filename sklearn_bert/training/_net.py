@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +14,6 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert._cache import FEATURES
 from sklearn_bert.model import (
     TextModel,
     can_pack,
@@ -32,15 +29,16 @@ from sklearn_bert.training._device import (
     resolve_precision,
 )
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._features import FeatureTable
+from sklearn_bert.training._features import FeatureTable, features_of
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._inference import compute
 from sklearn_bert.training._losses import EpochLosses
-from sklearn_bert.training._memory import free_memory
+from sklearn_bert.training._memory import give_back
 from sklearn_bert.training._part import LearningPart
 from sklearn_bert.training._schedule import warmup_then_decay
 from sklearn_bert.training._update import Updates
-from sklearn_bert.training._weights import Snapshot
+from sklearn_bert.training._weights import MasterWeights, Snapshot
+from sklearn_bert.training._working_copy import WORKING_COPY, copy_in_place
 
 
 class WeightedCrossEntropy(nn.Module):
@@ -161,17 +159,23 @@ class BertNet(NeuralNet):
     def _prepare(self, examples: Examples) -> None:
         """Set aside what does not learn, and lay out the run."""
         assert isinstance(examples.table, TokenTable)
+        valid = self.valid_examples
+        rows = examples.rows
+        if valid is not None:
+            rows = np.concatenate([rows, valid.rows])
         self.part_ = LearningPart(
             self.module,
             examples.table,
+            rows,
             self.pad_id,
             adapter=self.adapter,
             features=self._features,
         )
+        WORKING_COPY.forget(self)  # it has computed the features
         self.examples_ = replace(examples, table=self.part_.table)
-        if self.valid_examples is not None:
-            self.valid_examples = replace(self.valid_examples, table=self.part_.table)
-        self.feed_ = self._feed(self.part_.pad_id)
+        if valid is not None:
+            self.valid_examples = replace(valid, table=self.part_.table)
+        self.feed_ = self._feed()
         self.batches_ = ShuffledBatches(
             self.examples_.table.lengths[examples.rows],
             self.batch_size,
@@ -186,12 +190,13 @@ class BertNet(NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> BertNet:
         """Make float32 masters, and a fused AdamW that steps them."""
+        self.masters_ = MasterWeights(self.module_, self._dtype())
         n_updates = self.max_epochs * len(self.batches_)
         self.updates_ = Updates(
             self.module_,
+            self.masters_,
             self.criterion_,
             self.feed_,
-            dtype=self._dtype(),
             lr=self.lr,
             weight_decay=self.weight_decay,
             schedule=warmup_then_decay(n_updates, self.warmup),
@@ -213,7 +218,7 @@ class BertNet(NeuralNet):
             self.notify("on_train_end", X=self.examples_, y=None)
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
-            self.updates_.go_back_to(best[0].snapshot_)
+            self.kept_ = best[0].snapshot_
 
     def _gradients_hook(self) -> Callable[[list[tuple[str, Tensor]]], None] | None:
         if not self._hooks("on_grad_computed"):
@@ -312,20 +317,21 @@ class BertNet(NeuralNet):
     def _come_to_rest(self) -> None:
         """Weights in float32 on the CPU; optimizer, gradients and data forgotten."""
         running: dict[str, Any] = self.__dict__
-        updates, part = running.get("updates_"), running.get("part_")
+        part, masters = running.get("part_"), running.get("masters_")
+        updates, kept = running.get("updates_"), running.get("kept_")
         if updates is not None:
             updates.finish()
             self.batch_size_used_ = updates.micro_batch_size
         if part is not None:
-            part.put_back(1.0 if updates is None else updates.decay)
+            end = kept or updates
+            part.put_back(masters, kept, 1.0 if end is None else end.decay)
         for name in TRAINING_STATE:
             running.pop(name, None)
         self.valid_examples = None
         self.callbacks = None
         self.callbacks_ = []  # type: ignore[var-annotated]
-        if _kept_copy(self) is not None:
-            _keep_copy(self, None)  # made of the weights before this training
-        free_memory(torch.device(self.device))
+        WORKING_COPY.forget(self)  # made of the weights before this training
+        give_back(torch.device(self.device))
 
     # -- inference -----------------------------------------------------------------
 
@@ -357,69 +363,48 @@ class BertNet(NeuralNet):
         self, table: TokenTable, remember: bool = True
     ) -> FeatureTable | None:
         """What the frozen part makes of texts; None: more than is kept at a time."""
-        are_vectors = self.module.trainable == "head"
-        rows, row_of = table.distinct()
-        texts = table.take(rows)
-        lengths = np.ones(len(rows), dtype=np.int64) if are_vectors else texts.lengths
-        width = self.module.width * (4 if are_vectors else self._dtype().itemsize)
-        is_small = lengths.sum() * width <= FEATURES.max_bytes / 2
-        if not is_small and not are_vectors:
-            return None
+        model, dtype = self.module, self._dtype()
+        are_vectors = model.trainable == "head"
 
-        def compute_these(missing: np.ndarray) -> Tensor:
+        def compute_these(texts: TokenTable) -> Tensor:
             lower, _ = split(self._model_in_place())
             assert lower is not None
-            part = texts.take(missing)
-            return compute(lower, part, self._feed(), per_token=not are_vectors)
+            return compute(lower, texts, self._feed(), per_token=not are_vectors)
 
-        if self.fingerprint is None or not remember or not is_small:
-            values = compute_these(np.arange(len(rows)))
-        else:
-            model = (self.module.pooling, self.module.normalize, self.module.trainable)
-            mark = (self.fingerprint, *model, self._dtype(), self.precision)
-            parts = FEATURES.get(
-                [(mark, *texts.content(row)) for row in range(len(rows))],
-                lambda missing: [
-                    part.clone()
-                    for part in compute_these(np.array(missing)).split(
-                        lengths[missing].tolist()
-                    )
-                ],
-                size=lambda part: part.nbytes,
-            )
-            values = torch.cat(parts)
-        starts = np.cumsum(lengths) - lengths
-        return FeatureTable(values, starts[row_of], lengths[row_of], are_vectors)
+        mark = None
+        if self.fingerprint is not None:
+            kind = (model.pooling, model.normalize, model.trainable)
+            is_rounded = self.precision == "tf32"
+            mark = (self.fingerprint, *kind, dtype, is_rounded, self.device)
+        return features_of(
+            table,
+            compute_these,
+            are_vectors=are_vectors,
+            row_bytes=model.width * (4 if are_vectors else dtype.itemsize),
+            mark=mark,
+            keep=remember,
+        )
 
     def _dtype(self) -> torch.dtype:
         return resolve_precision(self.precision, torch.device(self.device))
 
-    def _feed(self, pad_id: int | None = None) -> Feed:
+    def _feed(self) -> Feed:
         """Without padding where the device has the kernel for it."""
         device = torch.device(self.device)
         packed = (
             device.type == "cuda"
             and self._dtype() == torch.bfloat16
+            and torch.backends.cuda.is_flash_attention_available()
             and can_pack(self.module.encoder)
         )
-        pad_id = self.pad_id if pad_id is None else pad_id
-        return Feed(device, pad_id, packed=packed)
+        return Feed(device, self.pad_id, packed=packed)
 
     def _model_in_place(self) -> TextModel:
         """The model on its device in its precision: itself, or a copy that is kept."""
         device, dtype = torch.device(self.device), self._dtype()
         if device.type == "cpu" and dtype == torch.float32:
             return self.module
-        model = _kept_copy(self)
-        if model is None:
-            # The copy's weights, instead of copies to be cast and moved.
-            weights = {
-                id(p): nn.Parameter(p.detach().to(device, dtype), requires_grad=False)
-                for p in self.module.encoder.parameters()
-            }
-            model = copy.deepcopy(self.module, weights).to(device)
-            _keep_copy(self, model)
-        return model
+        return WORKING_COPY.of(self, lambda: copy_in_place(self.module, device, dtype))
 
     # -- pickling ------------------------------------------------------------------
 
@@ -445,28 +430,10 @@ TRAINING_STATE = (
     "examples_",
     "feed_",
     "batches_",
+    "masters_",
     "updates_",
+    "kept_",
     "module_",
     "optimizer_",
     "criterion_",
 )
-
-# The one net whose working copy (on the GPU, or in bfloat16) is kept between calls.
-_last_used: tuple[weakref.ref[BertNet], TextModel | None] | None = None
-
-
-def _kept_copy(net: BertNet) -> TextModel | None:
-    kept = _last_used
-    return kept[1] if kept is not None and kept[0]() is net else None
-
-
-def _keep_copy(net: BertNet, model: TextModel | None) -> None:
-    global _last_used
-    _last_used = (weakref.ref(net, _drop_copy), model)
-
-
-def _drop_copy(reference: weakref.ref[BertNet]) -> None:
-    """Forget the working copy of a net that is gone."""
-    global _last_used
-    if _last_used is not None and _last_used[0] is reference:
-        _last_used = None

@@ -11,6 +11,7 @@ from sklearn_bert.model import TextModel, add_lora, split
 from sklearn_bert.text import TokenTable
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._vocabulary import VocabularyInUse
+from sklearn_bert.training._weights import MasterWeights, Snapshot
 
 
 class LearningPart:
@@ -24,7 +25,8 @@ class LearningPart:
     whole : TextModel
         At rest; changed until `put_back` is called.
     table : TokenTable
-        All texts, those for validation included.
+    rows : ndarray
+        The texts of the table that will be asked for, in training or validation.
     pad_id : int
     adapter : {None, "lora"}
     features : callable
@@ -37,13 +39,13 @@ class LearningPart:
         What learns; it shares its weights with the whole.
     table : TokenTable or FeatureTable
         The texts as `model` takes them.
-    pad_id : int
     """
 
     def __init__(
         self,
         whole: TextModel,
         table: TokenTable,
+        rows: np.ndarray,
         pad_id: int,
         *,
         adapter: str | None,
@@ -51,32 +53,42 @@ class LearningPart:
     ) -> None:
         self.model = self._whole = whole
         self.table: TokenTable | FeatureTable = table
-        self.pad_id = pad_id
         self._vocabulary: VocabularyInUse | None = None
         self._lora = None
         if adapter == "lora":
             self._lora = add_lora(whole.encoder)
         elif whole.trainable == "all":
-            self._leave_out_words(table)
+            self._leave_out_words(table, rows, pad_id)
         elif (found := features(table)) is not None:
             _, self.model = split(whole)
             self.table = found
 
-    def _leave_out_words(self, table: TokenTable) -> None:
+    def _leave_out_words(
+        self, table: TokenTable, rows: np.ndarray, pad_id: int
+    ) -> None:
         embedding = self._whole.encoder.get_input_embeddings()  # type: ignore[operator]
-        ids = np.append(table.ids, self.pad_id)
+        # RoBERTa and its kin count positions from the padding's id, so it has to stay.
+        low_ids = np.arange(pad_id + 1)
+        ids = np.append(table.take(rows).vocabulary(), low_ids)
         self._vocabulary = VocabularyInUse(embedding, ids)
         self.table = replace(table, ids=self._vocabulary.renumber(table.ids))
-        self.pad_id = int(self._vocabulary.renumber(np.array(self.pad_id)))
 
-    def put_back(self, decay: float) -> None:
-        """Make the whole whole again, on the CPU.
+    def put_back(
+        self, masters: MasterWeights | None, kept: Snapshot | None, decay: float
+    ) -> None:
+        """Make the whole whole again, in float32 on the CPU.
 
         Parameters
         ----------
+        masters : MasterWeights or None
+            None: training had not begun.
+        kept : Snapshot or None
+            The weights to put back; None: the masters as they are.
         decay : float
             What weight decay would have multiplied an unused word's row with.
         """
+        if masters is not None:
+            masters.restore(self.model, None if kept is None else kept.weights)
         self.model.to("cpu")
         if self._vocabulary is not None:
             self._vocabulary.restore(decay)

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-# The head starts from nothing and the encoder does not, so the head takes longer steps.
+# The head starts from nothing and the encoder does not, so the head takes longer steps;
+# still longer ones where it learns alone and can spoil nothing below it.
 HEAD_RATE = 10.0
+LONE_HEAD_RATE = 100.0
 
 
 def parameter_groups(
@@ -19,15 +21,18 @@ def parameter_groups(
     Matrices decay; biases and the scales of norms, which are vectors, do not (as in
     Devlin et al., 2019, appendix A.2).
     """
+    named = list(named_parameters)
+    is_alone = all(name.startswith("head.") for name, _ in named)
+    head_rate = LONE_HEAD_RATE if is_alone else HEAD_RATE
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in named_parameters:
+    for name, parameter in named:
         kind = (name.startswith("head."), parameter.ndim > 1)
         groups.setdefault(kind, []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": weight_decay if is_matrix else 0.0,
-            "rate_factor": HEAD_RATE if is_head else 1.0,
+            "rate_factor": head_rate if is_head else 1.0,
         }
         for (is_head, is_matrix), parameters in groups.items()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_bert.model import Checkpointing
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._graphs import (
     GRAPH_MULTIPLE,
     GRAPH_TOKENS,
     GRAPH_UPDATES,
+    CaptureError,
     StepGraphs,
 )
-from sklearn_bert.training._memory import free_memory, nothing_fits
+from sklearn_bert.training._memory import (
+    BertOutOfMemoryError,
+    make_room,
+    no_room_to_step,
+    nothing_fits,
+)
 from sklearn_bert.training._schedule import parameter_groups
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 
@@ -33,12 +41,12 @@ class Updates:
     Parameters
     ----------
     model : TextModel
-        On its device, in float32.
+        On its device.
+    masters : MasterWeights
+        Of the model.
     criterion : nn.Module
         Gives the sum of the weighted losses of some texts.
     feed : Feed
-    dtype : torch.dtype
-        What the encoder computes with.
     lr : float
         Peak learning rate.
     weight_decay : float
@@ -57,10 +65,10 @@ class Updates:
     def __init__(
         self,
         model: Any,
+        masters: MasterWeights,
         criterion: nn.Module,
         feed: Feed,
         *,
-        dtype: torch.dtype,
         lr: float,
         weight_decay: float,
         schedule: Callable[[int], float],
@@ -79,29 +87,37 @@ class Updates:
         self.on_gradients = on_gradients
         self.n_done = 0
         self.decay = 1.0  # what weight decay has multiplied an unused weight with
-        self.masters = MasterWeights(model, dtype)
-        self._kept: dict[str, Tensor] | None = None
-        is_cuda = feed.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.masters.named_parameters(), weight_decay),
-            # A graph reads the rate from the device, where it can change.
-            lr=torch.tensor(lr, device=feed.device) if is_cuda else lr,
-            fused=True,
-            capturable=is_cuda,
-        )
-        if is_cuda:
-            for group in self.optimizer.param_groups:
-                group["lr"] = torch.tensor(lr, device=feed.device)
-        self.checkpointing = checkpointing
-        if checkpointing is True:
-            self._keep_less()
-        self.graphs: StepGraphs | None = None
+        self.masters = masters
         self._use_graphs = (
             feed.packed
+            and feed.device.type == "cuda"
+            and model.trainable == "all"
             and n_updates >= GRAPH_UPDATES
             and on_gradients is None
             and checkpointing is not True
         )
+        self._graphs: StepGraphs | None = None
+        self.optimizer = self._make_optimizer()
+        self._checkpointing: Checkpointing | None = None
+        self._may_keep_less = checkpointing == "auto" and model.encoder is not None
+        if checkpointing is True:
+            self._keep_less()
+
+    def _make_optimizer(self) -> torch.optim.AdamW:
+        named = self.masters.named_parameters()
+        optimizer = torch.optim.AdamW(
+            parameter_groups(named, self.weight_decay),
+            lr=self.lr,
+            fused=True,
+            capturable=self._use_graphs,
+        )
+        if self._use_graphs:
+            for group in optimizer.param_groups:
+                # A graph reads the rate from the device, where it can change.
+                group["lr"] = torch.tensor(self.lr, device=self.feed.device)
+            # Some updates run without a graph: that is meant, and no cause to warn.
+            optimizer._warned_capturable_if_run_uncaptured = True
+        return optimizer
 
     @property
     def rate(self) -> float:
@@ -124,16 +140,12 @@ class Updates:
         """The weights as they are now, on the CPU."""
         return Snapshot(self.masters.snapshot(), self.decay)
 
-    def go_back_to(self, snapshot: Snapshot) -> None:
-        """Let `finish` leave the weights of an earlier moment."""
-        self._kept, self.decay = snapshot.weights, snapshot.decay
-
     def finish(self) -> None:
-        """Leave the model in float32, without gradients and as it was otherwise."""
-        self.graphs = None
-        self.masters.restore(self.model, self._kept)
-        if self.checkpointing is True and self.model.encoder is not None:
-            self.model.encoder.gradient_checkpointing_disable()
+        """Leave the model as it was, but for its weights."""
+        self._graphs = None
+        self.optimizer.state.clear()  # the frames of an error may live on
+        if self._checkpointing is not None:
+            self._checkpointing.stop()
 
     def _set_rate(self, group: dict[str, Any], rate: float) -> None:
         if isinstance(group["lr"], Tensor):
@@ -148,8 +160,7 @@ class Updates:
             if loss is not None:
                 return loss
             # Only here, where no error holds on to the tensors, can they be freed.
-            self.masters.drop_gradients()
-            free_memory(self.feed.device)
+            self._make_room()
             self._make_do_with_less(examples, rows, shortage)
 
     def _try(self, examples: Examples, rows: np.ndarray) -> tuple[Tensor | None, str]:
@@ -165,7 +176,7 @@ class Updates:
     def _make_do_with_less(
         self, examples: Examples, rows: np.ndarray, shortage: str
     ) -> None:
-        if self.checkpointing == "auto":
+        if self._may_keep_less:
             self._keep_less()
             return
         tried = min(self.micro_batch_size, len(rows))
@@ -176,14 +187,16 @@ class Updates:
         self.micro_batch_size = tried // 2
 
     def _keep_less(self) -> None:
-        self.checkpointing = True
+        self._may_keep_less = self._use_graphs = False
         if self.model.encoder is not None:
-            self.model.encoder.gradient_checkpointing_enable()
+            self._checkpointing = Checkpointing(self.model.encoder)
 
-    def _batch(self, examples: Examples, rows: np.ndarray) -> dict[str, Any]:
+    def _batch(
+        self, examples: Examples, rows: np.ndarray, multiple: int | None = None
+    ) -> dict[str, Any]:
         move = self.feed.move
         return {
-            "inputs": self.feed(examples.table, rows),
+            "inputs": self.feed(examples.table, rows, multiple),
             "targets": move(torch.from_numpy(examples.targets[rows])),
             "weights": move(torch.from_numpy(examples.weights[rows])),
         }
@@ -192,9 +205,8 @@ class Updates:
         self, n_texts: int, inputs: dict[str, Any], targets: Tensor, weights: Tensor
     ) -> Tensor:
         """Add the gradients of a part; its share of the mean loss of `n_texts`."""
-        scores = self.model(**inputs)[
-            : len(targets)
-        ]  # padding may be a text of its own
+        # Behind the texts there may be one of padding.
+        scores = self.model(**inputs)[: len(targets)]
         loss = self.criterion(scores, targets, weights) / n_texts
         loss.backward()
         self.masters.collect_gradients()
@@ -205,29 +217,47 @@ class Updates:
         if self.on_gradients is not None:
             self.on_gradients(self.masters.named_parameters())
         weights = self.masters.parameters()
-        nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM, foreach=True)
-        self.optimizer.step()
+        nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
+        try:
+            self.optimizer.step()
+        except torch.OutOfMemoryError as error:  # no smaller batch helps
+            n_weights = sum(weight.numel() for weight in weights)
+            shortage = str(error)
+            raise no_room_to_step(self.feed.device, n_weights, shortage) from None
         self.masters.update_working()
 
     def _by_graph(self, examples: Examples, rows: np.ndarray) -> Tensor | None:
         """The update as a CUDA graph, where that pays and memory allows it."""
         is_whole = len(rows) == self.batch_size == self.micro_batch_size
-        n_tokens = int(examples.table.lengths[rows].sum())
-        if not self._use_graphs or not is_whole or n_tokens > GRAPH_TOKENS:
+        if not (self._use_graphs and is_whole):
             return None
-        if self.graphs is None:
-            self.graphs = StepGraphs(self._whole_step, self.feed.device)
-            self.feed.multiple = GRAPH_MULTIPLE
+        if examples.table.lengths[rows].sum() > GRAPH_TOKENS:
+            return None
+        if self._graphs is None:
+            self._graphs = StepGraphs(self._whole_step, self.feed.device)
         try:
-            batch = self._batch(examples, rows)
-            return self.graphs({**batch.pop("inputs"), **batch})
+            batch = self._batch(examples, rows, GRAPH_MULTIPLE)
+            return self._graphs({**batch.pop("inputs"), **batch})
+        except BertOutOfMemoryError:
+            raise
         except torch.OutOfMemoryError:
-            self._use_graphs = False
-        self.graphs = None
-        self.feed.multiple = None
-        self.masters.drop_gradients()
-        free_memory(self.feed.device)
+            pass  # without graphs there is more room, and below there are ways to save
+        except CaptureError as error:
+            warnings.warn(
+                f"an update cannot be captured as a CUDA graph ({error}); training "
+                "goes on without graphs, more slowly.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._make_room()
         return None
+
+    def _make_room(self) -> None:
+        """Free what a failed attempt has left behind, and the memory of graphs."""
+        self._use_graphs = False
+        self._graphs = None
+        self.masters.drop_gradients()
+        make_room(self.feed.device)
 
     def _whole_step(self, targets: Tensor, weights: Tensor, **inputs: Any) -> Tensor:
         loss = self._backward(len(targets), inputs, targets, weights)

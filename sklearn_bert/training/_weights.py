@@ -68,16 +68,19 @@ class MasterWeights:
     @torch.no_grad()
     def collect_gradients(self) -> None:
         """Hand the working weights' gradients to the masters, adding in float32."""
-        new, known = _Pairs(), _Pairs()
-        for working, master, gradient in self._halves:
-            if working.grad is not None:
-                (new if master.grad is None else known).add(gradient, working.grad)
-                master.grad = gradient
-                working.grad = None
-        if new.first:
-            torch._foreach_copy_(new.first, new.second)
-        if known.first:
-            torch._foreach_add_(known.first, [part.float() for part in known.second])
+        there = [half for half in self._halves if half[0].grad is not None]
+        new = [half for half in there if half[1].grad is None]
+        known = [half for half in there if half[1].grad is not None]
+        if new:
+            torch._foreach_copy_(
+                [h[2] for h in new],
+                [h[0].grad for h in new],  # type: ignore[misc]
+            )
+        if known:
+            parts = [h[0].grad.float() for h in known]  # type: ignore[union-attr]
+            torch._foreach_add_([h[2] for h in known], parts)
+        for working, master, gradient in there:
+            master.grad, working.grad = gradient, None
 
     @torch.no_grad()
     def update_working(self) -> None:
@@ -105,15 +108,3 @@ class MasterWeights:
         for name, parameter in model.named_parameters():
             parameter.data = weights[name].detach().to(parameter.device)
             parameter.grad = None
-
-
-class _Pairs:
-    """Two lists of tensors, as torch's multi-tensor functions take them."""
-
-    def __init__(self) -> None:
-        self.first: list[Tensor] = []
-        self.second: list[Tensor] = []
-
-    def add(self, first: Tensor, second: Tensor) -> None:
-        self.first.append(first)
-        self.second.append(second)

@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from transformers import (
     RobertaConfig,
 )
 
+from sklearn_bert._cache import BoundedCache
 from sklearn_bert.model import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -388,6 +390,113 @@ def test_dropout_default_is_the_checkpoint_s(checkpoint):
 def test_path_objects_work(checkpoint):
     """A checkpoint may be a path object."""
     assert load_checkpoint(Path(checkpoint)).longest_length == 64
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Empty the cache of weights, and list the folders that weights are read from."""
+    folders, read = [], AutoModel.from_pretrained
+    monkeypatch.setattr(_checkpoint, "WEIGHTS", BoundedCache(2**30))
+
+    def count(folder, **settings):
+        folders.append(folder)
+        return read(folder, **settings)
+
+    monkeypatch.setattr(_checkpoint.AutoModel, "from_pretrained", count)
+    return folders
+
+
+def test_weights_are_read_once(checkpoint, make_checkpoint, readings):
+    """A process reads a folder's weights once, and another dropout's anew."""
+    for shared in (False, True, False):
+        load_checkpoint(checkpoint, shared=shared)
+    load_checkpoint(Path(checkpoint))
+    assert readings == [Path(checkpoint)]
+    load_checkpoint(checkpoint, dropout=0.3)
+    load_checkpoint(make_checkpoint())
+    assert len(readings) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "1_Pooling/config.json"]
+)
+def test_a_changed_file_is_read_anew(make_checkpoint, readings, name):
+    """A file that was written again since is noticed, be it of the same size."""
+    folder = make_checkpoint()
+    first = load_checkpoint(folder)
+    path = folder / name
+    stat = path.stat()
+    if name == "model.safetensors":
+        weights = {n: v + 1 for n, v in load_file(path).items()}
+        save_file(weights, path, metadata={"format": "pt"})
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    second = load_checkpoint(folder)
+    assert len(readings) == 2
+    pairs = zip(first.encoder.parameters(), second.encoder.parameters(), strict=True)
+    expected = 1.0 if name == "model.safetensors" else 0.0
+    for before, after in pairs:
+        torch.testing.assert_close(after - before, torch.full_like(before, expected))
+
+
+def test_copies_are_independent(checkpoint):
+    """What one does with its encoder, the next does not see."""
+    first, second = load_checkpoint(checkpoint), load_checkpoint(checkpoint)
+    before = {n: p.clone() for n, p in second.encoder.named_parameters()}
+    with torch.no_grad():
+        for parameter in first.encoder.parameters():
+            parameter += 1
+    first.encoder.train()
+    first.encoder.config.hidden_size = 5
+    third = load_checkpoint(checkpoint)
+    for found in (second, third):
+        for name, parameter in found.encoder.named_parameters():
+            assert torch.equal(parameter, before[name])
+            assert parameter.requires_grad
+        assert not found.encoder.training
+        assert found.encoder.config.hidden_size == 32
+
+
+def test_the_shared_one_is_shared(checkpoint):
+    """Readers get the same encoder, in evaluation mode, whose weights take no gradient.
+
+    A copy made of it takes them again.
+    """
+    first, second = [load_checkpoint(checkpoint, shared=True) for _ in range(2)]
+    assert first.encoder is second.encoder
+    assert not first.encoder.training
+    assert not any(p.requires_grad for p in first.encoder.parameters())
+    copied = load_checkpoint(checkpoint).encoder
+    assert copied is not first.encoder
+    assert all(p.requires_grad for p in copied.parameters())
+    assert not any(p.requires_grad for p in first.encoder.parameters())
+
+
+def test_fingerprints_are_of_the_content(make_checkpoint):
+    """Equal for equal weights and shape wherever they lie; else another one."""
+    first, second = make_checkpoint(), make_checkpoint()
+    fingerprint = load_checkpoint(first).fingerprint()
+    assert load_checkpoint(second).fingerprint() == fingerprint
+    assert load_checkpoint(second, dropout=0.3).fingerprint() == fingerprint
+
+    weights = load_file(second / "model.safetensors")
+    weights["embeddings.LayerNorm.bias"][3] += 1e-3
+    save_file(weights, second / "model.safetensors", metadata={"format": "pt"})
+    other = load_checkpoint(second).fingerprint()
+    assert other != fingerprint
+
+    config = json.loads((first / "config.json").read_text())
+    config["layer_norm_eps"] = 1e-3
+    (first / "config.json").write_text(json.dumps(config))
+    assert load_checkpoint(first).fingerprint() not in (fingerprint, other)
+
+
+def test_a_dangling_link_is_damage(make_checkpoint):
+    """A link whose blob is gone from the Hub cache: the error names the folder."""
+    folder = make_checkpoint()
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(folder / "blobs" / "gone")
+    with pytest.raises(DamagedCheckpointError, match=str(folder)):
+        load_checkpoint(folder)
 
 
 def _no_network(*args, **kwargs):

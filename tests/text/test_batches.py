@@ -15,7 +15,9 @@ from sklearn_bert.text import (
     Texts,
     TextTokenizer,
     TokenTable,
+    pack,
     pad,
+    places,
     token_budget_batches,
 )
 
@@ -106,7 +108,7 @@ def tables_and_rows(draw):
         starts=(np.cumsum(lengths) - lengths)[place],
         lengths=lengths[place],
         type_ids=(ids % 2).astype(np.uint8) if draw(st.booleans()) else None,
-        whole_lengths=np.array([0]),
+        whole_lengths=lengths[place],
     )
     rows = draw(st.lists(st.integers(0, len(place) - 1), min_size=1, max_size=12))
     return table, np.array(rows), [texts[place[row]] for row in rows]
@@ -140,7 +142,7 @@ def test_padded_arrays_have_the_documented_dtypes():
         starts=np.array([0, 1]),
         lengths=np.array([1, 2]),
         type_ids=np.array([0, 0, 1], dtype=np.uint8),
-        whole_lengths=np.array([0]),
+        whole_lengths=np.array([1, 2]),
     )
     batch = pad(table, np.array([0, 1]), 0)
     assert {name: array.dtype for name, array in batch.items()} == {
@@ -150,6 +152,73 @@ def test_padded_arrays_have_the_documented_dtypes():
     }
     batch["input_ids"][:] = 0
     assert table.ids.tolist() == [5, 6, 7]
+
+
+@lenient
+@given(tables_and_rows())
+def test_places_are_those_of_a_plain_loop(drawn):
+    """Row by row: the places of a text's values, then zeros that are no text."""
+    table, rows, texts = drawn
+    where, is_text = places(table.starts[rows], table.lengths[rows])
+    longest = max(map(len, texts))
+    for i, text in enumerate(texts):
+        start, gap = int(table.starts[rows[i]]), longest - len(text)
+        assert where[i].tolist() == [*range(start, start + len(text)), *[0] * gap]
+        assert is_text[i].tolist() == [True] * len(text) + [False] * gap
+    assert (where.dtype, is_text.dtype) == (np.int64, np.bool_)
+
+
+# -- pack --------------------------------------------------------------------------
+
+
+@lenient
+@given(tables_and_rows(), st.integers(0, 3), st.one_of(st.none(), st.integers(1, 12)))
+def test_packed_line_is_that_of_a_plain_loop(drawn, pad_id, multiple):
+    """Text after text, positions from 0 in each, and at last a text of padding."""
+    table, rows, texts = drawn
+    batch = pack(table, rows, pad_id, multiple)
+    if multiple is not None:
+        n_tokens = sum(map(len, texts))
+        filler = next(n for n in range(1, 99) if (n_tokens + n) % multiple == 0)
+        assert filler <= multiple
+        texts = [*texts, [pad_id] * filler]
+    ids, positions, ends = [], [], [0]
+    for text in texts:
+        ids += text
+        positions += range(len(text))
+        ends.append(len(ids))
+    if multiple is not None:
+        positions[-filler:] = [0] * filler
+    assert batch["input_ids"].tolist() == [ids]
+    assert batch["position_ids"].tolist() == [positions]
+    assert batch["cu_seq_lens"].tolist() == ends
+    assert multiple is None or len(ids) % multiple == 0
+    if table.type_ids is None:
+        assert "token_type_ids" not in batch
+        return
+    types = [token % 2 for token in ids]
+    if multiple is not None:
+        types[-filler:] = [0] * filler
+    assert batch["token_type_ids"].tolist() == [types]
+
+
+def test_packed_arrays_have_the_documented_dtypes():
+    """Ids, positions and types are int64, and the borders int32, as a kernel asks."""
+    table = TokenTable(
+        ids=np.array([5, 6, 7], dtype=np.int32),
+        starts=np.array([0, 1]),
+        lengths=np.array([1, 2]),
+        type_ids=np.array([0, 0, 1], dtype=np.uint8),
+        whole_lengths=np.array([1, 2]),
+    )
+    for multiple in (None, 8):
+        batch = pack(table, np.array([0, 1]), 0, multiple)
+        assert {name: array.dtype for name, array in batch.items()} == {
+            "input_ids": np.int64,
+            "position_ids": np.int64,
+            "cu_seq_lens": np.int32,
+            "token_type_ids": np.int64,
+        }
 
 
 # -- shuffled batches --------------------------------------------------------------
@@ -225,18 +294,91 @@ def test_texts_of_similar_length_meet():
     assert padded < 1.1 * lengths.sum() < 1.4 * lengths.sum() < padded_at_random
 
 
-@pytest.mark.parametrize("kind", ["one length", "all lengths", "two pools"])
+@lenient
+@given(lengths_of_texts, st.integers(1, 9), st.integers(0, 2**32))
+def test_without_lengths_it_is_a_plain_shuffle(lengths, batch_size, seed):
+    """by_length=False: a permutation, cut into batches, whatever the lengths are."""
+    rng = np.random.default_rng(seed)
+    batches = ShuffledBatches(
+        lengths, batch_size, np.random.default_rng(seed), by_length=False
+    )
+    for _ in range(2):
+        order = rng.permutation(len(lengths)).tolist()
+        begins = range(0, len(order), batch_size)
+        assert epoch_of(batches) == [order[i : i + batch_size] for i in begins]
+
+
+# -- how honest the shuffle is -----------------------------------------------------
+
+N_EPOCHS = 2000
+LENGTHS = {
+    "one length": (np.ones(24), 4),
+    "all lengths": (np.arange(1, 25), 4),
+    "two sizes": (np.repeat([10, 1000], 32), 4),
+    "powers": (1.3 ** np.arange(64), 4),
+    "two pools": (1.3 ** np.arange(64), 2),
+    "a smaller batch": (1.3 ** np.arange(30), 4),
+}
+
+
+def some_short_first(epochs, lengths):
+    """The same epochs, but in one of four nobody has shuffled the sorted batches."""
+    return [
+        epoch if i % 4 else sorted(epoch, key=lambda rows: lengths[rows].mean())
+        for i, epoch in enumerate(epochs)
+    ]
+
+
+@pytest.mark.parametrize("kind", LENGTHS)
 def test_place_of_every_text_is_uniform(kind):
-    """Over many epochs every text is met equally often at each place of the epoch."""
-    n_texts = 24 if kind != "two pools" else 96
-    lengths = np.ones(n_texts) if kind == "one length" else np.arange(1, n_texts + 1)
-    batches = batches_of(lengths, 4)
-    counts = np.zeros((n_texts, len(batches)))
-    for _ in range(1500):
-        for place, rows in enumerate(batches):
-            counts[rows, place] += 1
-    p_values = stats.chisquare(counts, axis=1).pvalue
-    assert p_values.min() > 1e-3 / n_texts
+    """Every text is met equally often in each batch of an epoch, as in a shuffle."""
+    lengths, batch_size = LENGTHS[kind]
+    batches = batches_of(lengths, batch_size)
+
+    def p_value(epochs):
+        counts = np.zeros((len(lengths), len(batches)))
+        for epoch in epochs:
+            for place, rows in enumerate(epoch):
+                counts[rows, place] += 1
+        # Of the most uneven text, as if it were the only one.
+        return stats.chisquare(counts, axis=1).pvalue.min() * len(lengths)
+
+    epochs = [list(batches) for _ in range(N_EPOCHS)]
+    assert p_value(epochs) > 1e-3
+    if kind != "one length":
+        assert p_value(some_short_first(epochs, lengths)) < 1e-6
+
+
+def test_batches_of_long_texts_come_at_any_time():
+    """They are spread over an epoch as a plain shuffle of batches would spread them.
+
+    Not as one of texts: on average as many long texts are in its first half, but they
+    come four at a time, so that their number varies twice as much.
+    """
+    lengths, batch_size = LENGTHS["two sizes"]
+    batches = batches_of(lengths, batch_size)
+    epochs = [list(batches) for _ in range(N_EPOCHS)]
+    of_batches, of_texts = stats.hypergeom(16, 8, 8), stats.hypergeom(64, 32, 32)
+    cells = of_batches.pmf(range(9))
+
+    def count_long(epochs):
+        halves = [np.concatenate(epoch[: len(epoch) // 2]) for epoch in epochs]
+        return np.array([(lengths[half] == 1000).sum() for half in halves])
+
+    def p_value(n_long):
+        observed = np.bincount(n_long // batch_size, minlength=9)
+        # The outer cells are merged: fewer than ten epochs are expected in each.
+        observed, expected = (
+            [sum(x[:3]), *x[3:6], sum(x[6:])] for x in (observed, N_EPOCHS * cells)
+        )
+        return stats.chisquare(observed, expected).pvalue
+
+    n_long = count_long(epochs)
+    assert not (n_long % batch_size).any()
+    assert p_value(n_long) > 1e-3
+    assert abs(n_long.mean() - of_texts.mean()) < 4.5 * n_long.std() / N_EPOCHS**0.5
+    assert 1.9 < n_long.std() / of_texts.std() < 2.2
+    assert p_value(count_long(some_short_first(epochs, lengths))) < 1e-6
 
 
 def test_any_two_texts_of_one_length_meet_equally_often():

@@ -954,3 +954,55 @@ def test_template_literal_is_mended_too():
     with pytest.warns(UserWarning, match="2 of 2 texts hold surrogates"):
         found = check_texts(pd.DataFrame(ROWS), template=template)
     assert found.first == ["\ufffdFine", "\ufffdDull"]
+
+
+# -- Texts -------------------------------------------------------------------------
+
+some_texts = st.builds(
+    lambda halves, is_pair: Texts(
+        [first for first, _ in halves],
+        [second for _, second in halves] if is_pair else None,
+        n_features=1 + is_pair,
+        is_2d=is_pair,
+    ),
+    st.lists(
+        st.tuples(*[st.sampled_from(["", "a", "ab", "b", "bc", "c"])] * 2),
+        min_size=1,
+        max_size=20,
+    ),
+    st.booleans(),
+)
+
+
+@lenient
+@given(some_texts)
+def test_rows_are_texts_or_pairs(texts):
+    """A row is a text, or a tuple of both halves, in the caller's order."""
+    rows = texts.rows()
+    assert len(rows) == len(texts) == len(texts.first)
+    for i, row in enumerate(rows):
+        assert row == (
+            (texts.first[i], texts.second[i]) if texts.second else texts.first[i]
+        )
+
+
+@lenient
+@given(some_texts)
+def test_distinct_rows_are_met_once_in_order(texts):
+    """Each row occurs once, where it came first, and every row is found again."""
+    distinct, row_of = texts.distinct()
+    rows, found = texts.rows(), distinct.rows()
+    assert found == [row for i, row in enumerate(rows) if row not in rows[:i]]
+    assert [found[place] for place in row_of] == rows
+    assert row_of.dtype == np.int64
+    assert (distinct.n_features, distinct.is_2d) == (texts.n_features, texts.is_2d)
+
+
+@lenient
+@given(some_texts, st.integers(0, 21), st.integers(0, 21))
+def test_part_is_a_slice(texts, begin, end):
+    """A part has the rows of a slice, and is of the same kind."""
+    part = texts.part(begin, end)
+    assert part.rows() == texts.rows()[begin:end]
+    assert (part.second is None) == (texts.second is None)
+    assert (part.n_features, part.is_2d) == (texts.n_features, texts.is_2d)

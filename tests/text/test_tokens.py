@@ -1,10 +1,13 @@
 """Token tables hold what transformers would make of the texts, and say what was cut."""
 
 import copy
+import itertools
 import json
 import pickle
 import re
 import sys
+import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
+from sklearn_bert import cache_info
 from sklearn_bert.text import (
     Texts,
     TextTokenizer,
@@ -22,6 +26,8 @@ from sklearn_bert.text import (
     TruncationWarning,
     _tokens,
     check_texts,
+    truncation_report,
+    warn_if_cut,
 )
 
 lenient = settings(
@@ -41,6 +47,15 @@ words = st.sampled_from(
 )
 sentences = st.lists(words, max_size=12).map(" ".join)
 any_text = st.one_of(sentences, st.text(max_size=20))
+# Up to some characters more than the cache takes for a key.
+texts_of_any_length = st.one_of(
+    any_text,
+    st.builds(
+        lambda text, length: (text * length)[:length],
+        st.text(min_size=1, max_size=5),
+        st.integers(_tokens.KEY_LENGTH - 2, _tokens.KEY_LENGTH + 3),
+    ),
+)
 
 
 @pytest.fixture(scope="session")
@@ -91,9 +106,8 @@ def rows_of(table, values):
 
 
 def assert_same_table(table, other):
-    """Every array and count of two tables is the same."""
-    assert table.truncation == other.truncation
-    for name in ("ids", "starts", "lengths", "type_ids"):
+    """Every array of two tables is the same."""
+    for name in ("ids", "starts", "lengths", "whole_lengths", "type_ids"):
         np.testing.assert_array_equal(getattr(table, name), getattr(other, name))
 
 
@@ -146,11 +160,13 @@ def test_pairs_are_cut_at_the_longer_half(make_tokenizer, reference, pair, kept)
 def test_tables_have_the_documented_dtypes(make_tokenizer):
     """Ids are int32, starts and lengths int64, token types uint8."""
     table = make_tokenizer()(paired([("the film", "was good")]))
-    dtypes = [
-        array.dtype
-        for array in (table.ids, table.starts, table.lengths, table.type_ids)
-    ]
-    assert dtypes == [np.int32, np.int64, np.int64, np.uint8]
+    assert {name: array.dtype for name, array in vars(table).items()} == {
+        "ids": np.int32,
+        "starts": np.int64,
+        "lengths": np.int64,
+        "whole_lengths": np.int64,
+        "type_ids": np.uint8,
+    }
 
 
 def test_models_without_token_types_get_none(make_tokenizer):
@@ -167,7 +183,7 @@ def test_empty_text_without_special_tokens_is_one_pad(bare_tokenizer):
     assert table.lengths.tolist() == [1, 2, 1]
     assert rows_of(table, table.ids)[0] == [7]
     assert rows_of(table, table.ids)[2] == [7]
-    assert table.truncation["longest"] == 2
+    assert table.whole_lengths.tolist() == [0, 2, 0]
     pairs = bare_tokenizer(paired([("", ""), ("good", "film")]))
     assert rows_of(pairs, pairs.type_ids) == [[0], [0, 1]]
 
@@ -178,6 +194,7 @@ def test_chunks_make_no_difference(make_tokenizer, monkeypatch):
     texts = singles(f"{word} {word} film {i}" for i, word in enumerate(SENTENCES * 3))
     whole = tokenizer(texts)
     monkeypatch.setattr(_tokens, "TEXTS_PER_CALL", 4)
+    cache_info(clear=True)
     assert_same_table(tokenizer(texts), whole)
 
 
@@ -226,10 +243,31 @@ def test_part_of_a_table_shares_its_ids(make_tokenizer):
     pairs = [("good", "bad"), ("film", "the cat"), ("", "dog")]
     table = make_tokenizer()(paired(pairs))
     part = table.take(np.array([2, 0, 2]))
+    assert part.whole_lengths.tolist() == table.whole_lengths[[2, 0, 2]].tolist()
     for values in ("ids", "type_ids"):
         assert getattr(part, values) is getattr(table, values)
         texts = rows_of(table, getattr(table, values))
         assert rows_of(part, getattr(part, values)) == [texts[2], texts[0], texts[2]]
+
+
+@lenient
+@given(
+    st.lists(st.tuples(sentences, sentences), min_size=1, max_size=6),
+    st.booleans(),
+    st.data(),
+)
+def test_table_tells_what_its_texts_hold(make_tokenizer, pairs, is_pair, data):
+    """`vocabulary` and `content` tell of the texts taken, and of no other."""
+    table = make_tokenizer(9)(paired(pairs) if is_pair else singles(dict(pairs)))
+    any_row = st.integers(0, len(table) - 1)
+    part = table.take(np.array(data.draw(st.lists(any_row, min_size=1))))
+    texts = rows_of(part, part.ids)
+    assert part.vocabulary().tolist() == sorted(set(sum(texts, [])))
+    known = texts
+    if part.type_ids is not None:
+        known = list(zip(texts, rows_of(part, part.type_ids), strict=True))
+    for i, j in itertools.product(range(len(part)), repeat=2):
+        assert (part.content(i) == part.content(j)) == (known[i] == known[j])
 
 
 # -- truncation --------------------------------------------------------------------
@@ -255,7 +293,8 @@ def test_truncation_counts_equal_a_reference_count(
         + n_special
         for pair in pairs
     ]
-    assert table.truncation == {
+    assert table.whole_lengths.tolist() == whole
+    assert truncation_report(table.whole_lengths, max_length) == {
         "n_texts": len(pairs),
         "n_truncated": sum(length > max_length for length in whole),
         "max_length": max_length,
@@ -268,7 +307,8 @@ def test_truncation_counts_equal_a_reference_count(
 def test_text_of_exactly_the_limit_is_whole(make_tokenizer, max_length, n_truncated):
     """A text as long as the limit is not cut, and one token longer it is."""
     table = make_tokenizer(max_length)(singles(["the film was very good"]))
-    assert table.truncation["n_truncated"] == n_truncated
+    report = truncation_report(table.whole_lengths, max_length)
+    assert report["n_truncated"] == n_truncated
     assert table.lengths.tolist() == [min(7, max_length)]
 
 
@@ -280,18 +320,211 @@ def test_cut_texts_give_exactly_one_warning(make_tokenizer):
         "max_length if the checkpoint allows it, or split the texts."
     )
     with pytest.warns(TruncationWarning, match=f"^{re.escape(message)}$") as record:
-        table.warn_if_cut()
+        warn_if_cut(truncation_report(table.whole_lengths, 5))
     assert len(record) == 1
+    assert record[0].filename == __file__
     assert issubclass(TruncationWarning, UserWarning)
 
 
 def test_whole_texts_give_no_warning(make_tokenizer):
-    """Nothing is said where nothing was cut, nor before the table is asked."""
+    """Nothing is said where nothing was cut, nor by tokenising alone."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        make_tokenizer(64)(singles(SENTENCES)).warn_if_cut()
-        make_tokenizer(4)(singles(SENTENCES))
+        table = make_tokenizer(4)(singles(SENTENCES))
+        warn_if_cut(truncation_report(table.whole_lengths, 19))
     assert caught == []
+
+
+# -- what the process remembers ----------------------------------------------------
+
+
+class Spy:
+    """A backend that notes what it is asked to tokenise."""
+
+    def __init__(self, backend):
+        self.backend = backend
+        self.asked = []
+
+    def encode_batch_fast(self, texts):
+        self.asked += texts
+        return self.backend.encode_batch_fast(texts)
+
+
+def spy_on(tokenizer):
+    """Note what a tokenizer tokenises, in full and cut."""
+    assert tokenizer.fingerprint  # taken of the backend, before it is hidden
+    tokenizer._whole, tokenizer._cut = Spy(tokenizer._whole), Spy(tokenizer._cut)
+    return tokenizer._whole.asked, tokenizer._cut.asked
+
+
+def test_known_texts_are_not_tokenised_again(make_tokenizer):
+    """A second call tokenises what is new to the process, and nothing else."""
+    tokenizer = make_tokenizer(5)
+    whole, cut = spy_on(tokenizer)
+    first = tokenizer(singles(SENTENCES))
+    assert whole == list(dict.fromkeys(SENTENCES))
+    assert len(cut) == 2
+    assert_same_table(tokenizer(singles(SENTENCES)), first)
+    assert (len(whole), len(cut)) == (5, 2)
+    tokenizer(singles(["bad", "new", *SENTENCES]))
+    assert whole[5:] == ["new"]
+    pairs = paired([("bad", "good"), ("good", "bad")])
+    assert_same_table(tokenizer(pairs), tokenizer(pairs))
+    assert whole[6:] == pairs.rows()
+    assert cache_info()["tokens"]["misses"] == len(whole)
+    cache_info(clear=True)
+    tokenizer(singles(["bad"]))
+    assert whole[8:] == ["bad"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (paired([("ab", "c")]), paired([("a", "bc")])),
+        (paired([("a", "b")]), paired([("b", "a")])),
+        (paired([("a", "")]), singles(["a"])),
+        (singles(["a"]), paired([("a", "a")])),
+        (singles(["a b" * 200]), singles(["a b" * 200 + "c"])),
+        (paired([("c" * 300, "b" * 300)]), paired([("b" * 300, "c" * 300)])),
+        (singles(["a"]), singles(["a "])),
+        (singles(["é"]), singles(["e\u0301"])),
+    ],
+)
+def test_what_differs_is_not_taken_for_the_other(make_tokenizer, one, other):
+    """Pairs, texts and long ones that look alike each get tokens of their own."""
+    tokenizer = make_tokenizer(1000)
+    alone = tokenizer(other)
+    cache_info(clear=True)
+    tokenizer(one)
+    assert_same_table(tokenizer(other), alone)
+    assert cache_info()["tokens"]["misses"] == 2
+
+
+def test_tokenizers_do_not_share_what_they_make(make_tokenizer, bare_tokenizer):
+    """One tokenizer never gets what another, or one of another length, has made."""
+    added = Tokenizer.from_str(make_tokenizer().to_json())
+    added.add_tokens(["very good"])
+    settings_of_added = make_tokenizer(6).settings()
+    makers = [
+        lambda: make_tokenizer(6),
+        lambda: make_tokenizer(7),
+        lambda: make_tokenizer(6, has_type_ids=False),
+        lambda: bare_tokenizer,
+        lambda: TextTokenizer(added, **settings_of_added),
+        lambda: TextTokenizer(added, **(settings_of_added | {"pad_id": 3})),
+    ]
+    texts = paired(zip(SENTENCES, reversed(SENTENCES), strict=True))
+    alone = []
+    for make in makers:
+        cache_info(clear=True)
+        alone.append(make()(texts))
+    cache_info(clear=True)
+    for make, table in zip(makers, alone, strict=True):
+        assert_same_table(make()(texts), table)
+    assert cache_info()["tokens"]["hits"] == 0
+    assert len({make().fingerprint for make in makers}) == len(makers)
+
+
+def test_equal_tokenizers_share_what_they_make(make_tokenizer):
+    """A copy of a tokenizer, or one built anew, knows what the first has made."""
+    tokenizer = make_tokenizer(6)
+    table = tokenizer(singles(SENTENCES))
+    for again in (pickle.loads(pickle.dumps(tokenizer)), make_tokenizer(6)):
+        assert again.fingerprint == tokenizer.fingerprint
+        whole, _ = spy_on(again)
+        assert_same_table(again(singles(SENTENCES)), table)
+        assert whole == []
+
+
+def test_pickle_holds_no_memory(make_tokenizer):
+    """A tokenizer's pickle does not grow with what it has tokenised."""
+    tokenizer = make_tokenizer()
+    before = pickle.dumps(tokenizer)
+    tokenizer(singles(f"film {i}" for i in range(1000)))
+    assert pickle.dumps(tokenizer) == before
+
+
+@lenient
+@given(
+    st.lists(
+        st.tuples(texts_of_any_length, texts_of_any_length), min_size=1, max_size=6
+    ),
+    st.integers(4, 300),
+    st.booleans(),
+    st.data(),
+)
+def test_remembered_tokens_are_fresh_ones(
+    make_tokenizer, pairs, max_length, is_pair, data
+):
+    """Any texts and pairs get the same tokens whether all, some or none are known."""
+    tokenizer = make_tokenizer(max_length)
+    texts = paired(pairs) if is_pair else singles(sum(pairs, ()))
+    cache_info(clear=True)
+    fresh = tokenizer(texts)
+    cache_info(clear=True)
+    for row in data.draw(st.lists(st.integers(0, len(texts) - 1))):
+        tokenizer(texts.part(row, row + 1))
+    assert_same_table(tokenizer(texts), fresh)
+    misses = cache_info()["tokens"]["misses"]
+    assert misses == len(set(texts.rows()))
+    assert_same_table(tokenizer(texts), fresh)
+    assert cache_info()["tokens"]["misses"] == misses
+
+
+# -- part by part ------------------------------------------------------------------
+
+
+@lenient
+@given(
+    st.lists(st.tuples(sentences, sentences), min_size=1, max_size=12),
+    st.integers(1, 14),
+    st.booleans(),
+)
+def test_parts_are_the_whole(make_tokenizer, pairs, size, is_pair):
+    """Tables of any size, one after the other, hold the tokens of a single one."""
+    tokenizer = make_tokenizer(9)
+    texts = paired(pairs) if is_pair else singles(first for first, _ in pairs)
+    whole = tokenizer(texts)
+    cache_info(clear=True)
+    parts = list(tokenizer.in_parts(texts, size))
+    n_full, rest = divmod(len(texts), size)
+    assert [len(part) for part in parts] == [size] * n_full + [rest] * (rest > 0)
+    for name in ("ids", "type_ids")[: 1 + is_pair]:
+        found = sum((rows_of(part, getattr(part, name)) for part in parts), [])
+        assert found == rows_of(whole, getattr(whole, name))
+    found = np.concatenate([part.whole_lengths for part in parts])
+    np.testing.assert_array_equal(found, whole.whole_lengths)
+
+
+def test_next_part_is_made_meanwhile(make_tokenizer):
+    """While the caller has one table, a thread makes the next, and no more."""
+    tokenizer = make_tokenizer()
+    whole, _ = spy_on(tokenizer)
+    tables = tokenizer.in_parts(singles("abcdef"), 2)
+    n_threads = threading.active_count()
+    next(tables)
+    deadline = time.monotonic() + 20
+    while len(whole) < 4 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.05)
+    assert whole == list("abcd")
+    tables.close()
+    assert threading.active_count() == n_threads
+
+
+@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("size", [1, 4, 6])
+def test_error_of_a_part_reaches_the_caller(make_tokenizer, place, size):
+    """What the thread stumbles over is raised here, after the parts before it."""
+    texts = list("abcdef")
+    texts[place] = "\ud800"
+    tables = make_tokenizer().in_parts(singles(texts), size)
+    n_threads = threading.active_count()
+    for _ in range(place // size):
+        next(tables)
+    with pytest.raises(TypeError, match="TextEncodeInput must be"):
+        next(tables)
+    assert threading.active_count() == n_threads
 
 
 # -- any text ----------------------------------------------------------------------
@@ -307,7 +540,7 @@ def test_megabyte_without_a_space_is_tokenised(make_tokenizer, text, n_tokens):
     table = make_tokenizer(16)(singles([text]))
     assert len(text.encode()) == 2**20
     assert table.lengths.tolist() == [min(n_tokens, 16)]
-    assert table.truncation["longest"] == n_tokens
+    assert table.whole_lengths.tolist() == [n_tokens]
 
 
 def test_hundred_thousand_random_texts_are_tokenised(make_tokenizer):
@@ -343,6 +576,7 @@ def test_tokenizer_of_the_caller_stays_as_it_was(reference):
     assert rows_of(table, table.ids) == expected
     backend.enable_truncation(4)
     backend.add_tokens(["the film"])
+    cache_info(clear=True)
     assert_same_table(tokenizer(singles(SENTENCES)), table)
 
 
@@ -364,6 +598,7 @@ def test_threads_tokenise_as_one_does(make_tokenizer):
         for job in range(48)
     ]
     expected = [tokenizer(job) for job in jobs]
+    cache_info(clear=True)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # many changes of thread, so that a race would show
     try:
@@ -399,7 +634,9 @@ def test_tokenizer_round_trips(make_tokenizer, again):
         "config": {"padding_side": "right"},
     }
     texts = paired(zip(SENTENCES, reversed(SENTENCES), strict=True))
-    assert_same_table(copied(texts), tokenizer(texts))
+    table = tokenizer(texts)
+    cache_info(clear=True)
+    assert_same_table(copied(texts), table)
 
 
 def test_json_has_no_length_limit(make_tokenizer, reference):
@@ -425,7 +662,7 @@ def test_tables_can_be_built_by_hand():
         starts=np.array([3, 0, 3]),
         lengths=np.array([2, 3, 2]),
         type_ids=None,
-        whole_lengths=np.array([0]),
+        whole_lengths=np.array([2, 5, 2]),
     )
     assert len(table) == 3
     rows, inverse = table.distinct()

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_bert._random import seeded
 from sklearn_bert.training import (
     _device,
     available_device,
     resolve_device,
     resolve_precision,
-    seeded,
 )
+from sklearn_bert.training._device import matmul_precision
 
 CPU = torch.device("cpu")
 
@@ -56,6 +57,34 @@ def test_emulated_bfloat16_is_not_used(monkeypatch):
     monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: False)
     with pytest.warns(UserWarning, match="no native bfloat16; float32 is used"):
         assert resolve_precision("bfloat16", CPU) == torch.float32
+
+
+def test_a_cpu_has_no_tf32():
+    """Where there is no TF32, float32 is used, and said; on a GPU it is float32."""
+    with pytest.warns(UserWarning, match="no native tf32; float32 is used"):
+        assert resolve_precision("tf32", CPU) == torch.float32
+    assert resolve_precision("tf32", torch.device("cuda")) == torch.float32
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("before", ["ieee", "tf32"])
+def test_products_are_as_precise_as_asked_for(before):
+    """Only "tf32" rounds products, whatever the caller has set; who gets it back."""
+    device = torch.device("cuda")
+    settings = torch.backends.cuda.matmul
+    callers, settings.fp32_precision = settings.fp32_precision, before
+    x = torch.randn(512, 512, device=device)
+    exact = x.double() @ x.double()
+    errors = {}
+    try:
+        for precision in ("float32", "tf32", "bfloat16"):
+            with matmul_precision(precision, device):
+                errors[precision] = (x @ x - exact).abs().max().item()
+            assert settings.fp32_precision == before
+    finally:
+        settings.fp32_precision = callers
+    assert errors["float32"] == errors["bfloat16"] < errors["tf32"] / 10
 
 
 def test_seeded_numbers_repeat_and_the_caller_s_go_on():

@@ -1,6 +1,6 @@
-import copy
 import gc
 import pickle
+import weakref
 from typing import ClassVar
 
 import numpy as np
@@ -8,100 +8,34 @@ import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer
 
-from sklearn_bert.model import TextModel, load_checkpoint
-from sklearn_bert.text import ShuffledBatches, check_texts
-from sklearn_bert.training import (
-    BertNet,
-    BestWeights,
-    Examples,
-    FitProgress,
-    _device,
-    _net,
-)
+from sklearn_bert.model import load_checkpoint
+from sklearn_bert.text import check_texts
+from sklearn_bert.training import BestWeights, Examples, FitProgress, _inference, _net
 
 
-@pytest.fixture
-def data(checkpoint, reviews):
-    """A token table, codes and weights."""
-    texts, labels = reviews
-    table = load_checkpoint(checkpoint).text_tokenizer(None)(check_texts(texts))
-    codes = (np.array(labels) == "pos").astype(np.int64)
-    return Examples(
-        table, np.arange(len(texts)), codes, np.ones(len(texts), dtype=np.float32)
-    )
-
-
-@pytest.fixture
-def make_net(checkpoint, monkeypatch):
-    # bfloat16 is tested on every CPU, even where it has to be emulated.
-    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
-
-    def make(**settings):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            encoder = load_checkpoint(checkpoint, dropout=0.0).encoder
-            model = TextModel(encoder, pooling="mean", n_outputs=2)
-        defaults = {
-            "placement": "cpu",
-            "precision": "float32",
-            "pad_id": 0,
-            "lr": 1e-3,
-            "batch_size": 8,
-            "max_epochs": 2,
-        }
-        return BertNet(model, **(defaults | settings))
-
-    return make
-
-
-def test_training_is_the_hand_written_loop(make_net, data, checkpoint, reviews):
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])
+def test_training_is_the_hand_written_loop(
+    make_net, data, train_plainly, assert_trained_alike, settings
+):
     """Losses and weights are those of a plain PyTorch loop on the same batches."""
-    net = make_net(weight_decay=0.1, warmup=0.2)
-    start = copy.deepcopy(net.module.head.state_dict())
+    data.weights[:] = np.linspace(0.5, 1.5, 40)
+    net = make_net(weight_decay=0.1, warmup=0.2, **settings)
+    plain = train_plainly(net, data)
     net.fit(data)
+    assert_trained_alike(net, plain)
 
-    encoder = AutoModel.from_pretrained(
-        checkpoint, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
-    ).train()
-    head = torch.nn.Linear(32, 2)
-    head.load_state_dict(start)
-    named = [(n, p) for n, p in encoder.named_parameters() if "pooler" not in n]
-    named += list(head.named_parameters())
-    optimizer = torch.optim.AdamW(
-        [{"params": [p], "weight_decay": 0.1 * (p.ndim > 1)} for _, p in named]
-    )
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    batches = ShuffledBatches(data.table.lengths, 8, np.random.default_rng(0))
-    assert len(batches) == 5  # ten updates, the first two of them warm-up
-    update, losses = 0, []
-    for _ in range(2):
-        epoch = []
-        for rows in batches:
-            texts = [reviews[0][row] for row in rows]
-            batch = tokenizer(texts, padding=True, return_tensors="pt")
-            states = encoder(**batch).last_hidden_state
-            mask = batch["attention_mask"][..., None]
-            vectors = (states * mask).sum(1) / mask.sum(1)
-            scores = head(functional.layer_norm(vectors, (32,)))
-            loss = functional.cross_entropy(scores, torch.tensor(data.targets[rows]))
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
-            share = (update + 1) / 3 if update < 2 else (10 - update) / 8
-            for group, (name, _) in zip(optimizer.param_groups, named, strict=True):
-                group["lr"] = 1e-3 * share * (10 if name in ("weight", "bias") else 1)
-            optimizer.step()
-            optimizer.zero_grad()
-            update += 1
-            epoch.append(loss.item())
-        losses.append(np.mean(epoch))
 
-    ours = [row["train_loss"] for row in net.history]
-    np.testing.assert_allclose(ours, losses, rtol=1e-5)
-    trained = net.module.encoder.state_dict()
-    for name, value in encoder.state_dict().items():
-        torch.testing.assert_close(trained[name], value, rtol=1e-3, atol=1e-5)
+def test_only_the_examples_rows_are_trained_on(
+    make_net, data, train_plainly, assert_trained_alike
+):
+    """Rows that the examples leave out take no part."""
+    rows = np.array([1, 30, 5, 8, 22, 13, 2, 39, 17, 9])
+    some = Examples(data.table, rows, data.targets, data.weights)
+    net = make_net(batch_size=4)
+    plain = train_plainly(net, some)
+    net.fit(some)
+    assert_trained_alike(net, plain)
 
 
 def test_bfloat16_learns_as_float32_does(make_net, data):
@@ -157,12 +91,11 @@ def spoil(net):
         net.module_.head.bias.fill_(torch.nan)
 
 
-@pytest.mark.parametrize("check_every", [1, 3, 25])
-def test_infinite_loss_names_the_update(make_net, data, monkeypatch, check_every):
-    """A loss that is not finite ends the training, naming the first such update."""
-    monkeypatch.setitem(_net.UPDATES_PER_LOSS_CHECK, "cpu", check_every)
-    net = make_net(callbacks=[At(7, spoil)])
-    with pytest.raises(FloatingPointError, match="loss of update 8 is nan"):
+@pytest.mark.parametrize("n", [1, 5, 7])
+def test_infinite_loss_names_the_update(make_net, data, n):
+    """A loss that is not finite ends the training at once, naming the update."""
+    net = make_net(callbacks=[At(n, spoil)])
+    with pytest.raises(FloatingPointError, match=f"loss of update {n + 1} is nan"):
         net.fit(data)
 
 
@@ -246,7 +179,7 @@ def test_scores_do_not_depend_on_neighbours(make_net, data, monkeypatch, budget)
     """In float32 the size of a batch changes no score by more than rounding."""
     net = make_net().fit(data)
     expected = net.scores(data.table)
-    monkeypatch.setitem(_net.INFERENCE_TOKENS, "cpu", budget)
+    monkeypatch.setitem(_inference.INFERENCE_TOKENS, "cpu", budget)
     np.testing.assert_allclose(net.scores(data.table), expected, rtol=0, atol=2e-6)
 
 
@@ -267,19 +200,34 @@ def test_duplicates_are_computed_once(make_net, checkpoint, monkeypatch):
     assert (out[1::2] == out[1]).all()
 
 
+def test_the_criterion_is_a_sum():
+    """Losses of texts are weighted and added up, so that parts of a batch can be."""
+    scores = torch.tensor([[1.0, 2.0], [0.0, 3.0], [1.0, 1.0]])
+    targets, weights = torch.tensor([1, 0, 1]), torch.tensor([0.5, 2.0, 0.0])
+    each = [
+        functional.cross_entropy(s, t) for s, t in zip(scores, targets, strict=True)
+    ]
+    expected = 0.5 * each[0] + 2 * each[1]
+    loss = _net.WeightedCrossEntropy()(scores, targets, weights)
+    torch.testing.assert_close(loss, expected)
+
+
 def test_only_the_last_used_copy_is_kept(make_net, data):
     """One working copy in bfloat16 is kept between calls, and goes with its net."""
+    made = []
     first, second = [make_net(precision="bfloat16") for _ in range(2)]
-    first.scores(data.table)
-    kept = _net._kept_copy(first)
-    first.scores(data.table)
-    assert _net._kept_copy(first) is kept
-    second.scores(data.table)
-    assert _net._kept_copy(first) is None
-    assert _net._kept_copy(second) is not None
+
+    def copies_of(net):
+        made.append(weakref.ref(net._model_in_place()))
+        return made[-1]()
+
+    assert copies_of(first) is copies_of(first)
+    assert copies_of(second) is not None
+    gc.collect()
+    assert [made[0]() is None, made[2]() is None] == [True, False]
     del second
     gc.collect()
-    assert _net._last_used is None
+    assert made[2]() is None
 
 
 def test_refitting_renews_the_working_copy(make_net, data):
@@ -299,20 +247,97 @@ def test_repr_is_short(make_net):
     assert len(text) < 80
 
 
+needs_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device"
+)
+ON_GPU = {"placement": "cuda", "precision": "auto"}
+
+
+@pytest.fixture
+def allocated():
+    """Bytes on the GPU that something still holds."""
+
+    def count():
+        gc.collect()
+        torch.cuda.synchronize()
+        return torch.cuda.memory_allocated()
+
+    return count
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_training_on_a_gpu_leaves_no_tensor_there(make_net, data):
+@needs_gpu
+def test_training_on_a_gpu_leaves_no_tensor_there(make_net, data, allocated):
     """After a fit as after the one before it, no tensor of a net is on the GPU."""
-    make_net(placement="cuda", precision="auto").fit(data)  # CUDA's own workspaces
-    gc.collect()
-    before = torch.cuda.memory_allocated()
-    net = make_net(placement="cuda", precision="auto").fit(data)
+    make_net(**ON_GPU).fit(data)  # CUDA's own workspaces
+    before = allocated()
+    net = make_net(**ON_GPU).fit(data)
     assert {p.device.type for p in net.module.parameters()} == {"cpu"}
-    assert torch.cuda.memory_allocated() == before
+    assert allocated() == before
     scores = net.scores(data.table)
     on_cpu = make_net()
     on_cpu.module.load_state_dict(net.module.state_dict())
     np.testing.assert_allclose(scores, on_cpu.scores(data.table), rtol=0, atol=5e-2)
     del net
-    gc.collect()
-    assert torch.cuda.memory_allocated() == before
+    assert allocated() == before
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"trainable": "head", "fingerprint": "a"},
+        {"trainable": 1, "fingerprint": "a"},
+        {"adapter": "lora"},
+        {"checkpointing": True},
+        {"max_epochs": 25},  # enough for graphs
+    ],
+    ids=str,
+)
+def test_twenty_fits_leave_as_much_as_one(make_net, data, allocated, settings):
+    """Fits in a row, as in a search, do not fill the GPU."""
+    left = []
+    for number in range(20 if "max_epochs" not in settings else 5):
+        net = make_net(**ON_GPU, shuffle_seed=number, **settings)
+        net.fit(data)
+        left.append(allocated())
+    assert len(set(left)) == 1
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("at", [2, 110])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_failed_fits_leave_nothing(make_net, data, allocated, error, at):
+    """After an error, or a Ctrl-C, even between graphs, the GPU is as before."""
+    make_net(**ON_GPU, max_epochs=25).fit(data)
+    before = allocated()
+
+    def fail(net):
+        net.train_step = lambda batch: (_ for _ in ()).throw(error("on purpose"))
+
+    for _ in range(3):
+        net = make_net(**ON_GPU, max_epochs=25, callbacks=[At(at, fail)])
+        with pytest.raises(error, match="on purpose"):
+            net.fit(data)
+        assert allocated() == before
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("trainable", ["all", "head", 1])
+def test_a_gpu_trains_as_the_plain_loop(
+    make_net, data, train_plainly, trainable, precision
+):
+    """On a GPU, packed or padded, the losses are the CPU's within the precision."""
+    settings = {"placement": "cuda", "precision": precision}
+    net = make_net(trainable=trainable, **settings)
+    is_packed = precision == "bfloat16"
+    plain = train_plainly(net, data, by_length=not is_packed)
+    net.fit(data)
+    losses = [row["train_loss"] for row in net.history]
+    atol = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 2e-2}[precision]
+    np.testing.assert_allclose(losses, plain.losses, rtol=0, atol=atol)

@@ -47,3 +47,12 @@ def test_the_head_takes_longer_steps():
     encoder, head = parameter_groups([("encoder.x", weights), ("head.x", weights)], 0.1)
     assert encoder["rate_factor"] == 1
     assert head["rate_factor"] > 1
+
+
+def test_a_head_alone_takes_the_longest_steps():
+    """Where nothing else learns, the head's steps are longer still."""
+    weights, bias = torch.zeros(2, 2), torch.zeros(2)
+    _, beside = parameter_groups([("encoder.x", weights), ("head.x", weights)], 0.1)
+    alone = parameter_groups([("head.x", weights), ("head.b", bias)], 0.1)
+    assert len({group["rate_factor"] for group in alone}) == 1
+    assert alone[0]["rate_factor"] > beside["rate_factor"]

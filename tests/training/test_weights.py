@@ -91,3 +91,21 @@ def test_gradients_reach_the_masters(model):
         assert master.grad.dtype == torch.float32
         if name.startswith("encoder."):
             assert torch.equal(master.grad, working[name].float())
+
+
+def test_gradients_of_parts_are_added_in_float32(model):
+    """What is collected before a step adds up, without rounding to bfloat16."""
+    weights = MasterWeights(model, torch.bfloat16)
+    n_parts = 50
+    expected = {n: torch.zeros_like(p) for n, p in weights.named_parameters()}
+    for part in range(n_parts):
+        model(IDS + part % 3)[0, part % 2].backward()
+        for name, parameter in model.named_parameters():
+            if name.startswith("encoder.") and parameter.grad is not None:
+                expected[name] += parameter.grad.float()
+        weights.collect_gradients()
+    for name, master in weights.named_parameters():
+        if name.startswith("encoder."):
+            assert torch.equal(master.grad, expected[name])
+    weights.drop_gradients()
+    assert all(p.grad is None for p in [*weights.parameters(), *model.parameters()])

@@ -1,0 +1,103 @@
+"""The texts of the benchmarks, read from a folder of public data sets."""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+DATA = Path(os.environ.get("SKLEARN_BERT_DATA", "../shared/data"))
+
+WHERE_DATA = """\
+data: the folder named by SKLEARN_BERT_DATA (default ../shared/data) with
+  sst2/           GLUE SST-2 (gluebenchmark.com): train.tsv with header
+  sst2_sentence/  SST-2, whole sentences: train.tsv, dev.tsv, no header (text, label)
+  banking77/      BANKING77 (github.com/PolyAI-LDN/task-specific-datasets): train.csv
+  nltk_movie_reviews/  Pang and Lee's reviews (nltk.org/nltk_data): movie_reviews.zip
+  trec/           TREC question types (cogcomp.org/Data/QA/QC): TREC.train, TREC.test
+  cola/           CoLA (nyu-mll.github.io/CoLA): train.tsv, dev.tsv
+  mrpc/           Microsoft Research Paraphrase Corpus: train.tsv, dev.tsv
+  reference_scores.csv  columns data, metric, acc, mcc of a transformers.Trainer run
+"""
+
+
+def need_data(*names: str) -> None:
+    """Leave with a clear message where the data are not there."""
+    absent = [name for name in names if not (DATA / name).exists()]
+    if absent:
+        raise SystemExit(f"skipped: {DATA} has no {', '.join(absent)}.\n{WHERE_DATA}")
+
+
+def read_tsv(path: str, **options) -> pd.DataFrame:
+    """Read a table with quoting off, as all of these need."""
+    return pd.read_csv(DATA / path, sep="\t", quoting=csv.QUOTE_NONE, **options)
+
+
+def sst2_phrases(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
+    """Distinct phrases of SST-2 with their labels: 9 words on average."""
+    need_data("sst2")
+    frame = read_tsv("sst2/train.tsv").drop_duplicates("sentence")
+    frame = frame.sample(min(n, len(frame)), random_state=seed)
+    return frame["sentence"].tolist(), frame["label"].to_numpy()
+
+
+def sst2_sentences(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
+    """Distinct whole sentences of SST-2 with their labels: 19 words on average."""
+    need_data("sst2_sentence")
+    frame = read_tsv("sst2_sentence/train.tsv", header=None).drop_duplicates(0)
+    frame = frame.sample(min(n, len(frame)), random_state=seed)
+    return frame[0].tolist(), frame[1].to_numpy()
+
+
+def movie_reviews(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
+    """Whole film reviews with their labels: 750 words on average."""
+    need_data("nltk_movie_reviews")
+    path = DATA / "nltk_movie_reviews" / "movie_reviews.zip"
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".txt")]
+        names = np.random.default_rng(seed).permutation(sorted(names))[:n]
+        texts = [archive.read(name).decode("latin-1") for name in names]
+    return texts, np.array(["/pos/" in name for name in names], dtype=int)
+
+
+def cut_to_random_length(
+    texts: list[str], fewest: int, most: int, seed: int = 0
+) -> list[str]:
+    """Keep the first so many words of each text, as many as a die says."""
+    rng = np.random.default_rng(seed)
+    n_words = rng.integers(fewest, most, len(texts), endpoint=True)
+    return [" ".join(text.split()[:n]) for text, n in zip(texts, n_words, strict=True)]
+
+
+def mixed_texts(n: int, seed: int = 0) -> list[str]:
+    """Distinct texts of 1 to 250 words, shuffled.
+
+    A quarter are phrases of SST-2 (9 words on average), a quarter questions of
+    BANKING77 (12), and half are pieces of film reviews (10 to 250, evenly spread).
+    """
+    need_data("banking77")
+    phrases, _ = sst2_phrases(n // 4, seed)
+    questions = pd.read_csv(DATA / "banking77" / "train.csv")["text"].drop_duplicates()
+    questions = questions.sample(min(n // 4, len(questions)), random_state=seed)
+    n_pieces = n - len(phrases) - len(questions)
+    pieces = cut_to_random_length(_review_pieces(n_pieces, seed), 10, 250, seed)
+    texts = list(dict.fromkeys([*phrases, *questions, *pieces]))
+    return [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))]
+
+
+def _review_pieces(n: int, seed: int) -> list[str]:
+    """Runs of 250 words from the reviews."""
+    reviews, _ = movie_reviews(max(n, 1), seed)
+    words = [review.split() for review in reviews]
+    longest = max(len(review) for review in words)
+    pieces = [
+        " ".join(review[begin : begin + 250])
+        for begin in range(0, longest, 250)
+        for review in words
+        if len(review) > begin + 10
+    ]
+    return pieces[:n]

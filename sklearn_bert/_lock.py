@@ -1,0 +1,29 @@
+"""A lock that a forked process can take."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+
+class ProcessLock:
+    """One thread of a process at a time; the same thread may enter again.
+
+    A child that is forked while another thread holds an ordinary lock waits for ever
+    for that thread, which it does not have. This one is new in every child.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: Any) -> None:
+        self._lock.release()

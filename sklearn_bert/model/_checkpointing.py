@@ -1,0 +1,34 @@
+"""Activation checkpointing: compute layers twice instead of keeping their insides."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch.utils.checkpoint import checkpoint
+
+
+class Checkpointing:
+    """Keeps only what goes from layer to layer for the backward pass, until `stop`.
+
+    T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
+
+    Parameters
+    ----------
+    encoder : transformers.PreTrainedModel
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+        self._use_cache = getattr(encoder.config, "use_cache", None)
+        # transformers complains where it sees a cache, which encoders never have.
+        encoder.config.use_cache = False
+        # Its public switch would also hook into the embeddings, for good.
+        encoder._set_gradient_checkpointing(
+            True, partial(checkpoint, use_reentrant=False)
+        )
+
+    def stop(self) -> None:
+        """Keep everything again."""
+        self._encoder.config.use_cache = self._use_cache
+        self._encoder._set_gradient_checkpointing(False)

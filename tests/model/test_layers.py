@@ -1,0 +1,174 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_bert.model import TextModel, split
+from sklearn_bert.model._attention import FAMILIES
+from sklearn_bert.text import pack, pad
+
+LENGTHS = [5, 17, 1, 30, 12]
+ALL = np.arange(len(LENGTHS))
+TRAINABLE = ["head", 1, 2, 3]
+
+
+def make_model(encoder, trainable, pooling="mean"):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = TextModel(encoder, pooling=pooling, n_outputs=3, trainable=trainable)
+        torch.nn.init.normal_(model.head.weight)
+    return model.eval()
+
+
+@pytest.fixture(params=[False, True], ids=["padded", "packed"])
+def batch_of(request, make_table):
+    """The same texts in one of the layouts, for an encoder."""
+
+    def batch(encoder):
+        pad_id = encoder.config.pad_token_id
+        table = make_table(LENGTHS)
+        if not request.param:
+            arrays = pad(table, ALL, pad_id)
+            return {n: torch.from_numpy(a) for n, a in arrays.items()}
+        arrays = pack(table, ALL, pad_id)
+        tensors = {n: torch.from_numpy(a) for n, a in arrays.items()}
+        return tensors | {"longest": max(LENGTHS)}
+
+    return batch
+
+
+def upper_inputs(features, batch):
+    """What the upper part takes beside the lower part's answer."""
+    if features.ndim == 2:
+        return {"vectors": features}
+    names = ("attention_mask", "cu_seq_lens", "longest")
+    return {"lower_states": features} | {n: batch[n] for n in names if n in batch}
+
+
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+@pytest.mark.parametrize("trainable", TRAINABLE)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_parts_are_the_whole(make_encoder, batch_of, family, trainable, pooling):
+    """Lower and upper part one after the other: scores and gradients of the whole."""
+    if pooling == "pooler" and family not in ("bert", "roberta", "xlm-roberta"):
+        pooling = "cls"  # they have no pooler
+    model = make_model(make_encoder(family), trainable, pooling)
+    batch = batch_of(model.encoder)
+    expected = model(**batch)
+    expected.square().sum().backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+
+    lower, upper = split(model)
+    with torch.no_grad():
+        features = lower(**batch)
+    assert features.shape[-1] == 32
+    scores = upper(**upper_inputs(features, batch))
+    scores.square().sum().backward()
+    torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-5)
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert found.keys() == gradients.keys() == learning(model, trainable, pooling)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-4)
+
+
+def learning(model, trainable, pooling):
+    """The names of the weights that learn, read from the names alone."""
+    names = {"head.weight", "head.bias"}
+    for name, _ in model.named_parameters():
+        number = re.search(r"\blayer\.(\d+)\.", name)
+        if trainable == "all" and (pooling == "pooler" or ".pooler." not in name):
+            names.add(name)
+        elif isinstance(trainable, int):
+            is_top = number is not None and int(number[1]) >= 3 - trainable
+            is_pooler = pooling == "pooler" and ".pooler." in name
+            names |= {name} if is_top or is_pooler else set()
+    return names
+
+
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+@pytest.mark.parametrize("trainable", ["all", *TRAINABLE])
+def test_what_learns(make_encoder, trainable, pooling):
+    """Weights that take a gradient: the head, the top layers, a pooler in use."""
+    model = make_model(make_encoder("bert"), trainable, pooling)
+    taking = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert taking == learning(model, trainable, pooling)
+
+
+def test_nothing_frozen_nothing_split(make_encoder):
+    """A model that learns as a whole has no lower part."""
+    model = make_model(make_encoder("bert"), "all")
+    assert split(model) == (None, model)
+
+
+@pytest.mark.parametrize("trainable", TRAINABLE)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_parts_drop_nothing(make_encoder, batch_of, family, trainable):
+    """In training the lower part answers as at rest; the upper one has dropout."""
+    model = make_model(make_encoder(family, dropout=0.5), trainable)
+    batch = batch_of(model.encoder)
+    expected = split(model)[0](**batch).detach()
+    model.train()
+    lower, upper = split(model)
+    features = lower(**batch).detach()
+    assert torch.equal(features, expected)
+    upper.train()
+    assert torch.equal(lower(**batch), expected)
+    inputs = upper_inputs(features, batch)
+    is_random = not torch.equal(upper(**inputs), upper(**inputs))
+    assert is_random == (trainable != "head")  # the head's own dropout is 0 here
+
+
+@pytest.mark.parametrize("trainable", TRAINABLE)
+def test_training_the_upper_part_changes_the_whole(make_encoder, batch_of, trainable):
+    """The parts share their weights with the whole; what is frozen stays bit by bit."""
+    model = make_model(make_encoder("electra"), trainable)
+    batch = batch_of(model.encoder)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    scores = model(**batch).detach()
+    lower, upper = split(model)
+    optimizer = torch.optim.AdamW(
+        [p for p in upper.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1
+    )
+    upper(**upper_inputs(lower(**batch), batch)).sum().backward()
+    optimizer.step()
+    changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert changed == learning(model, trainable, "mean")
+    assert (model(**batch) - scores).abs().max() > 0.1
+    again = upper(**upper_inputs(lower(**batch), batch))
+    torch.testing.assert_close(again, model(**batch), rtol=1e-5, atol=1e-5)
+
+
+def test_splitting_leaves_the_whole_as_it_is(make_encoder):
+    """The whole keeps its parts, and its names."""
+    model = make_model(make_encoder("bert"), 1)
+    names = list(model.state_dict())
+    modules = list(model.modules())
+    split(model)
+    assert list(model.state_dict()) == names
+    assert all(a is b for a, b in zip(model.modules(), modules, strict=True))
+
+
+def test_a_head_alone_has_no_encoder(make_encoder):
+    """What learns of trainable="head" is the head: nothing else is moved or cast."""
+    _, upper = split(make_model(make_encoder("bert"), "head"))
+    assert [n for n, _ in upper.named_parameters()] == ["head.weight", "head.bias"]
+    assert upper.encoder is None
+
+
+def test_too_many_layers_are_named(make_encoder):
+    """A number of layers that the checkpoint does not have says what it has."""
+    with pytest.raises(ValueError, match="trainable is 4, but .* has 3 layers"):
+        make_model(make_encoder("roberta"), 4)
+
+
+def test_unknown_families_are_named(make_encoder):
+    """Where layers cannot be told apart, a number is refused and "head" works."""
+    encoder = make_encoder("modernbert", pad_token_id=0)
+    message = "family 'modernbert' cannot be told apart; expected 'all' or 'head'"
+    with pytest.raises(ValueError, match=message):
+        make_model(encoder, 1)
+    assert not any(
+        p.requires_grad for p in make_model(encoder, "head").encoder.parameters()
+    )
