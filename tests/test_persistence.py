@@ -534,6 +534,27 @@ def test_a_foreign_class_is_refused(copied):
         load(copied)
 
 
+def test_the_first_format_is_read(copied, classifier):
+    """A folder that 0.1.0 wrote, which knew fewer parameters, gives the same model."""
+    content = json.loads((copied / "estimator.json").read_text("utf-8"))["content"]
+    new = {
+        "params": ["trainable", "adapter", "gradient_checkpointing"],
+        "fitted": ["batch_size_used_"],
+        "model": ["trainable"],
+        "net": ["fingerprint"],
+    }
+    old = {
+        part: {k: v for k, v in content[part].items() if k not in names}
+        for part, names in new.items()
+    }
+    assert all(len(old[part]) == len(content[part]) - len(new[part]) for part in new)
+    edit_manifest(copied, format=1, **old)
+    texts = ["a good film", "a bad film"]
+    np.testing.assert_array_equal(
+        load(copied).predict_proba(texts), classifier.predict_proba(texts)
+    )
+
+
 def test_a_newer_format_is_refused(copied):
     """`load` of a folder from the future says by whom it was written."""
     edit_manifest(copied, format=99, versions={"sklearn_bert": "9.9.9"})
