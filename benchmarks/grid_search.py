@@ -31,7 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn_bert import BertClassifier, BertEmbedder, cache_info
 
 MAX_LENGTH = 128
-HEAD_GRID = {"learning_rate": [1e-4, 1e-3, 1e-2], "max_epochs": [5, 10]}
+HEAD_GRID = {"learning_rate": [2e-5, 5e-5, 1e-4], "max_epochs": [3, 6]}
 LOGISTIC_GRID = {"C": [0.1, 1, 10], "class_weight": [None, "balanced"]}
 PIPELINE_GRID = {f"logisticregression__{k}": v for k, v in LOGISTIC_GRID.items()}
 N_COMPUTATIONS = 6 * 5 + 1  # settings times folds, and the best one on all texts

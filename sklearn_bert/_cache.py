@@ -80,16 +80,18 @@ class BoundedCache:
         self, keys: Sequence[Hashable]
     ) -> tuple[list[Any], dict[Hashable, list[int]]]:
         """The values that are here, and the places of each key that is not."""
-        values: list[Any] = [None] * len(keys)
+        values: list[Any] = []
         missing: dict[Hashable, list[int]] = {}
         with self._lock:
+            find, touch = self._values.get, self._values.move_to_end
             for place, key in enumerate(keys):
-                entry = self._values.get(key)
+                entry = find(key)
                 if entry is None:
                     missing.setdefault(key, []).append(place)
-                    continue
-                self._values.move_to_end(key)
-                values[place] = entry[0]
+                    values.append(None)
+                else:
+                    touch(key)
+                    values.append(entry[0])
         return values, missing
 
     def _keep(

@@ -178,17 +178,17 @@ class TextTokenizer:
         return TextTokenizer.from_json, (self.to_json(), self.settings())
 
     @functools.cached_property
-    def fingerprint(self) -> bytes:
+    def fingerprint(self) -> str:
         """The same for tokenizers that make the same of every text."""
         settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
-        return blake2b((settings + self.to_json()).encode(), digest_size=16).digest()
+        return _hash(settings + self.to_json())
 
     def __call__(self, texts: Texts, *, remember: bool = True) -> TokenTable:
         """Tokenise each distinct text once, and not at all if the process knows it."""
         distinct, row_of = texts.distinct()
         rows = distinct.rows()
         tokens = TOKENS.get(
-            [(self.fingerprint, _key(row)) for row in rows],
+            _keys(self.fingerprint, distinct),
             lambda missing: self._tokenise([rows[i] for i in missing]),
             size=_size,
             keep=remember,
@@ -249,13 +249,22 @@ class TextTokenizer:
         return ids, bytes(encoding.type_ids or [0]) if with_types else None
 
 
-def _key(text: Any) -> Any:
-    """What the cache knows a text by, or a pair of texts."""
-    if isinstance(text, tuple):
-        return tuple(_key(half) for half in text)
-    if len(text) <= KEY_LENGTH:
-        return text
-    return blake2b(text.encode(), digest_size=16).digest()
+def _keys(mark: str, texts: Texts) -> list[str]:
+    """What the cache knows each text by, or each pair of texts.
+
+    One string each: tuples would set off the garbage collector.
+    """
+    first = [t if len(t) <= KEY_LENGTH else _hash(t) for t in texts.first]
+    if texts.second is None:
+        return [f"{mark} {text}" for text in first]
+    second = [t if len(t) <= KEY_LENGTH else _hash(t) for t in texts.second]
+    pairs = zip(first, second, strict=True)
+    return [f"{mark}{len(one)} {one}{other}" for one, other in pairs]
+
+
+def _hash(text: str) -> str:
+    # No text holds the lone surrogate before it, so none is taken for a hash.
+    return "\ud800" + blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _size(tokens: Tokens) -> int:
