@@ -38,8 +38,8 @@ def main() -> None:
     """Compare, print the tables, write the results."""
     parser = command_line(__doc__)
     add_model(parser)
-    add_size(parser, "--n-mixed", cpu=200, gpu=5000, of="mixed texts")
-    add_size(parser, "--n-short", cpu=800, gpu=50000, of="short phrases")
+    add_size(parser, "--n-mixed", cpu=160, gpu=5000, of="mixed texts")
+    add_size(parser, "--n-short", cpu=600, gpu=50000, of="short phrases")
     add_size(parser, "--n-few", cpu=64, gpu=2000, of="mixed texts for the others")
     options = parser.parse_args()
     mixed = mixed_texts(max(options.n_mixed, options.n_few))

@@ -30,7 +30,7 @@ def main() -> None:
     """Compare, print the tables, write the results."""
     parser = command_line(__doc__)
     add_model(parser)
-    add_size(parser, "--n-texts", cpu=24, gpu=2000, of="reviews")
+    add_size(parser, "--n-texts", cpu=16, gpu=2000, of="reviews")
     parser.add_argument("--batch-size", type=int, default=32 if ON_GPU else 8)
     parser.add_argument(
         "--max-length", type=int, help="in tokens (default: 512, for minilm 256)"

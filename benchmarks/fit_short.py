@@ -30,8 +30,8 @@ def main() -> None:
     """Compare, print the tables, write the results."""
     parser = command_line(__doc__)
     add_model(parser)
-    add_size(parser, "--n-texts", cpu=384, gpu=16384, of="phrases")
-    add_size(parser, "--n-skorch", cpu=64, gpu=2048, of="phrases for the slow recipe")
+    add_size(parser, "--n-texts", cpu=256, gpu=16384, of="phrases")
+    add_size(parser, "--n-skorch", cpu=32, gpu=2048, of="phrases for the slow recipe")
     options = parser.parse_args()
     texts, labels = sst2_phrases(max(options.n_texts, options.n_skorch))
 

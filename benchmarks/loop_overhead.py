@@ -151,7 +151,7 @@ def our_net(task: Task, precision: str) -> float:
 def main() -> None:
     """Run the loops, print the tables, write the results."""
     parser = command_line(__doc__)
-    add_size(parser, "--n-batches", cpu=4, gpu=200, of="batches of 32 for MiniLM")
+    add_size(parser, "--n-batches", cpu=3, gpu=200, of="batches of 32 for MiniLM")
     add_size(parser, "--n-tiny", cpu=200, gpu=500, of="batches of 32 for one layer")
     options = parser.parse_args()
     tables = []

@@ -32,8 +32,8 @@ def main() -> None:
     """Compare, print the tables, write the results."""
     parser = command_line(__doc__)
     add_model(parser)
-    add_size(parser, "--n-short", cpu=600, gpu=20000, of="short phrases")
-    add_size(parser, "--n-mixed", cpu=100, gpu=5000, of="texts of 1 to 250 words")
+    add_size(parser, "--n-short", cpu=400, gpu=20000, of="short phrases")
+    add_size(parser, "--n-mixed", cpu=64, gpu=5000, of="texts of 1 to 250 words")
     options = parser.parse_args()
     short, labels = sst2_phrases(max(options.n_short, N_FIT))
 
