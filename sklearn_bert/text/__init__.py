@@ -20,6 +20,8 @@ from sklearn_bert.text._tokens import (
     TextTokenizer,
     TokenTable,
     TruncationWarning,
+    distinct_rows,
+    flat_places,
     truncation_report,
     warn_if_cut,
 )
@@ -31,6 +33,8 @@ __all__ = [
     "TokenTable",
     "TruncationWarning",
     "check_texts",
+    "distinct_rows",
+    "flat_places",
     "is_missing",
     "pack",
     "pad",

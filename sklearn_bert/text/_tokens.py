@@ -72,17 +72,11 @@ class TokenTable:
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows that hold each text once, and for every row its place among them."""
-        _, rows, inverse = np.unique(
-            self.starts, return_index=True, return_inverse=True
-        )
-        return rows, inverse
+        return distinct_rows(self.starts)
 
     def vocabulary(self) -> np.ndarray:
         """The distinct ids of the texts, sorted."""
-        lengths = self.lengths
-        begins = np.cumsum(lengths) - lengths
-        places = np.arange(lengths.sum()) + np.repeat(self.starts - begins, lengths)
-        return np.unique(self.ids[places])
+        return np.unique(self.ids[flat_places(self.starts, self.lengths)])
 
     def content(self, row: int) -> bytes:
         """A hash of one text's ids and type ids: of what a model makes its answer."""
@@ -91,6 +85,23 @@ class TokenTable:
         if self.type_ids is not None:
             digest.update(b"types" + self.type_ids[part].tobytes())
         return digest.digest()
+
+
+def distinct_rows(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that hold each start once, and for every row its place among them."""
+    _, rows, inverse = np.unique(starts, return_index=True, return_inverse=True)
+    return rows, inverse
+
+
+def flat_places(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Where in a flat array the texts lie that begin at `starts`, one after the other.
+
+    Returns
+    -------
+    int64 ndarray of shape (sum of lengths,)
+    """
+    begins = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
 
 
 def truncation_report(whole_lengths: np.ndarray, max_length: int) -> dict[str, int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._cache import FEATURES
-from sklearn_bert.text import TokenTable
+from sklearn_bert.text import TokenTable, distinct_rows
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ class FeatureTable:
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows that hold each text once, and for every row its place among them."""
-        _, rows, inverse = np.unique(
-            self.starts, return_index=True, return_inverse=True
-        )
-        return rows, inverse
+        return distinct_rows(self.starts)
 
 
 def features_of(

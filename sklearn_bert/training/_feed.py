@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert.text import TokenTable, pack, pad, places
+from sklearn_bert.text import TokenTable, flat_places, pack, pad, places
 from sklearn_bert.training._features import FeatureTable
 
 
@@ -72,11 +72,10 @@ class Feed:
             if not is_text.all():
                 batch["attention_mask"] = self.move(torch.from_numpy(is_text))
             return batch
-        begins = np.cumsum(lengths) - lengths
-        steps = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+        where = flat_places(starts, lengths)
         ends = np.cumsum([0, *lengths]).astype(np.int32)
         return {
-            "lower_states": self.move(table.values[torch.from_numpy(steps)][None]),
+            "lower_states": self.move(table.values[torch.from_numpy(where)][None]),
             "cu_seq_lens": self.move(torch.from_numpy(ends)),
             "longest": int(lengths.max()),
         }

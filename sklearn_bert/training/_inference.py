@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert.text import TokenTable, token_budget_batches
+from sklearn_bert.text import TokenTable, flat_places, token_budget_batches
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._memory import make_room, nothing_fits
@@ -44,20 +44,18 @@ def compute(
     """
     rows, row_of = table.distinct()
     lengths = table.lengths[rows] if per_token else np.ones(len(rows), dtype=np.int64)
-    ends = np.cumsum(lengths)
+    starts = np.cumsum(lengths) - lengths
     output: Tensor | None = None
     for batch, values in _answers(function, table, rows, feed):
         if output is None:
             dtype = values.dtype if per_token else torch.float32
-            output = torch.empty(int(ends[-1]), values.shape[-1], dtype=dtype)
+            output = torch.empty(int(lengths.sum()), values.shape[-1], dtype=dtype)
         if not per_token:
             # Behind the texts there may be one of padding.
             output[torch.from_numpy(batch)] = values[: len(batch)].float()
             continue
-        begins = np.repeat(ends[batch] - lengths[batch], lengths[batch])
-        steps = np.concatenate([np.arange(n) for n in lengths[batch]])
-        values = _without_padding(values, lengths[batch])
-        output[torch.from_numpy(begins + steps)] = values
+        where = flat_places(starts[batch], lengths[batch])
+        output[torch.from_numpy(where)] = _without_padding(values, lengths[batch])
     assert output is not None  # a table holds at least one text
     return output if per_token else output[torch.from_numpy(row_of)]
 
