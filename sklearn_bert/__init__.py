@@ -5,15 +5,19 @@ The house, from the ground up; imports point down only:
 - `text`: what the user hands in becomes token ids (NumPy, data frames, tokenizers)
 - `model`: token ids become vectors and scores (torch, transformers)
 - `training`: the training loop and the forward pass (skorch)
-- `BertClassifier`, `BertEmbedder`: the estimators (scikit-learn)
+- `BertClassifier`, `BertRegressor`, `BertTokenClassifier`, `BertEmbedder`: the
+  estimators (scikit-learn)
 - `save`, `load`, `datasets`: guests of a fitted estimator
 
-In the basement, beneath all floors: `_cache`, what a process remembers between calls.
+In the basement, beneath all floors: `_cache`, what a process remembers between calls,
+and `_fork`, what a forked process does differently.
 """
 
 from sklearn_bert._cache import cache_info
 from sklearn_bert._classifier import BertClassifier
 from sklearn_bert._embedder import BertEmbedder
+from sklearn_bert._regressor import BertRegressor
+from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
 from sklearn_bert.model import (
     CheckpointError,
@@ -30,6 +34,8 @@ __all__ = [
     "BertClassifier",
     "BertEmbedder",
     "BertOutOfMemoryError",
+    "BertRegressor",
+    "BertTokenClassifier",
     "CheckpointError",
     "CheckpointNotFoundError",
     "DamagedCheckpointError",

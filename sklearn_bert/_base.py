@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackContext, CallbackSupportMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint
 from sklearn_bert.text import (
+    LONG_TEXT,
     Texts,
     TextTokenizer,
     check_texts,
@@ -22,51 +27,30 @@ from sklearn_bert.text import (
     truncation_report,
     warn_if_cut,
 )
-from sklearn_bert.training import (
-    BertNet,
-    BestWeights,
-    Examples,
-    FitProgress,
-    resolve_device,
-)
+from sklearn_bert.training import BertNet, resolve_device
 
 # How many texts are tokenised while those before them are computed.
 TEXTS_PER_PART = 16384
 
-INPUT_CONSTRAINTS: dict[str, list[Any]] = {
+CHECKPOINT_CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [str, os.PathLike],
     "revision": [str, None],
-    "template": [str, None],
-    "missing": [StrOptions({"error", "empty"})],
     "max_length": [Interval(Integral, 4, None, closed="left"), None],
-    "pooling": [StrOptions({"auto", *POOLINGS})],
     "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16"})],
     "device": [str],
     "random_state": ["random_state"],
 }
 
-TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
-    "trainable": [
-        StrOptions({"all", "head"}),
-        Interval(Integral, 1, None, closed="left"),
-    ],
-    "adapter": [StrOptions({"lora"}), None],
-    "gradient_checkpointing": ["boolean", StrOptions({"auto"})],
-    "max_epochs": [Interval(Integral, 1, None, closed="left")],
-    "batch_size": [Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [Interval(Real, 0, None, closed="neither")],
-    "weight_decay": [Interval(Real, 0, None, closed="left")],
-    "warmup": [Interval(Real, 0, 1, closed="both")],
-    "dropout": [Interval(Real, 0, 1, closed="left"), None],
-    "early_stopping": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-    "callbacks": [list, None],
-    "verbose": ["verbose"],
+TEXT_CONSTRAINTS: dict[str, list[Any]] = {
+    "template": [str, None],
+    "missing": [StrOptions({"error", "empty"})],
+    "pooling": [StrOptions({"auto", *POOLINGS})],
+    "long_text": [StrOptions(set(LONG_TEXT))],
+    "window_stride": [Interval(Integral, 1, None, closed="left"), None],
 }
 
 
-class BertEstimator(BaseEstimator):
+class BertEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of the estimators: X on the way in, scores on the way out.
 
     Calls go down only: a subclass composes these methods, and none of them calls back
@@ -82,17 +66,8 @@ class BertEstimator(BaseEstimator):
     precision: str
     device: str
     random_state: Any
-    trainable: str | int
-    adapter: str | None
-    gradient_checkpointing: bool | str
-    max_epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup: float
-    n_iter_no_change: int
-    callbacks: list[Any] | None
-    verbose: int
+    long_text: str
+    window_stride: int | None
     net_: BertNet
     max_length_: int
     tokenizer_: TextTokenizer
@@ -112,6 +87,20 @@ class BertEstimator(BaseEstimator):
         elif texts.is_2d and (names := get_feature_names(X)) is not None:
             seen["feature_names_in_"] = names
         return texts, seen
+
+    def _read_validation(self, X_val: Any, texts: Texts, y_val: Any) -> Texts:
+        """Texts to validate on, of the same form as those to train on."""
+        try:
+            found = check_texts(X_val, template=self.template, missing=self.missing)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"in X_val: {error}") from error
+        if found.n_features != texts.n_features:
+            raise ValueError(
+                f"X_val has {found.n_features} features and X has "
+                f"{texts.n_features}; expected the same."
+            )
+        check_consistent_length(found, y_val)
+        return found
 
     def _read_X_again(self, X: Any) -> Texts:
         """Texts of a call after fit, held against what fit saw."""
@@ -141,6 +130,9 @@ class BertEstimator(BaseEstimator):
         self,
         *,
         trainable: str | int,
+        pooling: str,
+        long_text: str = "truncate",
+        window_stride: int | None = None,
         n_outputs: int | None = None,
         dropout: float | None = None,
         normalize: bool | None = None,
@@ -157,17 +149,19 @@ class BertEstimator(BaseEstimator):
             dropout=None if trainable == "head" else dropout,
             shared=trainable == "head",
         )
-        if normalize is not None and self.pooling == "auto":
+        if normalize is not None and pooling == "auto":
             normalize = checkpoint.ends_normalized() or normalize
+        tokenizer = checkpoint.text_tokenizer(
+            self.max_length, long_text=long_text, window_stride=window_stride
+        )
         model = TextModel(
             checkpoint.encoder,
-            pooling=checkpoint.resolve_pooling(self.pooling),
+            pooling=checkpoint.resolve_pooling(pooling),
             normalize=bool(normalize),
             n_outputs=n_outputs,
             dropout=checkpoint.head_dropout if dropout is None else dropout,
             trainable=trainable,
         )
-        tokenizer = checkpoint.text_tokenizer(self.max_length)
         frozen = None if trainable == "all" else checkpoint.fingerprint()
         return model, tokenizer, frozen
 
@@ -180,58 +174,26 @@ class BertEstimator(BaseEstimator):
     ) -> BertNet:
         return BertNet(
             model,
-            placement=self.device,
+            **{"placement": self.device, **training},
             precision=self.precision,
             pad_id=tokenizer.pad_id,
             fingerprint=fingerprint,
-            **training,
         )
 
-    def _fit_net(
-        self,
-        model: TextModel,
-        tokenizer: TextTokenizer,
-        fingerprint: str | None,
-        train: Examples,
-        valid: Examples | None,
-        *,
-        shuffle_seed: int,
-    ) -> BertNet:
-        """Train a model with this estimator's training parameters: the one road up."""
-        callbacks = copy.deepcopy(self.callbacks or [])
-        if valid is not None:
-            callbacks.append(BestWeights(self.n_iter_no_change))
-        if self.verbose:
-            callbacks.append(FitProgress())
-        checkpointing = self.gradient_checkpointing
-        if checkpointing != "auto":
-            checkpointing = bool(checkpointing)  # NumPy's is not True itself
-        net = self._build_net(
-            model,
-            tokenizer,
-            fingerprint,
-            lr=self.learning_rate,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-            checkpointing=checkpointing,
-            adapter=self.adapter,
-            shuffle_seed=shuffle_seed,
-            valid_examples=valid,
-            callbacks=callbacks,
+    def _begin_fit(
+        self, X: Any, y: Any, max_subtasks: int = 0, **metadata: Any
+    ) -> tuple[CallbackContext, dict[str, Any]]:
+        """Tell scikit-learn's callbacks; their context, and what they are told."""
+        given = {name: value for name, value in metadata.items() if value is not None}
+        data = {"X": X, "y": y, "metadata": given or None}
+        context = self._init_callback_context(max_subtasks=max_subtasks)
+        context.call_on_fit_task_begin(estimator=self, **data)
+        return context, data
+
+    def _end_fit(self, context: CallbackContext, data: dict[str, Any]) -> None:
+        context.call_on_fit_task_end(
+            estimator=self, **data, reconstruction_attributes={}
         )
-        return net.fit(train)
-
-    def _draw_seed(self) -> int:
-        """One seed for everything random in a fit.
-
-        With `random_state=None` it comes from the operating system, because drawing
-        from NumPy's global generator would change the caller's next numbers.
-        """
-        if self.random_state is None:
-            return int(np.random.SeedSequence().generate_state(1)[0])
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _publish(self, **fitted: Any) -> Self:
         """Set every fitted attribute at once, and drop those of an earlier fit."""
@@ -242,25 +204,32 @@ class BertEstimator(BaseEstimator):
             setattr(self, name, value)
         return self
 
-    def _compute(self, X: Any, method: str) -> np.ndarray:
-        """Texts -> `scores` or `vectors` of the net, float32: the one road back."""
+    def _compute(self, X: Any, method: str, *merge: Any) -> np.ndarray:
+        """Texts -> `scores` or `vectors` of the net, float32: the one road back.
+
+        `merge` of an objective makes scores of a text from those of its windows.
+        """
         texts, row_of = self._read_X_again(X).distinct()
         compute = getattr(self.net_, method)
         output: np.ndarray | None = None
-        whole_lengths, begin = [], 0
+        whole_lengths, is_cut, begin = [], [], 0
         # A call of several parts is a stream: what it computes is not kept for later.
         remember = len(texts) <= TEXTS_PER_PART
         parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
         for table in parts:
-            part = compute(table, remember=remember)
+            part = compute(table, *merge, remember=remember)
             if output is None:
                 output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
             output[begin : begin + len(part)] = part
             begin += len(part)
             whole_lengths.append(table.whole_lengths)
+            assert table.is_cut is not None
+            is_cut.append(table.is_cut)
         assert output is not None  # there is at least one text
         report = truncation_report(
-            np.concatenate(whole_lengths)[row_of], self.max_length_
+            np.concatenate(whole_lengths)[row_of],
+            self.max_length_,
+            np.concatenate(is_cut)[row_of],
         )
         warn_if_cut(report)
         return output if len(output) == len(row_of) else output[row_of]

@@ -1,46 +1,40 @@
-"""`BertClassifier`: fine-tune BERT to tell classes of texts apart."""
+"""`BertClassifier`: fine-tune BERT to label texts."""
 
 from __future__ import annotations
 
 import os
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.base import (
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.model_selection import train_test_split
-from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._base import (
-    INPUT_CONSTRAINTS,
+from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert._labels import (
+    AnyOfSeveral,
+    Labels,
+    OneOfSeveral,
+    plain,
+    read_labels,
+)
+from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
-    BertEstimator,
+    BertPredictor,
+    scaled,
+    weigh,
+    with_validation,
 )
-from sklearn_bert._random import seeded
-from sklearn_bert._sklearn import StrOptions, check_sample_weight, fit_context
-from sklearn_bert.text import is_missing, truncation_report, warn_if_cut
-from sklearn_bert.training import Examples, resolve_device
-
-HISTORY = (
-    "epoch",
-    "train_loss",
-    "valid_loss",
-    "valid_score",
-    "learning_rate",
-    "texts_per_second",
-    "seconds",
-)
+from sklearn_bert._sklearn import Interval, StrOptions, fit_context
+from sklearn_bert._task import Task
 
 
 class BertClassifier(
-    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BertEstimator
+    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BertPredictor
 ):
     """Classify texts, or pairs of texts, by fine-tuning BERT.
 
@@ -69,6 +63,16 @@ class BertClassifier(
         Longest text in tokens, special ones included; the rest is cut, counted and
         warned about. Never more than tokenizer and position table of the checkpoint
         allow. None: the length that the checkpoint was made for.
+    long_text : {"truncate", "head_tail", "window"}, default="truncate"
+        What is read of a text that is longer than `max_length`: its beginning; a
+        quarter of the length from its beginning and the rest from its end [3]_; or all
+        of it, in windows, whose probabilities are averaged by the tokens that are new
+        in each, in training as in prediction. Time grows in line with the length. Of a
+        pair the longer half is divided, and each window read with the other half.
+    window_stride : int, default=None
+        Tokens from the start of one window to the start of the next; fewer than a
+        window holds make windows overlap. None: as many as it holds, so that every
+        token is read once.
     pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
         checkpoint was trained with.
@@ -91,21 +95,34 @@ class BertClassifier(
         Peak step size of the encoder's weights, reached after warm-up. The head, which
         starts from nothing, takes steps ten times as long, and a hundred times where it
         learns alone.
+    layer_decay : float, default=1.0
+        What the learning rate is multiplied with from each layer to the one below [4]_:
+        at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
+        times, and the embeddings, last, at the smallest. The head is not concerned.
     weight_decay : float, default=0.01
         Decay of the weight matrices, per update, times the learning rate.
     warmup : float, default=0.1
         Share of the updates in which the learning rate rises to its peak.
     dropout : float, default=None
         Dropout in encoder and head. None: the checkpoint's own.
-    class_weight : dict or "balanced", default=None
-        Weight of each class by label, or inversely to its share in `y`. None: equal.
+    class_weight : dict, "balanced" or list of dict, default=None
+        Weight of each class by label, or inversely to its share among the texts that
+        are trained on. Where texts have several labels: "balanced" between 0 and 1 of
+        each label, or a list of one dict `{0: ..., 1: ...}` per label. None: equal.
+    label_smoothing : float, default=0.0
+        Share of each target that is spread evenly over all classes [5]_.
     early_stopping : bool, default=False
-        Whether to hold out a stratified part of the texts, stop when its score no
-        longer rises, and keep the weights of the best epoch.
+        Whether to validate after each epoch, stop when the score no longer rises, and
+        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
+        of the texts that is held out: stratified, but for several labels per text.
     validation_fraction : float, default=0.1
-        Share of the texts held out; used only with `early_stopping`.
+        Share of the texts (or of their groups) held out; used only with
+        `early_stopping` and without `X_val`.
     n_iter_no_change : int, default=2
         Epochs without a better validation score after which training stops.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the weights of an earlier `fit`, of the same classes,
+        instead of the checkpoint's; `history_` goes on as well.
     gradient_checkpointing : bool or "auto", default=False
         Whether to compute the insides of the layers a second time in the backward pass
         instead of keeping them: about a fifth slower, in a fraction of the memory.
@@ -127,13 +144,15 @@ class BertClassifier(
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of an indicator the numbers of its columns.
+    multilabel_ : bool
+        Whether `y` was an indicator, so that a text may have several labels.
     n_iter_ : int
-        Epochs run.
+        Epochs run, those of earlier calls that were gone on with included.
     history_ : list of dict
-        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (accuracy)
-        where there is validation, `learning_rate` (of the epoch's last update),
-        `texts_per_second`, `seconds`.
+        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
+        `score`) where there is validation, `learning_rate` (of the epoch's last
+        update), `texts_per_second`, `seconds`.
     max_length_ : int
         Tokens that are read of a text.
     batch_size_used_ : int
@@ -168,6 +187,12 @@ class BertClassifier(
        Bidirectional Transformers for Language Understanding", NAACL 2019.
     .. [2] E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models",
        ICLR 2022.
+    .. [3] C. Sun, X. Qiu, Y. Xu, X. Huang, "How to Fine-Tune BERT for Text
+       Classification?", CCL 2019, section 5.3.1.
+    .. [4] K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators
+       Rather Than Generators", ICLR 2020, appendix B.
+    .. [5] C. Szegedy et al., "Rethinking the Inception Architecture for Computer
+       Vision", CVPR 2016, section 7.
 
     Examples
     --------
@@ -177,12 +202,21 @@ class BertClassifier(
     >>> clf = BertClassifier(learning_rate=2e-4, random_state=0).fit(texts, labels)
     >>> clf.predict(["I really love it", "I really hate it"])
     array(['good', 'bad'], dtype='<U4')
+
+    Several labels per text:
+
+    >>> topics = [[1, 0], [1, 0], [0, 1], [1, 1]] * 8
+    >>> several = BertClassifier(random_state=0).fit(texts, topics)
+    >>> several.predict_proba(["I really love it"]).shape
+    (1, 2)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **INPUT_CONSTRAINTS,
+        **CHECKPOINT_CONSTRAINTS,
+        **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -193,19 +227,24 @@ class BertClassifier(
         template: str | None = None,
         missing: str = "error",
         max_length: int | None = None,
+        long_text: str = "truncate",
+        window_stride: int | None = None,
         pooling: str = "auto",
         trainable: str | int = "all",
         adapter: str | None = None,
         max_epochs: int = 3,
         batch_size: int = 32,
         learning_rate: float = 5e-5,
+        layer_decay: float = 1.0,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         dropout: float | None = None,
-        class_weight: dict[Any, float] | str | None = None,
+        class_weight: dict[Any, float] | list[dict[int, float]] | str | None = None,
+        label_smoothing: float = 0.0,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
+        warm_start: bool = False,
         gradient_checkpointing: bool | str = False,
         precision: str = "auto",
         device: str = "auto",
@@ -218,19 +257,24 @@ class BertClassifier(
         self.template = template
         self.missing = missing
         self.max_length = max_length
+        self.long_text = long_text
+        self.window_stride = window_stride
         self.pooling = pooling
         self.trainable = trainable
         self.adapter = adapter
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.dropout = dropout
         self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
         self.device = device
@@ -239,7 +283,16 @@ class BertClassifier(
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
         """Fine-tune the checkpoint on labelled texts.
 
         Parameters
@@ -247,11 +300,18 @@ class BertClassifier(
         X : column of texts, or two columns of sentence pairs, of length n_texts
             A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
             list of 2-tuples.
-        y : array-like of shape (n_texts,)
-            Labels of any kind: str, int, bool, category.
+        y : array-like of shape (n_texts,), or of 0 and 1, (n_texts, n_labels)
+            Labels of any kind: str, int, bool, category. A 2-D indicator, dense or
+            sparse, says which labels each text has: any number of them.
         sample_weight : array-like of shape (n_texts,), default=None
             How much each text weighs in the loss: 0 leaves it out, 2 weighs twice as
             much as 1. None: all weigh alike.
+        groups : array-like of shape (n_texts,), default=None
+            Texts of one group are not divided by `early_stopping`: they are all held
+            out, or all trained on. None: each text is its own group.
+        X_val, y_val : as X and y, default=None
+            Texts to validate on after each epoch, for `history_` and
+            `early_stopping`. None: `early_stopping` holds out a part of X.
 
         Returns
         -------
@@ -268,53 +328,156 @@ class BertClassifier(
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """
-        texts, seen = self._read_X(X)
-        if self.adapter is not None and self.trainable != "all":
-            raise ValueError(
-                f"adapter is {self.adapter!r} and trainable is {self.trainable!r}; an "
-                "adapter trains additions to all layers, so it takes trainable='all'."
-            )
-        classes, codes = _encode_labels(y, texts.first)
-        weights = self._weigh_texts(classes, codes, sample_weight)
-        rng = np.random.default_rng(self._draw_seed())
-        train_rows, valid_rows = self._hold_out(classes, codes, weights, rng)
+        return self._fit(X, y, sample_weight, groups=groups, X_val=X_val, y_val=y_val)
 
-        with seeded(int(rng.integers(2**63)), resolve_device(self.device)):
-            model, tokenizer, fingerprint = self._load_model(
-                trainable=self.trainable,
-                n_outputs=len(classes),
-                dropout=self.dropout,
-            )
-            table = tokenizer(texts)
-            report = truncation_report(table.whole_lengths, tokenizer.max_length)
-            warn_if_cut(report)
-            train = Examples(table, train_rows, codes, weights)
-            valid = None
-            if valid_rows is not None:
-                valid = Examples(table, valid_rows, codes, weights)
-            net = self._fit_net(
-                model,
-                tokenizer,
-                fingerprint,
-                train,
-                valid,
-                shuffle_seed=int(rng.integers(2**63)),
-            )
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Learn from some more texts: one epoch over them, at a steady rate.
 
-        return self._publish(
-            **seen,
-            classes_=classes,
-            net_=net,
-            tokenizer_=tokenizer,
-            n_iter_=len(net.history),
-            history_=_tidy(net.history),
-            max_length_=tokenizer.max_length,
-            batch_size_used_=net.batch_size_used_,
-            truncation_report_=report,
+        The first call begins with the checkpoint, the others go on with the weights
+        they find, be they from `fit` or from `partial_fit`. AdamW's moments begin anew
+        in each call, for a fitted estimator keeps no optimizer; the rate rises in the
+        first ten updates, so hand in hundreds of texts at a time, not one batch.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+        y : as in `fit`
+        classes : array-like of shape (n_classes,), default=None
+            All labels that any call will bring. None: those of the first `y`.
+        sample_weight : as in `fit`
+
+        Returns
+        -------
+        self : BertClassifier
+
+        Raises
+        ------
+        ValueError
+            As in `fit`, where a label is not among the classes, or `classes` are not
+            those of the first call.
+        """
+        return self._fit(X, y, sample_weight, classes=classes, is_partial=True)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        classes: Any = None,
+        is_partial: bool = False,
+    ) -> Self:
+        self._check_training(X_val, y_val, is_partial)
+        told = self._begin_fit(
+            X,
+            y,
+            max_subtasks=1 if is_partial else self.max_epochs,
+            sample_weight=sample_weight,
+            groups=groups,
         )
+        texts, seen = self._read_X(X)
+        n_train, n_valid = len(texts), 0
+        labels = self._choose_labels(y, texts, classes, is_partial)
+        targets = labels.encode(y)
+        if X_val is not None:
+            more = self._read_validation(X_val, texts, y_val)
+            texts, n_valid = texts.joined(more), len(more)
+            targets = np.concatenate([targets, labels.encode(y_val, "y_val")])
+        rng = np.random.default_rng(self._draw_seed())
+        weights = with_validation(weigh(sample_weight, n_train), n_valid)
+        train, valid = self._divide(
+            n_train,
+            n_valid,
+            weights[:n_train],
+            rng,
+            codes=targets if targets.ndim == 1 else None,
+            groups=groups,
+            what=_described(labels, targets[:n_train]),
+        )
+        train, weights = self._weigh_classes(labels, targets, weights, train)
+        task = Task(
+            lambda tokenizer: tokenizer(texts),
+            targets,
+            weights,
+            train,
+            valid,
+            labels.objective(self.label_smoothing),
+            len(labels.classes),
+        )
+        self._learn(
+            task,
+            rng,
+            told,
+            {**seen, "classes_": labels.classes, **_labels_state(labels)},
+            is_partial=is_partial,
+            pooling=self.pooling,
+            long_text=self.long_text,
+            window_stride=self.window_stride,
+        )
+        return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict the most probable label of each text.
+    def _choose_labels(
+        self, y: Any, texts: Any, classes: Any, is_partial: bool
+    ) -> Labels:
+        """The labels of y; those of the earlier run where this one goes on with it."""
+        known = None
+        if self._earlier_run(is_partial) is not None:
+            known = self._labels
+            if is_partial and classes is None:
+                classes = known.classes
+        labels = read_labels(y, texts, classes)
+        if known is not None and (
+            type(labels) is not type(known)
+            or not np.array_equal(known.classes, labels.classes)
+        ):
+            raise ValueError(
+                f"the classes are {labels.classes.tolist()}, but those of the earlier "
+                f"call were {known.classes.tolist()}; training can only go on with the "
+                "same ones. Pass all of them as classes in the first call of "
+                "partial_fit, or set warm_start=False."
+            )
+        return labels
+
+    @property
+    def _labels(self) -> Labels:
+        if self.multilabel_:
+            return AnyOfSeveral(self.classes_, *self._indicator)
+        return OneOfSeveral(self.classes_)
+
+    def _weigh_classes(
+        self,
+        labels: Labels,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        train: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to train on, and sample weights times class weights, with a mean of 1.
+
+        Classes are balanced over the rows to train on; held-out ones say nothing.
+        """
+        if targets.ndim == 2:
+            weights = weights[:, None]
+        if self.class_weight is not None:
+            flat = weights.reshape(len(weights), -1)[:, 0]
+            factors = labels.class_weights(self.class_weight, targets, flat, train)
+            weights = weights * factors
+            some = weights[train]
+            if not (np.isfinite(some).all() and some.min() >= 0 < some.max()):
+                raise ValueError(
+                    f"class_weight is {self.class_weight!r}; expected weights of 0 or "
+                    "more, and more than 0 for some text."
+                )
+            train = train[some.reshape(len(some), -1).max(axis=1) > 0]
+        return train, scaled(weights, train)
+
+    def predict(self, X: Any) -> Any:
+        """Predict the most probable label of each text, or all probable ones.
 
         Parameters
         ----------
@@ -322,11 +485,12 @@ class BertClassifier(
 
         Returns
         -------
-        ndarray of shape (n_texts,)
-            Labels, of the kind that `fit` was given.
+        ndarray of shape (n_texts,), or indicator of shape (n_texts, n_labels)
+            Labels, of the kind that `fit` was given. Of several labels those whose
+            probability is over one half.
         """
         proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
+        return self._labels.decide(proba)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class.
@@ -338,10 +502,12 @@ class BertClassifier(
         Returns
         -------
         ndarray of shape (n_texts, n_classes), float64
-            Columns in the order of `classes_`.
+            Columns in the order of `classes_`. They add up to 1, but not where a text
+            may have several labels: there each is a probability of its own.
         """
-        scores = self._compute(X, "scores")
-        return softmax(scores.astype(np.float64), axis=1)
+        check_is_fitted(self)
+        labels = self._labels
+        return labels.proba(self._compute(X, "scores", labels.merge))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
@@ -353,10 +519,12 @@ class BertClassifier(
         Returns
         -------
         ndarray of shape (n_texts,) for two classes, else (n_texts, n_classes), float32
-            For two classes the logit of `classes_[1]` less that of `classes_[0]`.
+            For two classes the logit of `classes_[1]` less that of `classes_[0]`. For
+            several labels per text the logit of each, whose sigmoid is its probability.
         """
-        scores = self._compute(X, "scores")
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+        check_is_fitted(self)
+        labels = self._labels
+        return labels.decision(self._compute(X, "scores", labels.merge))
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the fine-tuned vector of each text: what the head sees.
@@ -375,107 +543,25 @@ class BertClassifier(
     def _n_features_out(self) -> int:
         return self.net_.module.width
 
-    def _weigh_texts(
-        self, classes: np.ndarray, codes: np.ndarray, sample_weight: Any
-    ) -> np.ndarray:
-        """Sample weight times class weight, scaled to a mean of 1 over the texts."""
-        weights = np.ones(len(codes))
-        if sample_weight is not None:
-            weights = check_sample_weight(
-                sample_weight, codes, dtype=np.float64, ensure_non_negative=True
-            )
-        if self.class_weight is not None:
-            by_class = compute_class_weight(
-                self.class_weight,
-                classes=classes,
-                y=classes[codes],
-                sample_weight=weights,
-            )
-            weights = weights * by_class[codes]
-            if not (np.isfinite(weights).all() and weights.min() >= 0 < weights.max()):
-                raise ValueError(
-                    f"class_weight is {self.class_weight!r}; expected weights of 0 or "
-                    "more, and more than 0 for some text."
-                )
-        return (weights / weights[weights > 0].mean()).astype(np.float32)
-
-    def _hold_out(
-        self,
-        classes: np.ndarray,
-        codes: np.ndarray,
-        weights: np.ndarray,
-        rng: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows to train on and rows to validate on; a weight of 0 leaves a row out."""
-        rows = np.flatnonzero(weights > 0)
-        if not self.early_stopping:
-            return rows, None
-        try:
-            train, valid = train_test_split(
-                rows,
-                test_size=self.validation_fraction,
-                stratify=codes[rows],
-                random_state=int(rng.integers(2**31)),
-            )
-        except ValueError as error:
-            counts = np.bincount(codes[rows], minlength=len(classes))
-            fewest = counts.argmin()
-            raise ValueError(
-                f"early_stopping cannot hold out validation_fraction="
-                f"{self.validation_fraction} of {len(rows)} texts in {len(classes)} "
-                f"classes (fewest: {counts[fewest]} of {_plain(classes[fewest])!r}): "
-                f"{error} Raise validation_fraction or set early_stopping=False."
-            ) from error
-        return train, valid
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
-def _encode_labels(y: Any, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted classes and the code of each label."""
-    if y is None:
-        raise ValueError(
-            "BertClassifier requires y to be passed, but the target y is None."
-        )
-    check_consistent_length(texts, y)
-    labels = _read_labels(y)
-    check_classification_targets(labels)
-    classes, codes = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"y holds one class only ({_plain(classes[0])!r}); a classifier needs "
-            "samples of at least 2 classes."
-        )
-    return classes, codes.astype(np.int64)
+def _described(labels: Labels, targets: np.ndarray) -> str:
+    if targets.ndim == 2:
+        return f"texts with {len(labels.classes)} labels"
+    counts = np.bincount(targets, minlength=len(labels.classes))
+    fewest = counts.argmin()
+    return (
+        f"texts in {len(counts)} classes (fewest: {counts[fewest]} of "
+        f"{plain(labels.classes[fewest])!r})"
+    )
 
 
-def _read_labels(y: Any) -> np.ndarray:
-    """The labels as an array of one type, none of them missing or converted."""
-    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
-        y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
-    labels = column_or_1d(y, warn=True)
-    missing = [i for i, label in enumerate(labels) if is_missing(label)]
-    if missing:
-        raise ValueError(
-            f"y[{missing[0]}] is {labels[missing[0]]!r}; every text needs a label. "
-            f"{len(missing)} of {len(labels)} labels are missing."
-        )
-    given = y if isinstance(y, (list, tuple)) else labels
-    n_strings = sum(isinstance(label, str) for label in given)
-    if labels.dtype.kind in "UO" and 0 < n_strings < len(labels):
-        raise TypeError(
-            "y mixes strings and other labels; convert them to one kind, e.g. "
-            "[str(label) for label in y]."
-        )
-    if labels.dtype.kind == "T":  # NumPy's new strings, which scikit-learn cannot read
-        return labels.astype(object)
-    if labels.dtype.kind == "O" and n_strings == 0:
-        return np.array(labels.tolist())  # numbers or booleans in an object array
-    return labels
-
-
-def _plain(label: Any) -> Any:
-    """A label as Python shows it: 'b' instead of np.str_('b')."""
-    return label.item() if isinstance(label, np.generic) else label
-
-
-def _tidy(history: Any) -> list[dict[str, float]]:
-    return [{name: row[name] for name in HISTORY if name in row} for row in history]
+def _labels_state(labels: Labels) -> dict[str, Any]:
+    """What a classifier keeps of the kind of its labels, beside the classes."""
+    if isinstance(labels, OneOfSeveral):
+        return {"multilabel_": False, "_indicator": None}
+    return {"multilabel_": True, "_indicator": (labels.dtype, labels.sparse)}

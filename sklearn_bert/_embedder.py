@@ -8,7 +8,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from sklearn_bert._base import INPUT_CONSTRAINTS, BertEstimator
+from sklearn_bert._base import (
+    CHECKPOINT_CONSTRAINTS,
+    TEXT_CONSTRAINTS,
+    BertEstimator,
+)
 from sklearn_bert._sklearn import fit_context
 from sklearn_bert.text import TokenTable, truncation_report, warn_if_cut
 
@@ -40,6 +44,17 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         Longest text in tokens, special ones included; the rest is cut, counted and
         warned about. Never more than tokenizer and position table of the checkpoint
         allow. None: the length that the checkpoint was made for.
+    long_text : {"truncate", "head_tail", "window"}, default="truncate"
+        What is read of a text that is longer than `max_length`: its beginning; a
+        quarter of the length from its beginning and the rest from its end [2]_; or all
+        of it, in windows, whose vectors are averaged by the tokens that are new in each
+        (with `pooling="max"` their maximum is taken). Time grows in line with the
+        length. Of a pair the longer half is divided, and each window read with the
+        other half.
+    window_stride : int, default=None
+        Tokens from the start of one window to the start of the next; fewer than a
+        window holds make windows overlap. None: as many as it holds, so that every
+        token is read once.
     pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
         checkpoint was trained with, scaling to length 1 included.
@@ -88,6 +103,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
     ----------
     .. [1] N. Reimers, I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
        BERT-Networks", EMNLP 2019.
+    .. [2] C. Sun, X. Qiu, Y. Xu, X. Huang, "How to Fine-Tune BERT for Text
+       Classification?", CCL 2019, section 5.3.1.
 
     Examples
     --------
@@ -104,7 +121,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **INPUT_CONSTRAINTS,
+        **CHECKPOINT_CONSTRAINTS,
+        **TEXT_CONSTRAINTS,
         "normalize": ["boolean"],
     }
 
@@ -116,6 +134,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         template: str | None = None,
         missing: str = "error",
         max_length: int | None = None,
+        long_text: str = "truncate",
+        window_stride: int | None = None,
         pooling: str = "auto",
         normalize: bool = False,
         precision: str = "auto",
@@ -127,6 +147,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         self.template = template
         self.missing = missing
         self.max_length = max_length
+        self.long_text = long_text
+        self.window_stride = window_stride
         self.pooling = pooling
         self.normalize = normalize
         self.precision = precision
@@ -156,7 +178,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         """
-        self._fit(X)
+        self._fit(X, y)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -172,16 +194,23 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         -------
         ndarray of shape (n_texts, width), float32
         """
-        table = self._fit(X)
+        table = self._fit(X, y)
         return self.net_.vectors(table)
 
-    def _fit(self, X: Any) -> TokenTable:
+    def _fit(self, X: Any, y: Any) -> TokenTable:
+        told = self._begin_fit(X, y)
         texts, seen = self._read_X(X)
         model, tokenizer, fingerprint = self._load_model(
-            trainable="head", normalize=self.normalize
+            trainable="head",
+            pooling=self.pooling,
+            long_text=self.long_text,
+            window_stride=self.window_stride,
+            normalize=self.normalize,
         )
         table = tokenizer(texts)
-        report = truncation_report(table.whole_lengths, tokenizer.max_length)
+        report = truncation_report(
+            table.whole_lengths, tokenizer.max_length, table.is_cut
+        )
         warn_if_cut(report)
         self._publish(
             **seen,
@@ -190,6 +219,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
             max_length_=tokenizer.max_length,
             truncation_report_=report,
         )
+        self._end_fit(*told)
         return table
 
     def transform(self, X: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ import platform
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import sklearn
@@ -22,20 +22,32 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._classifier import BertClassifier
 from sklearn_bert._embedder import BertEmbedder
+from sklearn_bert._regressor import BertRegressor
+from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
 from sklearn_bert.model import model_settings, read_model, write_model
 from sklearn_bert.text import TextTokenizer
 from sklearn_bert.training import BertNet
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "estimator.json"
-ESTIMATORS = {cls.__name__: cls for cls in (BertClassifier, BertEmbedder)}
+Estimator = BertClassifier | BertRegressor | BertTokenClassifier | BertEmbedder
+ESTIMATORS = {cls.__name__: cls for cls in get_args(Estimator)}
 # Fitted state that is not public, and fitted state that has files of its own.
-PRIVATE_STATE = ("_template", "_missing", "_sklearn_output_config")
+PRIVATE_STATE = (
+    "_template",
+    "_missing",
+    "_indicator",
+    "_is_1d",
+    "_sklearn_output_config",
+)
 IN_OWN_FILES = ("net_", "tokenizer_")
+# What classifiers of earlier formats did not have.
+SINCE_FORMAT_3 = {"BertClassifier": {"multilabel_": False, "_indicator": None}}
+METHODS_WITH_METADATA = ("fit", "partial_fit", "score")
 
 
-def save(estimator: BertClassifier | BertEmbedder, folder: str | os.PathLike) -> None:
+def save(estimator: Estimator, folder: str | os.PathLike) -> None:
     """Write a fitted estimator to a folder.
 
     The folder holds JSON, safetensors and tokenizer files, and nothing that could run
@@ -47,7 +59,7 @@ def save(estimator: BertClassifier | BertEmbedder, folder: str | os.PathLike) ->
 
     Parameters
     ----------
-    estimator : BertClassifier or BertEmbedder
+    estimator : estimator of this package
         Fitted. A whole pipeline is saved with `joblib.dump`.
     folder : str or path
         Made if needed; replaced if it holds a saved estimator.
@@ -107,7 +119,7 @@ def save(estimator: BertClassifier | BertEmbedder, folder: str | os.PathLike) ->
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def load(folder: str | os.PathLike) -> BertClassifier | BertEmbedder:
+def load(folder: str | os.PathLike) -> Estimator:
     """Read an estimator that `save` wrote; runs no code from the folder.
 
     Parameters
@@ -116,7 +128,7 @@ def load(folder: str | os.PathLike) -> BertClassifier | BertEmbedder:
 
     Returns
     -------
-    BertClassifier or BertEmbedder
+    estimator of the class that was saved
         Fitted. The device is chosen here anew: a model that was trained on a GPU works
         on the CPU where there is none.
 
@@ -149,7 +161,8 @@ def load(folder: str | os.PathLike) -> BertClassifier | BertEmbedder:
         model = read_model(source, content["model"])
     except (RuntimeError, KeyError, SafetensorError) as error:
         raise ValueError(f"{source} holds weights that do not fit: {error}") from error
-    fitted = _decode(content["fitted"])
+    _set_requests(estimator, content.get("requests", {}))
+    fitted = SINCE_FORMAT_3.get(content["class"], {}) | _decode(content["fitted"])
     fitted["net_"] = BertNet(model, **content["net"])
     fitted["tokenizer_"] = TextTokenizer.from_json(
         (source / "tokenizer.json").read_text("utf-8"), content["tokenizer"]
@@ -175,6 +188,7 @@ def _describe(estimator: BaseEstimator) -> dict[str, Any]:
         "class": type(estimator).__name__,
         "params": {name: _encode(value, name) for name, value in params.items()},
         "fitted": {name: _encode(value, name) for name, value in fitted.items()},
+        "requests": _requests(estimator),
         "model": model_settings(estimator.net_.module),
         "net": estimator.net_.settings(),
         "tokenizer": estimator.tokenizer_.settings(),
@@ -187,6 +201,25 @@ def _describe(estimator: BaseEstimator) -> dict[str, Any]:
             "transformers": transformers.__version__,
         },
     }
+
+
+def _requests(estimator: BaseEstimator) -> dict[str, dict[str, Any]]:
+    """Which metadata the user lets scikit-learn pass on, by method and name."""
+    routing = estimator.get_metadata_routing()
+    found = {name: getattr(routing, name).requests for name in METHODS_WITH_METADATA}
+    asked = {
+        method: {name: wish for name, wish in wishes.items() if wish is not None}
+        for method, wishes in found.items()
+    }
+    return {method: wishes for method, wishes in asked.items() if wishes}
+
+
+def _set_requests(
+    estimator: BaseEstimator, requests: dict[str, dict[str, Any]]
+) -> None:
+    with sklearn.config_context(enable_metadata_routing=True):
+        for method, wishes in requests.items():
+            getattr(estimator, f"set_{method}_request")(**wishes)
 
 
 def _label_names(estimator: BaseEstimator) -> list[str] | None:

@@ -23,7 +23,7 @@ from sklearn_bert.model._files import (
     write_model,
 )
 from sklearn_bert.model._heads import TextModel
-from sklearn_bert.model._layers import split
+from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._pooling import POOLINGS
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "TextModel",
     "add_lora",
     "can_pack",
+    "layer_depths",
     "load_checkpoint",
     "model_settings",
     "pack_model",

@@ -91,7 +91,8 @@ class Checkpoint:
     encoder : transformers.PreTrainedModel
         In float32, on the CPU, in evaluation mode.
     tokenizer_of_length : callable
-        From `max_length` to a `TextTokenizer`, made once for each.
+        From `max_length`, `long_text` and `window_stride` to a `TextTokenizer`, made
+        once for each.
     trained_length : int
         Tokens that the checkpoint reads when nothing else is said.
     longest_length : int
@@ -110,7 +111,7 @@ class Checkpoint:
     folder: Path
     state: tuple[Any, ...]
     encoder: nn.Module
-    tokenizer_of_length: Callable[[int], TextTokenizer]
+    tokenizer_of_length: Callable[[int, str, int | None], TextTokenizer]
     trained_length: int
     longest_length: int
     pooling: str
@@ -118,10 +119,17 @@ class Checkpoint:
     sentence_modules: tuple[str, ...]
     head_dropout: float
 
-    def text_tokenizer(self, max_length: int | None) -> TextTokenizer:
+    def text_tokenizer(
+        self,
+        max_length: int | None,
+        *,
+        long_text: str = "truncate",
+        window_stride: int | None = None,
+    ) -> TextTokenizer:
         """The tokenizer with its limit: `max_length`, but no more than can be read."""
         wanted = self.trained_length if max_length is None else max_length
-        return self.tokenizer_of_length(min(wanted, self.longest_length))
+        limit = min(wanted, self.longest_length)
+        return self.tokenizer_of_length(limit, long_text, window_stride)
 
     def fingerprint(self) -> str:
         """The same for checkpoints of the same shape and weights."""
@@ -251,15 +259,19 @@ def _fingerprint(folder: Path, state: tuple[Any, ...]) -> str:
 
 def _tokenizers(
     tokenizer: Any, config: Any, longest_length: int
-) -> Callable[[int], TextTokenizer]:
+) -> Callable[[int, str, int | None], TextTokenizer]:
     @functools.cache
-    def of_length(max_length: int) -> TextTokenizer:
+    def of_length(
+        max_length: int, long_text: str, window_stride: int | None
+    ) -> TextTokenizer:
         return TextTokenizer(
             tokenizer.backend_tokenizer,
             max_length=max_length,
             pad_id=tokenizer.pad_token_id or 0,
             has_type_ids=_has_type_ids(config, tokenizer),
             config=_tokenizer_config(tokenizer, longest_length),
+            long_text=long_text,
+            window_stride=window_stride,
         )
 
     return of_length

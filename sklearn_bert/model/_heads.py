@@ -27,7 +27,7 @@ class TextModel(nn.Module):
         With `trainable="head"` it is only read, and may be shared.
     pooling : {"cls", "pooler", "mean", "max"}
     normalize : bool
-        Whether the vectors are scaled to length 1.
+        Whether `finish` scales the vectors to length 1.
     n_outputs : int or None
         Width of the scores; None: no head, the scores are the vectors.
     dropout : float
@@ -40,7 +40,8 @@ class TextModel(nn.Module):
     Texts come in one of four forms, by the names of the arguments: padded
     (`input_ids`, `attention_mask`), packed one after the other (`input_ids`,
     `position_ids`, `cu_seq_lens`, `longest`), and both with `lower_states` instead of
-    `input_ids`. A head alone takes `vectors`.
+    `input_ids`. A head alone takes `vectors`. With `word_places`, where words begin
+    among all tokens laid out, there is a vector for each word instead of each text.
     """
 
     def __init__(
@@ -54,20 +55,26 @@ class TextModel(nn.Module):
         trainable: str | int = "all",
     ) -> None:
         super().__init__()
-        check_trainable(encoder, trainable)
-        if not isinstance(trainable, str):
-            trainable = int(trainable)  # NumPy's would not be written as JSON
         use_own_attention(encoder)
         use_own_dropout(encoder)
         self.encoder = encoder
         self.pooling = pooling
         self.normalize = normalize
-        self.trainable = trainable
         self.width: int = encoder.config.hidden_size  # type: ignore[union-attr,assignment]
         self.position_offset = position_offset(encoder)
         self.dropout = Dropout(dropout)
         self.head = None if n_outputs is None else _linear(self.width, n_outputs)
-        for module in frozen_modules(encoder, trainable, pooling):
+        self.set_trainable(trainable)
+
+    def set_trainable(self, trainable: str | int) -> None:
+        """Choose what learns: "all", "head", or the head and so many top layers."""
+        check_trainable(self.encoder, trainable)
+        if not isinstance(trainable, str):
+            trainable = int(trainable)  # NumPy's would not be written as JSON
+        self.trainable = trainable
+        if trainable != "head":  # then the encoder may be another's as well
+            self.requires_grad_(True)
+        for module in frozen_modules(self.encoder, trainable, self.pooling):
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> TextModel:
@@ -111,13 +118,16 @@ class TextModel(nn.Module):
         token_type_ids: Tensor | None = None,
         *,
         cu_seq_lens: Tensor | None = None,
+        word_places: Tensor | None = None,
         **inputs: Any,
     ) -> Tensor:
-        """One vector per text: (n_texts, width), float32."""
+        """One vector per text, or per word: (n_texts, width), float32."""
         if cu_seq_lens is not None:
             inputs["cu_seq_lens"] = cu_seq_lens
         output = self.states(input_ids, attention_mask, token_type_ids, **inputs)
         states = output.last_hidden_state
+        if word_places is not None:
+            return states.flatten(0, 1)[word_places].float()
         if self.pooling == "pooler" and cu_seq_lens is not None:
             first = states[0, cu_seq_lens[:-1]]
             vectors = self.encoder.pooler(first[:, None]).float()  # type: ignore[operator]
@@ -127,6 +137,10 @@ class TextModel(nn.Module):
             vectors = pool_packed(states[0], cu_seq_lens, self.pooling)
         else:
             vectors = pool(states, attention_mask, self.pooling)
+        return vectors
+
+    def finish(self, vectors: Tensor) -> Tensor:
+        """Scale whole texts' vectors to length 1, if they are to be."""
         return functional.normalize(vectors) if self.normalize else vectors
 
     def forward(

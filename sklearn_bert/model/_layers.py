@@ -42,6 +42,42 @@ def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
         )
 
 
+def layer_depths(model: nn.Module) -> dict[str, int]:
+    """How far below the head each parameter of a `TextModel` lies, by its name.
+
+    The head and what pools are at 0, the top layer at 1, the embeddings one below the
+    lowest layer.
+
+    Raises
+    ------
+    ValueError
+        Where the layers of this family cannot be told apart.
+    """
+    encoder: Any = model.encoder
+    names = [name for name, _ in model.named_parameters()]
+    if encoder is None:
+        return dict.fromkeys(names, 0)
+    family = encoder.config.model_type
+    if family not in LAYERS:
+        raise ValueError(
+            f"layer_decay needs to know the layers of the checkpoint, and those of the "
+            f"family {family!r} cannot be told apart; expected layer_decay=1.0 (less "
+            f"works for {', '.join(LAYERS)})."
+        )
+    n_layers = len(_layers(encoder))
+    path = f"encoder.{LAYERS[family]}."
+    below = tuple(f"encoder.{name}." for name in BELOW_THE_LAYERS)
+
+    def depth(name: str) -> int:
+        if name.startswith(below):
+            return n_layers + 1
+        if name.startswith(path):
+            return n_layers - int(name.removeprefix(path).partition(".")[0])
+        return 0
+
+    return {name: depth(name) for name in names}
+
+
 def frozen_modules(
     encoder: nn.Module, trainable: str | int, pooling: str
 ) -> list[nn.Module]:

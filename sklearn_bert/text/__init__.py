@@ -14,8 +14,11 @@ from sklearn_bert.text._input import (
     Texts,
     check_texts,
     is_missing,
+    rows_of_column,
+    shown,
     template_columns,
 )
+from sklearn_bert.text._long import LONG_TEXT, Windows
 from sklearn_bert.text._tokens import (
     TextTokenizer,
     TokenTable,
@@ -25,22 +28,30 @@ from sklearn_bert.text._tokens import (
     truncation_report,
     warn_if_cut,
 )
+from sklearn_bert.text._words import WordTable, check_words, tokenize_words
 
 __all__ = [
+    "LONG_TEXT",
     "ShuffledBatches",
     "TextTokenizer",
     "Texts",
     "TokenTable",
     "TruncationWarning",
+    "Windows",
+    "WordTable",
     "check_texts",
+    "check_words",
     "distinct_rows",
     "flat_places",
     "is_missing",
     "pack",
     "pad",
     "places",
+    "rows_of_column",
+    "shown",
     "template_columns",
     "token_budget_batches",
+    "tokenize_words",
     "truncation_report",
     "warn_if_cut",
 ]

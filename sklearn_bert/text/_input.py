@@ -58,6 +58,13 @@ class Texts:
         first, second = (list(side) for side in zip(*place, strict=True))
         return replace(self, first=first, second=second), np.array(row_of)
 
+    def joined(self, more: Texts) -> Texts:
+        """These texts and then others of the same form."""
+        second = None
+        if self.second is not None and more.second is not None:
+            second = self.second + more.second
+        return replace(self, first=self.first + more.first, second=second)
+
     def part(self, begin: int, end: int) -> Texts:
         """Some rows that follow each other."""
         second = None if self.second is None else self.second[begin:end]
@@ -173,6 +180,38 @@ def template_columns(template: str) -> list[str]:
 # -- opening the container ---------------------------------------------------------
 
 
+def rows_of_column(X: Any, name: str = "X") -> list[Any]:
+    """The cells of a one-dimensional container, or of a frame's only column."""
+    X = nw.to_native(X, pass_through=True)
+    if name == "X":
+        _refuse_what_is_no_column(X)
+    if nw.dependencies.is_into_dataframe(X):
+        columns = _open_frame(X).columns
+        if len(columns) != 1:
+            raise ValueError(
+                f"{name} is a frame of {len(columns)} columns; expected one column of "
+                "lists."
+            )
+        rows = columns[0].cells
+    elif nw.dependencies.is_into_series(X):
+        rows = nw.from_native(X, series_only=True).to_list()
+    elif hasattr(X, "to_pylist"):
+        rows = X.to_pylist()
+    elif isinstance(X, (Sequence, np.ndarray)) and not isinstance(X, (str, bytes)):
+        rows = list(X)
+    else:
+        raise TypeError(
+            f"{name} is of type {type(X).__name__}; expected a list of sentences, each "
+            "a list."
+        )
+    if not rows:
+        raise ValueError(
+            f"{name} is empty: found array with 0 sample(s) while a minimum of 1 is "
+            "required."
+        )
+    return rows
+
+
 def _open(X: Any) -> _Container:
     """Take the columns out of the caller's container, without looking at the cells."""
     X = nw.to_native(X, pass_through=True)
@@ -199,7 +238,7 @@ def _open(X: Any) -> _Container:
 def _refuse_what_is_no_column(X: Any) -> None:
     if isinstance(X, (str, bytes, bytearray)):
         raise TypeError(
-            f"X is a single {type(X).__name__} ({_shown(X)}); expected a sequence of "
+            f"X is a single {type(X).__name__} ({shown(X)}); expected a sequence of "
             "texts. Wrap it in a list: [text]."
         )
     if issparse(X):
@@ -270,7 +309,7 @@ def _open_rows(rows: list[Any]) -> _Container:
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ValueError(
-                f"X[{i}] is {_shown(pair)}; since X holds tuples, every row must be a "
+                f"X[{i}] is {shown(pair)}; since X holds tuples, every row must be a "
                 "tuple of two texts (a sentence pair)."
             )
     columns = [_Column([pair[side] for pair in pairs], side) for side in (0, 1)]
@@ -290,7 +329,7 @@ def _check_cells(column: _Column, missing: str) -> list[str]:
         return [str.__str__(cell) for cell in cells]
     cell = cells[wrong[0]]
     raise TypeError(
-        f"{column.cell_name(wrong[0])} is {_shown(cell)} of type "
+        f"{column.cell_name(wrong[0])} is {shown(cell)} of type "
         f"{type(cell).__name__}; every text must be a str. {_remedy(cell)} "
         f"Rows that are no text: {_listed(wrong)} ({len(wrong)} of {len(cells)})."
     )
@@ -405,14 +444,14 @@ def _format(column: _Column, row: int, spec: str) -> str:
         return ""
     if isinstance(cell, bytes):
         raise TypeError(
-            f"{column.cell_name(row)} is {_shown(cell)} of type bytes; every cell must "
+            f"{column.cell_name(row)} is {shown(cell)} of type bytes; every cell must "
             f"be text or a number. {_remedy(cell)}"
         )
     try:
         return format(cell, spec)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{column.cell_name(row)} is {_shown(cell)} of type {type(cell).__name__}, "
+            f"{column.cell_name(row)} is {shown(cell)} of type {type(cell).__name__}, "
             f"which template cannot format as {spec!r} ({error}); change the format, "
             "or convert the column first."
         ) from error
@@ -427,6 +466,6 @@ def _listed(items: Iterable[Any]) -> str:
     return ", ".join(names[:N_ROWS_NAMED]) + rest
 
 
-def _shown(value: Any, width: int = 60) -> str:
+def shown(value: Any, width: int = 60) -> str:
     text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,16 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from sklearn_bert._cache import TOKENS
+from sklearn_bert._fork import is_forked
 from sklearn_bert.text._input import Texts
+from sklearn_bert.text._long import (
+    Frame,
+    Windows,
+    head_and_tail,
+    new_tokens,
+    rooms,
+    window_starts,
+)
 
 TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
 KEY_LENGTH = 256  # characters; the cache knows a longer text by its hash
@@ -32,13 +42,16 @@ class Tokens(NamedTuple):
     ids: bytes  # int32
     type_ids: bytes | None  # uint8
     whole_length: int  # in tokens, before cutting
+    is_cut: bool = False
+    windows: bytes | None = None  # pairs of int32: length, and tokens that are new
 
 
 @dataclass(frozen=True)
 class TokenTable:
     """The token ids of many texts in one flat array; equal texts share their ids.
 
-    Text `i` is `ids[starts[i] : starts[i] + lengths[i]]`.
+    Text `i` is `ids[starts[i] : starts[i] + lengths[i]]`; where texts are read in
+    windows, these are the ids of all its windows, which `by_window` takes apart.
 
     Attributes
     ----------
@@ -50,6 +63,12 @@ class TokenTable:
         In tokens, before cutting.
     type_ids : ndarray of shape (n_tokens,), uint8, or None
         0 for the first half of a pair and 1 for the second; None for single texts.
+    is_cut : ndarray of shape (n_texts,), bool, or None
+        Whether tokens of a text are left out; None: where it is longer than `lengths`.
+    windows : Windows or None
+        None: a text is read as it is.
+    window_lengths : ndarray of shape (n_windows,), int64, or None
+        In tokens, special ones included.
     """
 
     ids: np.ndarray
@@ -57,9 +76,36 @@ class TokenTable:
     lengths: np.ndarray
     whole_lengths: np.ndarray
     type_ids: np.ndarray | None
+    is_cut: np.ndarray | None = None
+    windows: Windows | None = None
+    window_lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def rows_of(self, texts: np.ndarray) -> np.ndarray:
+        """The rows of the table that hold these texts: one for each."""
+        return texts
+
+    def by_window(self) -> tuple[TokenTable, Windows | None]:
+        """A table of windows, and which of its rows make up each text.
+
+        The table itself, and None, where texts are not read in windows.
+        """
+        if self.windows is None:
+            return self, None
+        assert self.window_lengths is not None
+        lengths = self.window_lengths
+        all_windows = replace(
+            self,
+            starts=np.cumsum(lengths) - lengths,
+            lengths=lengths,
+            whole_lengths=lengths,
+            is_cut=None,
+            windows=None,
+            window_lengths=None,
+        )
+        return all_windows, self.windows
 
     def take(self, rows: np.ndarray) -> TokenTable:
         """A table of some of the texts; the ids are shared, not copied."""
@@ -68,6 +114,8 @@ class TokenTable:
             starts=self.starts[rows],
             lengths=self.lengths[rows],
             whole_lengths=self.whole_lengths[rows],
+            is_cut=None if self.is_cut is None else self.is_cut[rows],
+            windows=None if self.windows is None else self.windows.take(rows),
         )
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
@@ -104,11 +152,15 @@ def flat_places(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
 
 
-def truncation_report(whole_lengths: np.ndarray, max_length: int) -> dict[str, int]:
-    """Count what is longer than `max_length`, in tokens."""
+def truncation_report(
+    whole_lengths: np.ndarray, max_length: int, is_cut: np.ndarray | None = None
+) -> dict[str, int]:
+    """Count what was cut: `is_cut`, or what is longer than `max_length` in tokens."""
+    if is_cut is None:
+        is_cut = whole_lengths > max_length
     return {
         "n_texts": len(whole_lengths),
-        "n_truncated": int((whole_lengths > max_length).sum()),
+        "n_truncated": int(is_cut.sum()),
         "max_length": max_length,
         "longest": int(whole_lengths.max()),
     }
@@ -122,7 +174,7 @@ def warn_if_cut(report: dict[str, int]) -> None:
         f"{report['n_truncated']} of {report['n_texts']} texts are longer than "
         f"{report['max_length']} tokens and were cut; the longest has "
         f"{report['longest']}. Raise max_length if the checkpoint allows it, or "
-        "split the texts.",
+        "read them whole with long_text='window'.",
         TruncationWarning,
         stacklevel=2,
     )
@@ -143,6 +195,16 @@ class TextTokenizer:
         Whether the model tells the halves of a pair apart by token types.
     config : dict
         What belongs beside a `tokenizer.json`, carried along for saving.
+    long_text : {"truncate", "head_tail", "window"}
+        What is read of a text that is longer than that.
+    window_stride : int or None
+        Tokens from the start of one window to the next; None: as many as a window
+        holds.
+
+    Raises
+    ------
+    ValueError
+        Where the stride is longer than a window, so that tokens would be left out.
     """
 
     def __init__(
@@ -153,16 +215,28 @@ class TextTokenizer:
         pad_id: int,
         has_type_ids: bool,
         config: dict[str, Any],
+        long_text: str = "truncate",
+        window_stride: int | None = None,
     ) -> None:
         self.max_length = max_length
         self.pad_id = pad_id
         self.has_type_ids = has_type_ids
         self.config = config
+        self.long_text = long_text
+        self.window_stride = window_stride
         # Two copies with settings that never change again: switching truncation on
         # and off on one shared tokenizer is a race between threads.
         self._whole = _copy(backend)
         self._cut = _copy(backend)
         self._cut.enable_truncation(max_length)
+        self._frames = {n: Frame(self._whole, n) for n in (1, 2)}
+        room = max_length - self.frame.n_special
+        if window_stride is not None and long_text == "window" and window_stride > room:
+            raise ValueError(
+                f"window_stride is {window_stride}, but a window holds {room} tokens "
+                f"of a text (max_length {max_length} less the special ones), so that "
+                f"tokens between windows would not be read; expected at most {room}."
+            )
 
     def __repr__(self) -> str:
         return f"TextTokenizer(max_length={self.max_length})"
@@ -183,7 +257,30 @@ class TextTokenizer:
             "pad_id": self.pad_id,
             "has_type_ids": self.has_type_ids,
             "config": self.config,
+            "long_text": self.long_text,
+            "window_stride": self.window_stride,
         }
+
+    @property
+    def frame(self) -> Frame:
+        """The special tokens around a single text."""
+        return self._frames[1]
+
+    @property
+    def unknown_id(self) -> int:
+        """What stands for a word that the tokenizer makes nothing of."""
+        known = (self._whole.token_to_id(name) for name in ("[UNK]", "<unk>"))
+        return next((i for i in known if i is not None), self.pad_id)
+
+    @functools.cached_property
+    def for_words(self) -> Tokenizer:
+        """A tokenizer of single words, for which a space before them may matter."""
+        spec = json.loads(self.to_json())
+        part = spec["pre_tokenizer"]
+        for step in (part or {}).get("pretokenizers", [part or {}]):
+            if step.get("type") == "ByteLevel":
+                step["add_prefix_space"] = True
+        return Tokenizer.from_str(json.dumps(spec))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TextTokenizer.from_json, (self.to_json(), self.settings())
@@ -192,6 +289,7 @@ class TextTokenizer:
     def fingerprint(self) -> str:
         """The same for tokenizers that make the same of every text."""
         settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
+        settings += f"{self.long_text} {self.window_stride} "
         return _hash(settings + self.to_json())
 
     def __call__(self, texts: Texts, *, remember: bool = True) -> TokenTable:
@@ -204,18 +302,22 @@ class TextTokenizer:
             size=_size,
             keep=remember,
         )
-        ids, types, whole_lengths = zip(*tokens, strict=True)
+        ids, types, whole_lengths, is_cut, windows = zip(*tokens, strict=True)
         lengths = np.array([len(i) for i in ids]) // 4
         starts = np.cumsum(lengths) - lengths
-        return TokenTable(
+        table = TokenTable(
             ids=np.frombuffer(b"".join(ids), dtype=np.int32),
-            starts=starts[row_of],
-            lengths=lengths[row_of],
-            whole_lengths=np.array(whole_lengths)[row_of],
+            starts=starts,
+            lengths=lengths,
+            whole_lengths=np.array(whole_lengths),
             type_ids=(
                 None if types[0] is None else np.frombuffer(b"".join(types), np.uint8)
             ),
+            is_cut=np.array(is_cut),
         )
+        if self.long_text == "window":
+            table = _with_windows(table, windows)
+        return table.take(row_of)
 
     def in_parts(
         self, texts: Texts, size: int, *, remember: bool = True
@@ -239,17 +341,78 @@ class TextTokenizer:
         found = []
         for begin in range(0, len(texts), TEXTS_PER_CALL):
             chunk = texts[begin : begin + TEXTS_PER_CALL]
-            whole = self._whole.encode_batch_fast(chunk)
+            whole = encode_batch(self._whole, chunk)
             lengths = [len(encoding) for encoding in whole]
-            long = [i for i, length in enumerate(lengths) if length > self.max_length]
-            cut = self._cut.encode_batch_fast([chunk[i] for i in long])
-            for i, encoding in zip(long, cut, strict=True):
-                whole[i] = encoding
-            found += [
+            tokens = [
                 Tokens(*self._arrays(encoding, with_types), length)
                 for encoding, length in zip(whole, lengths, strict=True)
             ]
+            long = [i for i, length in enumerate(lengths) if length > self.max_length]
+            shortened = self._shorten(
+                [chunk[i] for i in long], [lengths[i] for i in long], with_types
+            )
+            for i, short in zip(long, shortened, strict=True):
+                tokens[i] = short
+            found += tokens
         return found
+
+    def _shorten(
+        self, texts: list[Any], lengths: list[int], with_types: bool
+    ) -> Iterator[Tokens]:
+        """What is read of texts that are longer than the model."""
+        if self.long_text == "truncate":
+            cut = encode_batch(self._cut, texts)
+            for encoding, length in zip(cut, lengths, strict=True):
+                yield Tokens(*self._arrays(encoding, with_types), length, is_cut=True)
+            return
+        shorten = self._head_tail if self.long_text == "head_tail" else self._windows
+        for text, length in zip(texts, lengths, strict=True):
+            sides = text if isinstance(text, tuple) else (text,)
+            halves = [
+                np.array(self._whole.encode(side, add_special_tokens=False).ids)
+                for side in sides
+            ]
+            yield shorten(halves, length, with_types)
+
+    def _head_tail(
+        self, halves: list[np.ndarray], length: int, with_types: bool
+    ) -> Tokens:
+        frame = self._frames[len(halves)]
+        room = rooms([len(h) for h in halves], self.max_length - frame.n_special)
+        kept = [head_and_tail(h, n) for h, n in zip(halves, room, strict=True)]
+        ids, types = frame(*kept)
+        type_bytes = types.tobytes() if with_types else None
+        return Tokens(ids.tobytes(), type_bytes, length, is_cut=True)
+
+    def _windows(
+        self, halves: list[np.ndarray], length: int, with_types: bool
+    ) -> Tokens:
+        """Windows over a text; over the longer half of a pair, each with the other."""
+        frame = self._frames[len(halves)]
+        lengths = [len(half) for half in halves]
+        room = rooms(lengths, self.max_length - frame.n_special)
+        side = int(np.argmax(np.array(lengths) - room))
+        long, size = halves[side], room[side]
+        stride = min(self.window_stride or size, size)
+        ids, types = b"", b""
+        window_lengths = []
+        for start in window_starts(len(long), size, stride):
+            kept = [half[:n] for half, n in zip(halves, room, strict=True)]
+            kept[side] = long[start : start + size]
+            window_ids, window_types = frame(*kept)
+            ids += window_ids.tobytes()
+            types += window_types.tobytes()
+            window_lengths.append(len(window_ids))
+        new = new_tokens(len(long), size, stride)
+        windows = np.stack([window_lengths, new]).astype(np.int32)
+        others = sum(lengths) - len(long)
+        return Tokens(
+            ids,
+            types if with_types else None,
+            length,
+            is_cut=others > sum(room) - size,
+            windows=windows.tobytes(),
+        )
 
     def _arrays(
         self, encoding: Encoding, with_types: bool
@@ -258,6 +421,43 @@ class TextTokenizer:
         # stands for it, because a model cannot read an empty row.
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int32).tobytes()
         return ids, bytes(encoding.type_ids or [0]) if with_types else None
+
+
+def encode_batch(
+    backend: Tokenizer, texts: list[Any], **options: Any
+) -> list[Encoding]:
+    """Tokenise with all cores; in a forked process with one.
+
+    The threads of a process do not live on in its children, and a tokenizer that was
+    told to use them (TOKENIZERS_PARALLELISM=true) would wait for them for ever.
+    """
+    if not is_forked():
+        return backend.encode_batch_fast(texts, **options)
+    return [
+        backend.encode(*text, **options)
+        if isinstance(text, tuple)
+        else backend.encode(text, **options)
+        for text in texts
+    ]
+
+
+def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> TokenTable:
+    """The table, with the windows of its texts; a text without any is one itself."""
+    parts = [
+        np.array([[length], [1]])
+        if found is None
+        else np.frombuffer(found, dtype=np.int32).reshape(2, -1)
+        for found, length in zip(windows, table.lengths, strict=True)
+    ]
+    counts = np.array([part.shape[1] for part in parts])
+    lengths, new = np.concatenate(parts, axis=1)
+    starts = np.cumsum(counts) - counts
+    shares = new / np.repeat(np.add.reduceat(new, starts), counts)
+    return replace(
+        table,
+        windows=Windows(starts, counts, shares.astype(np.float32)),
+        window_lengths=lengths.astype(np.int64),
+    )
 
 
 def _keys(mark: str, texts: Texts) -> list[str]:
@@ -280,7 +480,8 @@ def _hash(text: str) -> str:
 
 def _size(tokens: Tokens) -> int:
     key = len(tokens.ids)  # a text is about as long as its ids
-    return key + len(tokens.ids) + len(tokens.type_ids or b"")
+    n_bytes = len(tokens.ids) + len(tokens.type_ids or b"")
+    return key + n_bytes + len(tokens.windows or b"")
 
 
 def _copy(backend: Tokenizer) -> Tokenizer:

@@ -8,7 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert.text import TokenTable, flat_places, pack, pad, places
+from sklearn_bert.text import (
+    TokenTable,
+    WordTable,
+    flat_places,
+    pack,
+    pad,
+    places,
+)
 from sklearn_bert.training._features import FeatureTable
 
 
@@ -50,10 +57,22 @@ class Feed:
                 values = table.values[torch.from_numpy(table.starts[rows])]
                 return {"vectors": self.move(values)}
             return self._lay_out_states(table, rows)
+        words = {}
+        if isinstance(table, WordTable):
+            words = {"word_places": self._word_places(table, rows)}
         if not self.packed:
-            return self._move_all(pad(table, rows, self.pad_id))
-        batch = self._move_all(pack(table, rows, self.pad_id, multiple))
-        return {**batch, "longest": _longest(table, rows, multiple)}
+            return self._move_all({**pad(table, rows, self.pad_id), **words})
+        arrays = {**pack(table, rows, self.pad_id, multiple), **words}
+        return {**self._move_all(arrays), "longest": _longest(table, rows, multiple)}
+
+    def _word_places(self, table: WordTable, rows: np.ndarray) -> np.ndarray:
+        """Where the words of some rows begin among all tokens that are laid out."""
+        lengths, counts = table.lengths[rows], table.word_counts[rows]
+        begins = np.cumsum(lengths) - lengths
+        if not self.packed:
+            begins = np.arange(len(rows)) * lengths.max()
+        words = flat_places(table.word_starts[rows], counts)
+        return np.repeat(begins, counts) + table.word_places[words]
 
     def move(self, tensor: Tensor) -> Tensor:
         """The tensor on the device; a GPU fetches it without making anyone wait."""

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert.text import TokenTable, flat_places, token_budget_batches
+from sklearn_bert.text import (
+    TokenTable,
+    WordTable,
+    flat_places,
+    token_budget_batches,
+)
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._memory import make_room, nothing_fits
@@ -30,34 +35,39 @@ def compute(
     Parameters
     ----------
     function : callable
-        Takes what `feed` lays out and gives a row per text, (n_texts, width); with
-        `per_token` the states of its tokens, (n_texts, n_tokens, width) or packed.
+        Takes what `feed` lays out and gives a row per text, (n_texts, width), or per
+        word of a `WordTable`; with `per_token` the states of its tokens,
+        (n_texts, n_tokens, width) or packed.
     table : TokenTable or FeatureTable
     feed : Feed
 
     Returns
     -------
     Tensor, on the CPU
-        (n_texts, width), float32, in the table's order. With `per_token`
-        (n_tokens, width) in the function's number format: the texts one after the
-        other, for a table without duplicates.
+        (n_texts, width), float32, in the table's order; of words (n_words, width).
+        With `per_token` (n_tokens, width) in the function's number format: the texts
+        one after the other, for a table without duplicates.
     """
     rows, row_of = table.distinct()
-    lengths = table.lengths[rows] if per_token else np.ones(len(rows), dtype=np.int64)
+    has_words = isinstance(table, WordTable)
+    lengths = np.ones(len(rows), dtype=np.int64)
+    if per_token:
+        lengths = table.lengths[rows]
+    elif isinstance(table, WordTable):
+        lengths = table.word_counts[rows]
     starts = np.cumsum(lengths) - lengths
     output: Tensor | None = None
     for batch, values in _answers(function, table, rows, feed):
         if output is None:
             dtype = values.dtype if per_token else torch.float32
             output = torch.empty(int(lengths.sum()), values.shape[-1], dtype=dtype)
-        if not per_token:
-            # Behind the texts there may be one of padding.
-            output[torch.from_numpy(batch)] = values[: len(batch)].float()
-            continue
+        if per_token:
+            values = _without_padding(values, lengths[batch])
         where = flat_places(starts[batch], lengths[batch])
-        output[torch.from_numpy(where)] = _without_padding(values, lengths[batch])
+        # Behind the texts there may be one of padding.
+        output[torch.from_numpy(where)] = values[: len(where)].to(output.dtype)
     assert output is not None  # a table holds at least one text
-    return output if per_token else output[torch.from_numpy(row_of)]
+    return output if per_token or has_words else output[torch.from_numpy(row_of)]
 
 
 def _answers(

@@ -11,18 +11,23 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from sklearn_bert.model import (
     TextModel,
     can_pack,
+    layer_depths,
     pack_model,
     split,
     unpack_model,
 )
-from sklearn_bert.text import ShuffledBatches, TokenTable
-from sklearn_bert.training._callbacks import BestWeights, FitProgress, StopTraining
+from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, WordTable
+from sklearn_bert.training._callbacks import (
+    BestWeights,
+    FitProgress,
+    FitTasks,
+    StopTraining,
+)
 from sklearn_bert.training._device import (
     available_device,
     matmul_precision,
@@ -34,20 +39,18 @@ from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._inference import compute
 from sklearn_bert.training._losses import EpochLosses
 from sklearn_bert.training._memory import give_back
+from sklearn_bert.training._objectives import Objective, greatest
 from sklearn_bert.training._part import LearningPart
-from sklearn_bert.training._schedule import warmup_then_decay
+from sklearn_bert.training._schedule import (
+    layer_factors,
+    steady,
+    warmup_then_decay,
+)
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 from sklearn_bert.training._working_copy import WORKING_COPY, copy_in_place
 
-
-class WeightedCrossEntropy(nn.Module):
-    """The sum of each text's cross-entropy times its weight."""
-
-    def forward(self, scores: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Scores of shape (n_texts, n_classes); codes and weights of (n_texts,)."""
-        losses = functional.cross_entropy(scores, targets, reduction="none")
-        return (losses * weights).sum()
+Merge = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 
 class BertNet(NeuralNet):
@@ -68,8 +71,14 @@ class BertNet(NeuralNet):
     fingerprint : str or None
         Of the checkpoint that the module's frozen part comes from, to know its features
         by; None: they are not remembered.
+    objective : Objective or None
+        What is learnt; None: nothing will be.
     lr : float
         The peak learning rate.
+    layer_decay : float
+        What the rate is multiplied with from each layer to the one below.
+    decays : bool
+        Whether the rate warms up and decays; False: it stays, from the tenth update on.
     max_epochs : int
     batch_size : int
         Texts per update.
@@ -95,7 +104,10 @@ class BertNet(NeuralNet):
         precision: str,
         pad_id: int,
         fingerprint: str | None = None,
+        objective: Objective | None = None,
         lr: float = 5e-5,
+        layer_decay: float = 1.0,
+        decays: bool = True,
         max_epochs: int = 3,
         batch_size: int = 32,
         weight_decay: float = 0.01,
@@ -108,7 +120,7 @@ class BertNet(NeuralNet):
     ) -> None:
         super().__init__(
             module,
-            criterion=WeightedCrossEntropy,
+            criterion=objective or Objective(),
             optimizer=torch.optim.AdamW,
             lr=lr,
             max_epochs=max_epochs,
@@ -122,6 +134,8 @@ class BertNet(NeuralNet):
         self.precision = precision
         self.pad_id = pad_id
         self.fingerprint = fingerprint
+        self.layer_decay = layer_decay
+        self.decays = decays
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.shuffle_seed = shuffle_seed
@@ -159,25 +173,27 @@ class BertNet(NeuralNet):
     def _prepare(self, examples: Examples) -> None:
         """Set aside what does not learn, and lay out the run."""
         assert isinstance(examples.table, TokenTable)
+        table, windows = examples.table.by_window()
         valid = self.valid_examples
-        rows = examples.rows
+        texts = examples.rows
         if valid is not None:
-            rows = np.concatenate([rows, valid.rows])
+            texts = np.concatenate([texts, valid.rows])
         self.part_ = LearningPart(
             self.module,
-            examples.table,
-            rows,
+            table,
+            texts if windows is None else windows.take(texts).rows(),
             self.pad_id,
             adapter=self.adapter,
             features=self._features,
         )
         WORKING_COPY.forget(self)  # it has computed the features
-        self.examples_ = replace(examples, table=self.part_.table)
+        made: dict[str, Any] = {"table": self.part_.table, "windows": windows}
+        self.examples_ = replace(examples, **made)
         if valid is not None:
-            self.valid_examples = replace(valid, table=self.part_.table)
+            self.valid_examples = replace(valid, **made)
         self.feed_ = self._feed()
         self.batches_ = ShuffledBatches(
-            self.examples_.table.lengths[examples.rows],
+            self.examples_.lengths(),
             self.batch_size,
             np.random.default_rng(self.shuffle_seed),
             by_length=not self.feed_.packed,
@@ -192,6 +208,7 @@ class BertNet(NeuralNet):
         """Make float32 masters, and a fused AdamW that steps them."""
         self.masters_ = MasterWeights(self.module_, self._dtype())
         n_updates = self.max_epochs * len(self.batches_)
+        factors, unused_factor = self._rate_factors()
         self.updates_ = Updates(
             self.module_,
             self.masters_,
@@ -199,7 +216,11 @@ class BertNet(NeuralNet):
             self.feed_,
             lr=self.lr,
             weight_decay=self.weight_decay,
-            schedule=warmup_then_decay(n_updates, self.warmup),
+            rate_factors=factors,
+            unused_factor=unused_factor,
+            schedule=(
+                warmup_then_decay(n_updates, self.warmup) if self.decays else steady
+            ),
             n_updates=n_updates,
             batch_size=self.batch_size,
             checkpointing=self.checkpointing,
@@ -207,6 +228,14 @@ class BertNet(NeuralNet):
         )
         self.optimizer_ = self.updates_.optimizer
         return self
+
+    def _rate_factors(self) -> tuple[dict[str, float] | None, float]:
+        """Share of the rate by parameter, and that of the embeddings of words."""
+        if self.layer_decay == 1:
+            return None, 1.0
+        depths = layer_depths(self.module_)
+        factors = layer_factors(depths, self.layer_decay)
+        return factors, float(self.layer_decay) ** max(depths.values())
 
     def _train(self) -> None:
         try:
@@ -245,7 +274,7 @@ class BertNet(NeuralNet):
         """
         getattr(self, method_name)(self, **kwargs)
         for callback, hook in self._hooks(method_name):
-            if isinstance(callback, (BestWeights, FitProgress)):
+            if isinstance(callback, (BestWeights, FitProgress, FitTasks)):
                 hook(self, **kwargs)
                 continue
             try:
@@ -257,6 +286,7 @@ class BertNet(NeuralNet):
         self, X: Examples, y: Any = None, epochs: int | None = None, **fit_params: Any
     ) -> BertNet:
         """Epochs of training, each followed by validation where there is any."""
+        self.stops_ = False
         for _ in range(self.max_epochs):
             datasets = {"dataset_train": X, "dataset_valid": self.valid_examples}
             self.notify("on_epoch_begin", **datasets)
@@ -264,6 +294,8 @@ class BertNet(NeuralNet):
             if self.valid_examples is not None:
                 self.validate(self.valid_examples)
             self.notify("on_epoch_end", **datasets)
+            if self.stops_:
+                break
         return self
 
     def train_epoch(self, examples: Examples) -> None:
@@ -281,6 +313,8 @@ class BertNet(NeuralNet):
             losses.append(self.train_step(rows)["loss"])
             sizes.append(len(rows))
             self.notify("on_batch_end", batch=rows, training=True)
+            if self.stops_:
+                break
         batch_losses = losses.read()
         seconds = time.perf_counter() - start
         for row, loss, size in zip(
@@ -292,23 +326,54 @@ class BertNet(NeuralNet):
         )
         self.history.record("learning_rate", rate)
         self.history.record("seconds", seconds)
-        self.history.record("texts_per_second", len(examples) / seconds)
+        self.history.record("texts_per_second", sum(sizes) / seconds)
 
     def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
         """One update on some rows of the examples' table."""
         return {"loss": self.updates_(self.examples_, batch)}
 
     def validate(self, examples: Examples) -> None:
-        """Record loss and accuracy on held-out examples, with their weights."""
+        """Record loss and score of held-out examples, with their weights."""
         self.module_.eval()
-        table = examples.table.take(examples.rows)
-        scores = compute(self.module_, table, self.feed_)
-        targets = torch.from_numpy(examples.targets[examples.rows])
-        losses = functional.cross_entropy(scores, targets, reduction="none").numpy()
-        right = (scores.argmax(1) == targets).numpy()
-        weights = examples.weights[examples.rows]
-        self.history.record("valid_loss", float(np.average(losses, weights=weights)))
-        self.history.record("valid_score", float(np.average(right, weights=weights)))
+        scores = self._scores_of(examples)
+        places = examples.targets_of(examples.rows)
+        targets, weights = examples.targets[places], examples.weights[places]
+        losses = self.criterion_(scores, torch.from_numpy(targets)).numpy()
+        n_texts = np.broadcast_to(weights, losses.shape).sum()
+        if losses.ndim == 2:  # parts of a mean over the labels
+            n_texts /= losses.shape[1]
+        score = self.criterion_.score(
+            scores.numpy(), targets, weights, examples.counts()
+        )
+        self.history.record("valid_loss", float((losses * weights).sum() / n_texts))
+        self.history.record("valid_score", score)
+
+    def _scores_of(self, examples: Examples) -> Tensor:
+        """The scores of examples, of whole texts where they are read in windows."""
+        rows = examples.rows
+        if examples.windows is not None:
+            windows = examples.windows.take(rows)
+            scores = compute(
+                self.module_, examples.table.take(windows.rows()), self.feed_
+            )
+            return _merge(self.criterion_.merge, scores, windows)
+        return compute(self.module_, examples.table.take(rows), self.feed_)
+
+    def trained_module(self) -> TextModel:
+        """A copy of the whole model as it is now, at rest, in the middle of a fit."""
+        snapshot = self.snapshot()
+        part = self.part_.copy()
+        part.put_back(self.masters_, snapshot, snapshot.decay)
+        return part.whole
+
+    def stop(self) -> None:
+        """End the training after the update that is under way."""
+        self.stops_ = True
+
+    def place(self, placement: str) -> None:
+        """Work on another device from now on."""
+        self.placement = placement
+        self.device = str(available_device(placement))
 
     def snapshot(self) -> Snapshot:
         """The weights as they are now, on the CPU."""
@@ -335,34 +400,68 @@ class BertNet(NeuralNet):
 
     # -- inference -----------------------------------------------------------------
 
-    def scores(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
-        """The head's outputs, (n_texts, n_outputs), float32, in the table's order."""
-        return self._compute("forward", table, remember)
+    def scores(
+        self,
+        table: TokenTable,
+        merge: Merge = Objective.merge,
+        *,
+        remember: bool = True,
+    ) -> np.ndarray:
+        """The head's outputs, (n_texts, n_outputs), float32, in the table's order.
+
+        `merge` makes one of those of a text's windows: that of an objective.
+        """
+        return self._compute("forward", table, merge, remember).numpy()
 
     def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
-        """The vectors before the head, (n_texts, width), float32."""
-        return self._compute("vectors", table, remember)
+        """The vectors before the head, (n_texts, width), float32.
 
-    def _compute(self, method: str, table: TokenTable, remember: bool) -> np.ndarray:
+        Of a text in windows: their mean by the tokens that are new in each; with
+        `pooling="max"` their maximum.
+        """
+        merge: Merge = Objective.merge
+        if self.module.pooling == "max":
+
+            def merge(vectors: Tensor, text_of_row: Tensor, _: Any, n: int) -> Tensor:
+                return greatest(vectors, text_of_row, n)
+
+        vectors = self._compute("vectors", table, merge, remember)
+        return self.module.finish(vectors).numpy()
+
+    def _compute(
+        self, method: str, table: TokenTable, merge: Merge, remember: bool
+    ) -> Tensor:
+        all_rows, windows = table.by_window()
+        if windows is None:
+            return self._compute_rows(method, table, remember)
+        rows = all_rows.take(windows.rows())
+        return _merge(merge, self._compute_rows(method, rows, remember), windows)
+
+    def _compute_rows(self, method: str, table: TokenTable, remember: bool) -> Tensor:
         with matmul_precision(self.precision, torch.device(self.device)):
             features = None
             if self.module.trainable != "all":
                 features = self._features(table, remember)
             if features is None:
                 model = getattr(self._model_in_place(), method)
-                return compute(model, table, self._feed()).numpy()
+                return compute(model, table, self._feed())
             if not features.are_vectors:
                 _, upper = split(self._model_in_place())
-                return compute(getattr(upper, method), features, self._feed()).numpy()
+                return compute(getattr(upper, method), features, self._feed())
             if method == "vectors" or self.module.head is None:
-                return features.values[torch.from_numpy(features.starts)].numpy()
+                return features.values[torch.from_numpy(features.starts)]
             _, head = split(self.module)
-            return compute(head, features, Feed(torch.device("cpu"), 0)).numpy()
+            return compute(head, features, Feed(torch.device("cpu"), 0))
 
     def _features(
         self, table: TokenTable, remember: bool = True
     ) -> FeatureTable | None:
-        """What the frozen part makes of texts; None: more than is kept at a time."""
+        """What the frozen part makes of texts; None: more than is kept at a time.
+
+        Nor is it kept for words, of which a text has many.
+        """
+        if isinstance(table, WordTable):
+            return None
         model, dtype = self.module, self._dtype()
         are_vectors = model.trainable == "head"
 
@@ -373,7 +472,7 @@ class BertNet(NeuralNet):
 
         mark = None
         if self.fingerprint is not None:
-            kind = (model.pooling, model.normalize, model.trainable)
+            kind = (model.pooling, model.trainable)
             is_rounded = self.precision == "tf32"
             mark = (self.fingerprint, *kind, dtype, is_rounded, self.device)
         return features_of(
@@ -424,6 +523,16 @@ class BertNet(NeuralNet):
         }
 
 
+def _merge(merge: Merge, values: Tensor, windows: Windows) -> Tensor:
+    """Values of whole texts from those of their windows, in the order of `rows`."""
+    return merge(
+        values,
+        torch.from_numpy(windows.text_of_row()),
+        torch.from_numpy(windows.shares[windows.rows()]),
+        len(windows.counts),
+    )
+
+
 # What only a running training needs.
 TRAINING_STATE = (
     "part_",
@@ -436,4 +545,5 @@ TRAINING_STATE = (
     "module_",
     "optimizer_",
     "criterion_",
+    "stops_",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ class LearningPart:
 
     Attributes
     ----------
+    whole : TextModel
     model : TextModel
         What learns; it shares its weights with the whole.
     table : TokenTable or FeatureTable
@@ -51,7 +53,7 @@ class LearningPart:
         adapter: str | None,
         features: Callable[[TokenTable], FeatureTable | None],
     ) -> None:
-        self.model = self._whole = whole
+        self.model = self.whole = whole
         self.table: TokenTable | FeatureTable = table
         self._vocabulary: VocabularyInUse | None = None
         self._lora = None
@@ -63,10 +65,14 @@ class LearningPart:
             _, self.model = split(whole)
             self.table = found
 
+    def copy(self) -> LearningPart:
+        """A part of its own, with weights of its own, of the same texts."""
+        return copy.deepcopy(self, {id(self.table): self.table})
+
     def _leave_out_words(
         self, table: TokenTable, rows: np.ndarray, pad_id: int
     ) -> None:
-        embedding = self._whole.encoder.get_input_embeddings()  # type: ignore[operator]
+        embedding = self.whole.encoder.get_input_embeddings()  # type: ignore[operator]
         # RoBERTa and its kin count positions from the padding's id, so it has to stay.
         low_ids = np.arange(pad_id + 1)
         ids = np.append(table.take(rows).vocabulary(), low_ids)
@@ -93,5 +99,5 @@ class LearningPart:
         if self._vocabulary is not None:
             self._vocabulary.restore(decay)
         if self._lora is not None:
-            self._whole.encoder = self._lora.merge_and_unload().requires_grad_(True)
-        self._whole.eval()
+            self.whole.encoder = self._lora.merge_and_unload().requires_grad_(True)
+        self.whole.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -11,31 +11,66 @@ from torch import Tensor
 # still longer ones where it learns alone and can spoil nothing below it.
 HEAD_RATE = 10.0
 LONE_HEAD_RATE = 100.0
+N_FIRST = 10  # updates in which a steady rate is reached
 
 
 def parameter_groups(
-    named_parameters: Iterable[tuple[str, Tensor]], weight_decay: float
+    named_parameters: Iterable[tuple[str, Tensor]],
+    weight_decay: float,
+    rate_factors: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Weights that are stepped alike: `weight_decay`, and a factor on the rate.
 
     Matrices decay; biases and the scales of norms, which are vectors, do not (as in
     Devlin et al., 2019, appendix A.2).
+
+    Parameters
+    ----------
+    named_parameters : iterable of (str, Tensor)
+    weight_decay : float
+    rate_factors : mapping of str to float, or None
+        By parameter, from `layer_factors`; None: 1.
     """
     named = list(named_parameters)
     is_alone = all(name.startswith("head.") for name, _ in named)
     head_rate = LONE_HEAD_RATE if is_alone else HEAD_RATE
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in named:
-        kind = (name.startswith("head."), parameter.ndim > 1)
-        groups.setdefault(kind, []).append(parameter)
+        factor = 1.0 if rate_factors is None else rate_factors[name]
+        if name.startswith("head."):
+            factor = head_rate
+        groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": weight_decay if is_matrix else 0.0,
-            "rate_factor": head_rate if is_head else 1.0,
+            "rate_factor": factor,
         }
-        for (is_head, is_matrix), parameters in groups.items()
+        for (factor, is_matrix), parameters in groups.items()
     ]
+
+
+def layer_factors(
+    depths: Mapping[str, int], layer_decay: float
+) -> dict[str, float] | None:
+    """Share of the rate that each parameter gets: less, the farther below the head.
+
+    K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
+    Generators", ICLR 2020, appendix B: the top layer steps at `layer_decay` times the
+    rate, the one below at its square, the embeddings last. None: all step alike.
+    """
+    if layer_decay == 1:
+        return None
+    return {name: float(layer_decay) ** depth for name, depth in depths.items()}
+
+
+def steady(update: int) -> float:
+    """The peak rate, where nobody knows how many updates there will be.
+
+    It is reached after ten, because AdamW begins with steps of full length in every
+    direction, until it has seen which gradients last.
+    """
+    return min(1.0, (update + 1) / N_FIRST)
 
 
 def warmup_then_decay(n_updates: int, warmup: float) -> Callable[[int], float]:

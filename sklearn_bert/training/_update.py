@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sklearn_bert.model import Checkpointing
+from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._graphs import (
@@ -26,6 +28,7 @@ from sklearn_bert.training._memory import (
     no_room_to_step,
     nothing_fits,
 )
+from sklearn_bert.training._objectives import Objective
 from sklearn_bert.training._schedule import parameter_groups
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 
@@ -44,12 +47,15 @@ class Updates:
         On its device.
     masters : MasterWeights
         Of the model.
-    criterion : nn.Module
-        Gives the sum of the weighted losses of some texts.
+    criterion : Objective
     feed : Feed
     lr : float
         Peak learning rate.
     weight_decay : float
+    rate_factors : dict of str to float, or None
+        Share of the rate that each parameter gets; None: all of it.
+    unused_factor : float
+        The share of words that no text has.
     schedule : callable
         Share of the peak rate, by the number of updates done.
     n_updates : int
@@ -66,11 +72,13 @@ class Updates:
         self,
         model: Any,
         masters: MasterWeights,
-        criterion: nn.Module,
+        criterion: Objective,
         feed: Feed,
         *,
         lr: float,
         weight_decay: float,
+        rate_factors: dict[str, float] | None,
+        unused_factor: float,
         schedule: Callable[[int], float],
         n_updates: int,
         batch_size: int,
@@ -82,6 +90,8 @@ class Updates:
         self.feed = feed
         self.lr = lr
         self.weight_decay = weight_decay
+        self.rate_factors = rate_factors
+        self.unused_factor = unused_factor
         self.schedule = schedule
         self.micro_batch_size = self.batch_size = batch_size
         self.on_gradients = on_gradients
@@ -106,7 +116,7 @@ class Updates:
     def _make_optimizer(self) -> torch.optim.AdamW:
         named = self.masters.named_parameters()
         optimizer = torch.optim.AdamW(
-            parameter_groups(named, self.weight_decay),
+            parameter_groups(named, self.weight_decay, self.rate_factors),
             lr=self.lr,
             fused=True,
             capturable=self._use_graphs,
@@ -132,7 +142,7 @@ class Updates:
         if loss is None:
             loss = self._in_parts(examples, rows)
             self._step()
-        self.decay *= 1 - self.rate * self.weight_decay
+        self.decay *= 1 - self.rate * self.unused_factor * self.weight_decay
         self.n_done += 1
         return loss
 
@@ -165,13 +175,50 @@ class Updates:
 
     def _try(self, examples: Examples, rows: np.ndarray) -> tuple[Tensor | None, str]:
         try:
-            losses = []
-            for begin in range(0, len(rows), self.micro_batch_size):
-                part = rows[begin : begin + self.micro_batch_size]
-                losses.append(self._backward(len(rows), **self._batch(examples, part)))
+            n_targets = len(examples.targets_of(rows))
+            losses = [
+                self._learn_from(examples, part, n_targets)
+                for part in examples.parts(rows, self.micro_batch_size)
+            ]
             return torch.stack(losses).sum(), ""
         except torch.OutOfMemoryError as error:
             return None, str(error)
+
+    def _learn_from(
+        self, examples: Examples, rows: np.ndarray, n_targets: int
+    ) -> Tensor:
+        """Add the gradients of some texts; their share of the mean loss."""
+        batch = self._batch(examples, rows)
+        if examples.windows is None:
+            return self._backward(n_targets, **batch)
+        windows = examples.windows.take(rows)
+        window_rows = windows.rows()
+        scores = self._scores_of_windows(examples, window_rows)
+        move = self.feed.move
+        scores = self.criterion.merge(
+            scores,
+            move(torch.from_numpy(windows.text_of_row())),
+            move(torch.from_numpy(windows.shares[window_rows])),
+            len(rows),
+        )
+        return self._descend(scores, n_targets, batch["targets"], batch["weights"])
+
+    def _scores_of_windows(self, examples: Examples, rows: np.ndarray) -> Tensor:
+        """Scores of so many windows that they may not fit in at a time.
+
+        They are needed together, for the loss is that of the whole text. So what they
+        went through is not kept, but computed again in the backward pass.
+        """
+        size = self.micro_batch_size
+        groups = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+
+        def score(group: np.ndarray) -> Tensor:
+            scores = self.model(**self.feed(examples.table, group))
+            return scores[: len(group)]
+
+        if len(groups) == 1:
+            return score(rows)
+        return torch.cat([checkpoint(score, g, use_reentrant=False) for g in groups])
 
     def _make_do_with_less(
         self, examples: Examples, rows: np.ndarray, shortage: str
@@ -179,8 +226,13 @@ class Updates:
         if self._may_keep_less:
             self._keep_less()
             return
-        tried = min(self.micro_batch_size, len(rows))
+        n_rows = len(rows)
+        if examples.windows is not None:
+            n_rows = int(examples.windows.counts[rows].sum())
+        tried = min(self.micro_batch_size, n_rows)
         if tried == 1:
+            if examples.windows is not None:
+                rows = examples.windows.take(rows).rows()
             n_tokens = int(examples.table.lengths[rows].max())
             device = self.feed.device
             raise nothing_fits("training", device, len(rows), n_tokens, shortage)
@@ -195,19 +247,27 @@ class Updates:
         self, examples: Examples, rows: np.ndarray, multiple: int | None = None
     ) -> dict[str, Any]:
         move = self.feed.move
-        return {
-            "inputs": self.feed(examples.table, rows, multiple),
-            "targets": move(torch.from_numpy(examples.targets[rows])),
-            "weights": move(torch.from_numpy(examples.weights[rows])),
+        places = examples.targets_of(rows)
+        batch: dict[str, Any] = {
+            "targets": move(torch.from_numpy(examples.targets[places])),
+            "weights": move(torch.from_numpy(examples.weights[places])),
         }
+        if examples.windows is None:
+            batch["inputs"] = self.feed(examples.table, rows, multiple)
+        return batch
 
     def _backward(
-        self, n_texts: int, inputs: dict[str, Any], targets: Tensor, weights: Tensor
+        self, n_targets: int, inputs: dict[str, Any], targets: Tensor, weights: Tensor
     ) -> Tensor:
-        """Add the gradients of a part; its share of the mean loss of `n_texts`."""
+        """Add the gradients of a part; its share of the mean loss of `n_targets`."""
         # Behind the texts there may be one of padding.
         scores = self.model(**inputs)[: len(targets)]
-        loss = self.criterion(scores, targets, weights) / n_texts
+        return self._descend(scores, n_targets, targets, weights)
+
+    def _descend(
+        self, scores: Tensor, n_targets: int, targets: Tensor, weights: Tensor
+    ) -> Tensor:
+        loss = (self.criterion(scores, targets) * weights).sum() / n_targets
         loss.backward()
         self.masters.collect_gradients()
         return loss.detach()
@@ -229,7 +289,10 @@ class Updates:
     def _by_graph(self, examples: Examples, rows: np.ndarray) -> Tensor | None:
         """The update as a CUDA graph, where that pays and memory allows it."""
         is_whole = len(rows) == self.batch_size == self.micro_batch_size
-        if not (self._use_graphs and is_whole):
+        has_one_score_each = examples.windows is None and not isinstance(
+            examples.table, WordTable
+        )
+        if not (self._use_graphs and is_whole and has_one_score_each):
             return None
         if examples.table.lengths[rows].sum() > GRAPH_TOKENS:
             return None

@@ -41,7 +41,8 @@ def test_token_types_reach_the_encoder(checkpoint):
 def test_normalize(checkpoint):
     """Normalised vectors have length 1 and keep their direction."""
     plain = make_model(checkpoint, pooling="mean").vectors(IDS, MASK)
-    unit = make_model(checkpoint, pooling="mean", normalize=True).vectors(IDS, MASK)
+    model = make_model(checkpoint, pooling="mean", normalize=True)
+    unit = model.finish(model.vectors(IDS, MASK))
     torch.testing.assert_close(unit, functional.normalize(plain))
 
 

@@ -107,7 +107,7 @@ def rows_of(table, values):
 
 def assert_same_table(table, other):
     """Every array of two tables is the same."""
-    for name in ("ids", "starts", "lengths", "whole_lengths", "type_ids"):
+    for name in ("ids", "starts", "lengths", "whole_lengths", "type_ids", "is_cut"):
         np.testing.assert_array_equal(getattr(table, name), getattr(other, name))
 
 
@@ -160,12 +160,14 @@ def test_pairs_are_cut_at_the_longer_half(make_tokenizer, reference, pair, kept)
 def test_tables_have_the_documented_dtypes(make_tokenizer):
     """Ids are int32, starts and lengths int64, token types uint8."""
     table = make_tokenizer()(paired([("the film", "was good")]))
-    assert {name: array.dtype for name, array in vars(table).items()} == {
+    arrays = {name: value for name, value in vars(table).items() if value is not None}
+    assert {name: array.dtype for name, array in arrays.items()} == {
         "ids": np.int32,
         "starts": np.int64,
         "lengths": np.int64,
         "whole_lengths": np.int64,
         "type_ids": np.uint8,
+        "is_cut": np.bool_,
     }
 
 

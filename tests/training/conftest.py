@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sklearn_bert.model import TextModel, load_checkpoint
 from sklearn_bert.text import ShuffledBatches, check_texts
-from sklearn_bert.training import BertNet, Examples, _device
+from sklearn_bert.training import BertNet, Examples, OneLabel, _device
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def make_net(checkpoint, monkeypatch):
             "placement": "cpu",
             "precision": "float32",
             "pad_id": 0,
+            "objective": OneLabel(),
             "lr": 1e-3,
             "batch_size": 8,
             "max_epochs": 2,

@@ -200,18 +200,6 @@ def test_duplicates_are_computed_once(make_net, checkpoint, monkeypatch):
     assert (out[1::2] == out[1]).all()
 
 
-def test_the_criterion_is_a_sum():
-    """Losses of texts are weighted and added up, so that parts of a batch can be."""
-    scores = torch.tensor([[1.0, 2.0], [0.0, 3.0], [1.0, 1.0]])
-    targets, weights = torch.tensor([1, 0, 1]), torch.tensor([0.5, 2.0, 0.0])
-    each = [
-        functional.cross_entropy(s, t) for s, t in zip(scores, targets, strict=True)
-    ]
-    expected = 0.5 * each[0] + 2 * each[1]
-    loss = _net.WeightedCrossEntropy()(scores, targets, weights)
-    torch.testing.assert_close(loss, expected)
-
-
 def test_only_the_last_used_copy_is_kept(make_net, data):
     """One working copy in bfloat16 is kept between calls, and goes with its net."""
     made = []

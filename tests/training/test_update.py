@@ -8,7 +8,7 @@ from skorch.callbacks import Callback
 from sklearn_bert.model import TextModel
 from sklearn_bert.training import BertOutOfMemoryError, BestWeights, Examples
 from sklearn_bert.training._feed import Feed
-from sklearn_bert.training._net import WeightedCrossEntropy
+from sklearn_bert.training._objectives import OneLabel
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 
@@ -157,14 +157,14 @@ def make_updates(model, **settings):
     defaults = {
         "lr": 1e-2,
         "weight_decay": 0.1,
+        "rate_factors": None,
+        "unused_factor": 1.0,
         "schedule": lambda n_done: 1 / (n_done + 1),
         "n_updates": 9,
         "batch_size": 8,
     }
     masters = MasterWeights(model, settings.pop("dtype", torch.float32))
-    return Updates(
-        model, masters, WeightedCrossEntropy(), Feed(CPU, 0), **(defaults | settings)
-    )
+    return Updates(model, masters, OneLabel(), Feed(CPU, 0), **(defaults | settings))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

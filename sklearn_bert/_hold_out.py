@@ -1,0 +1,74 @@
+"""Which texts a fit sets aside to see when it is best to stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedShuffleSplit,
+)
+from sklearn.utils.validation import check_consistent_length
+
+
+def hold_out(
+    rows: np.ndarray,
+    share: float,
+    *,
+    codes: np.ndarray | None,
+    groups: np.ndarray | None,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows in two: to train on, and to validate on.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+    share : float
+        Of the rows (of groups, where there are any) to validate on.
+    codes : ndarray of shape (n_texts,), or None
+        Classes, whose shares are kept in both parts. None: there are none.
+    groups : ndarray of shape (n_texts,), or None
+        Texts of one group stay together.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        Where that cannot be done.
+    """
+    y = None if codes is None else codes[rows]
+    split: Any
+    if groups is None:
+        kind = ShuffleSplit if y is None else StratifiedShuffleSplit
+        split = kind(1, test_size=share, random_state=seed)
+        train, valid = next(split.split(rows, y))
+        return rows[train], rows[valid]
+    members = groups[rows]
+    n_folds = max(2, round(1 / share))
+    split = GroupShuffleSplit(1, test_size=share, random_state=seed)
+    if y is not None and _has_enough(y, members, n_folds):
+        split = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    train, valid = next(split.split(rows, y, members))
+    if y is not None and (lost := set(y) - set(y[train])):
+        raise ValueError(
+            f"all texts of {len(lost)} classes are in the held-out groups; no text of "
+            "theirs is left to train on."
+        )
+    return rows[train], rows[valid]
+
+
+def _has_enough(y: np.ndarray, members: np.ndarray, n_folds: int) -> bool:
+    fewest = np.unique(y, return_counts=True)[1].min()
+    return fewest >= n_folds and len(np.unique(members)) >= n_folds
+
+
+def check_groups(groups: Any, texts: Any) -> np.ndarray | None:
+    """The group of each text as a number, or None where there are no groups."""
+    if groups is None:
+        return None
+    check_consistent_length(texts, groups)
+    return np.unique(np.asarray(groups), return_inverse=True)[1]

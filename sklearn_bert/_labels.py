@@ -1,0 +1,270 @@
+"""Labels in `y` <-> what a net learns: codes of classes, or 0 and 1 for each label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, csr_matrix, issparse, isspmatrix
+from scipy.special import expit, softmax
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length
+
+from sklearn_bert.text import is_missing, shown
+from sklearn_bert.training import ManyLabels, Objective, OneLabel
+
+
+@dataclass(frozen=True)
+class OneOfSeveral:
+    """Every text has one label of several.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted.
+    """
+
+    classes: np.ndarray
+    merge = staticmethod(OneLabel.merge)
+
+    def objective(self, label_smoothing: float) -> Objective:
+        """Cross-entropy."""
+        return OneLabel(label_smoothing)
+
+    def encode(self, y: Any, name: str = "y") -> np.ndarray:
+        """The code of each label, int64; they must be among the classes."""
+        codes = {label: code for code, label in enumerate(self.classes.tolist())}
+        labels = read_column(y, name).tolist()
+        for row, label in enumerate(labels):
+            if label not in codes:
+                raise ValueError(
+                    f"{name}[{row}] is {label!r}, which is not among the "
+                    f"{len(codes)} classes ({shown(list(codes))})."
+                )
+        return np.array([codes[label] for label in labels], dtype=np.int64)
+
+    def proba(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, float64."""
+        return softmax(scores.astype(np.float64), axis=1)
+
+    def decide(self, proba: np.ndarray) -> np.ndarray:
+        """The most probable label."""
+        return self.classes[proba.argmax(axis=1)]
+
+    def decision(self, scores: np.ndarray) -> np.ndarray:
+        """Logits; for two classes the difference."""
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def class_weights(
+        self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
+    ) -> np.ndarray:
+        """A factor for each text: by dict, or balanced over the texts to train on."""
+        by_class = compute_class_weight(
+            class_weight,
+            classes=self.classes,
+            y=self.classes[targets[train]],
+            sample_weight=weights[train],
+        )
+        return by_class[targets]
+
+
+@dataclass(frozen=True)
+class AnyOfSeveral:
+    """Every text has any number of labels: y is a 2-D indicator.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_labels,)
+        The columns' numbers.
+    dtype : str
+        Of the indicator.
+    sparse : {None, "array", "matrix"}
+        What kind of sparse indicator it was; None: a dense one.
+    """
+
+    classes: np.ndarray
+    dtype: str
+    sparse: str | None
+    merge = staticmethod(ManyLabels.merge)
+
+    def objective(self, label_smoothing: float) -> Objective:
+        """Binary cross-entropy of each label."""
+        return ManyLabels(label_smoothing)
+
+    def encode(self, y: Any, name: str = "y") -> np.ndarray:
+        """0 and 1, float32 of shape (n_texts, n_labels)."""
+        indicator = read_indicator(y, name)
+        if indicator.shape[1] != len(self.classes):
+            raise ValueError(
+                f"{name} has {indicator.shape[1]} columns; expected one for each of "
+                f"the {len(self.classes)} labels."
+            )
+        return indicator.astype(np.float32)
+
+    def proba(self, scores: np.ndarray) -> np.ndarray:
+        """Probability of each label, float64."""
+        return expit(scores.astype(np.float64))
+
+    def decide(self, proba: np.ndarray) -> Any:
+        """1 where a label is more probable than not, as the indicator in fit was."""
+        found = (proba > 0.5).astype(self.dtype)
+        if self.sparse is None:
+            return found
+        return csr_array(found) if self.sparse == "array" else csr_matrix(found)
+
+    def decision(self, scores: np.ndarray) -> np.ndarray:
+        """Logits of each label."""
+        return scores
+
+    def class_weights(
+        self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
+    ) -> np.ndarray:
+        """A factor for each text and label: by dicts, or balanced between 0 and 1."""
+        n_labels = targets.shape[1]
+        is_list = isinstance(class_weight, list)
+        if isinstance(class_weight, dict) or (
+            is_list and len(class_weight) != n_labels
+        ):
+            raise ValueError(
+                f"class_weight is {shown(class_weight)}; with several labels per text "
+                "expected 'balanced', or a list of one dict for each of the "
+                f"{n_labels} labels, e.g. [{{0: 1, 1: 5}}, ...]."
+            )
+        factors = np.ones(targets.shape)
+        for label in range(n_labels):
+            column = targets[:, label].astype(np.int64)
+            seen = np.unique(column[train])
+            by_value = np.ones(2)
+            by_value[seen] = compute_class_weight(
+                class_weight[label] if is_list else class_weight,
+                classes=seen,
+                y=column[train],
+                sample_weight=weights[train],
+            )
+            factors[:, label] = by_value[column]
+        return factors
+
+
+Labels = OneOfSeveral | AnyOfSeveral
+
+
+def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
+    """What kind of labels `y` holds, and which.
+
+    Parameters
+    ----------
+    y : labels
+    texts : sequence
+        As many as labels are expected.
+    classes : array-like or None
+        All that there are; None: those in `y`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a label is missing or of the wrong kind, where there is one class only, or
+        not one row per text.
+    """
+    if y is None:
+        raise ValueError(
+            "BertClassifier requires y to be passed, but the target y is None."
+        )
+    check_consistent_length(texts, y)
+    if is_indicator(y):
+        indicator = read_indicator(y)
+        sparse = None
+        if issparse(y):
+            sparse = "matrix" if isspmatrix(y) else "array"
+        return AnyOfSeveral(np.arange(indicator.shape[1]), indicator.dtype.str, sparse)
+    labels = read_column(y)
+    check_classification_targets(labels)
+    classes = np.unique(labels if classes is None else read_column(classes, "classes"))
+    if len(classes) < 2:
+        raise ValueError(
+            f"y holds one class only ({plain(classes[0])!r}); a classifier needs "
+            "samples of at least 2 classes."
+        )
+    return OneOfSeveral(classes)
+
+
+def is_indicator(y: Any) -> bool:
+    """Whether `y` has several columns."""
+    if issparse(y):
+        return True
+    if isinstance(y, list) and y and isinstance(y[0], (list, tuple, np.ndarray)):
+        return True
+    return len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1
+
+
+def read_indicator(y: Any, name: str = "y") -> np.ndarray:
+    """A dense array of 0 and 1, (n_texts, n_labels)."""
+    try:
+        array = y.toarray() if issparse(y) else np.asarray(y)
+    except ValueError as error:
+        lengths = sorted({len(row) for row in y})
+        raise ValueError(
+            f"{name} holds lists of different lengths ({shown(lengths)}); expected one "
+            "column per label, with 0 and 1. Lists of labels become that by "
+            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
+        ) from error
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} has {array.ndim} dimensions; expected one label per text, or one "
+            "column of 0 and 1 per label."
+        )
+    if array.dtype.kind == "O" and all(
+        isinstance(v, (bool, int, float, np.generic)) for v in array.flat
+    ):
+        array = np.array(array.tolist())
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name}[0, 0] is {plain(array[0, 0])!r} of a {name} with several columns; "
+            "expected one column of 0 and 1 per label. Lists of labels become that by "
+            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
+        )
+    wrong = np.argwhere((array != 0) & (array != 1))
+    if len(wrong):
+        row, column = wrong[0]
+        raise ValueError(
+            f"{name}[{row}, {column}] is {plain(array[row, column])!r}; expected 0 or "
+            "1 where y has several columns (one per label)."
+        )
+    if array.shape[1] < 2:
+        raise ValueError(
+            f"{name} has {array.shape[1]} column; an indicator needs at least 2. For "
+            "one label hand in a column of classes."
+        )
+    return array
+
+
+def read_column(y: Any, name: str = "y") -> np.ndarray:
+    """The labels as an array of one type, none of them missing or converted."""
+    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
+        y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
+    labels = column_or_1d(y, warn=True)
+    missing = [i for i, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"{name}[{missing[0]}] is {labels[missing[0]]!r}; every text needs a "
+            f"label. {len(missing)} of {len(labels)} labels are missing."
+        )
+    given = y if isinstance(y, (list, tuple)) else labels
+    n_strings = sum(isinstance(label, str) for label in given)
+    if labels.dtype.kind in "UO" and 0 < n_strings < len(labels):
+        raise TypeError(
+            f"{name} mixes strings and other labels; convert them to one kind, e.g. "
+            f"[str(label) for label in {name}]."
+        )
+    if labels.dtype.kind == "T":  # NumPy's new strings, which scikit-learn cannot read
+        return labels.astype(object)
+    if labels.dtype.kind == "O" and n_strings == 0:
+        return np.array(labels.tolist())  # numbers or booleans in an object array
+    return labels
+
+
+def plain(label: Any) -> Any:
+    """A label as Python shows it: 'b' instead of np.str_('b')."""
+    return label.item() if isinstance(label, np.generic) else label

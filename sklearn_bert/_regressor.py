@@ -1,0 +1,457 @@
+"""`BertRegressor`: fine-tune BERT to predict numbers from texts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert._numbers import Scale, read_numbers
+from sklearn_bert._predictor import (
+    TRAINING_CONSTRAINTS,
+    BertPredictor,
+    scaled,
+    weigh,
+    with_validation,
+)
+from sklearn_bert._sklearn import StrOptions, fit_context
+from sklearn_bert._task import Task
+from sklearn_bert.training import Numbers
+
+
+class BertRegressor(
+    ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin, BertPredictor
+):
+    """Predict one or several numbers of texts, or pairs of texts, by fine-tuning BERT.
+
+    As `BertClassifier`, with numbers instead of classes: a linear head on the pooled
+    vectors of a pretrained encoder, trained with it as in [1]_. Targets are
+    standardised inside, and predictions are in their units.
+
+    Parameters
+    ----------
+    checkpoint : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
+        A name on the Hugging Face Hub, or a folder. Looked for as a folder, then in the
+        weight package of the extra `minilm` (which carries the default), then in the
+        local Hub cache, then on the Hub. Only safetensors are read, and no code of a
+        download is run.
+    revision : str, default=None
+        Branch, tag or commit on the Hub. None: what the local cache holds, or else the
+        newest.
+    template : str, default=None
+        Joins columns of a data frame into one text, e.g. `"{title}. {body}"`; numbers
+        are formatted as by `str.format`. None: X is one column of texts, or two of
+        sentence pairs.
+    missing : {"error", "empty"}, default="error"
+        Whether None, NaN and NA in X are refused, or read as empty texts.
+    max_length : int, default=None
+        Longest text in tokens, special ones included; the rest is cut, counted and
+        warned about. Never more than tokenizer and position table of the checkpoint
+        allow. None: the length that the checkpoint was made for.
+    long_text : {"truncate", "head_tail", "window"}, default="truncate"
+        What is read of a text that is longer than `max_length`: its beginning; a
+        quarter of the length from its beginning and the rest from its end [3]_; or all
+        of it, in windows, whose predictions are averaged by the tokens that are new in
+        each, in training as in prediction. Time grows in line with the length. Of a
+        pair the longer half is divided, and each window read with the other half.
+    window_stride : int, default=None
+        Tokens from the start of one window to the start of the next; fewer than a
+        window holds make windows overlap. None: as many as it holds, so that every
+        token is read once.
+    pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
+        How the states of a text's tokens become one vector. "auto": what the
+        checkpoint was trained with.
+    trainable : {"all", "head"} or int, default="all"
+        What learns: everything; the head alone, on vectors that are computed once per
+        text and process; or the head and so many top layers, from states of the layers
+        below that are computed once likewise. As many as there are layers: all but the
+        embeddings. What does not learn drops nothing either.
+    adapter : {"lora"}, default=None
+        "lora": train low-rank additions [2]_ to the encoder's matrices (rank 8) instead
+        of the matrices, with the extra `lora`; saves the memory of the optimizer, takes
+        a learning rate about ten times as high, and is merged into the weights at the
+        end of `fit`. None: train the weights themselves.
+    max_epochs : int, default=3
+        Passes over the training texts.
+    batch_size : int, default=32
+        Texts per update. Where so many do not fit into the device's memory, they pass
+        through it in parts, and the update stays the same.
+    learning_rate : float, default=5e-5
+        Peak step size of the encoder's weights, reached after warm-up. The head, which
+        starts from nothing, takes steps ten times as long, and a hundred times where it
+        learns alone.
+    layer_decay : float, default=1.0
+        What the learning rate is multiplied with from each layer to the one below [4]_:
+        at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
+        times, and the embeddings, last, at the smallest. The head is not concerned.
+    weight_decay : float, default=0.01
+        Decay of the weight matrices, per update, times the learning rate.
+    warmup : float, default=0.1
+        Share of the updates in which the learning rate rises to its peak.
+    dropout : float, default=None
+        Dropout in encoder and head. None: the checkpoint's own.
+    loss : {"squared_error", "huber"}, default="squared_error"
+        What is minimised, of targets that are standardised inside. "huber" [5]_ is
+        linear beyond one standard deviation, so that outliers weigh less.
+    early_stopping : bool, default=False
+        Whether to validate after each epoch, stop when the score no longer rises, and
+        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
+        of the texts that is held out.
+    validation_fraction : float, default=0.1
+        Share of the texts (or of their groups) held out; used only with
+        `early_stopping` and without `X_val`.
+    n_iter_no_change : int, default=2
+        Epochs without a better validation score after which training stops.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the weights of an earlier `fit`, of as many targets,
+        instead of the checkpoint's; `history_` goes on as well.
+    gradient_checkpointing : bool or "auto", default=False
+        Whether to compute the insides of the layers a second time in the backward pass
+        instead of keeping them: about a fifth slower, in a fraction of the memory.
+        "auto": once memory has run out.
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+        Number format of the encoder. "auto": bfloat16 where the hardware computes in
+        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16
+        the weights that are trained stay in float32. "tf32": float32 whose products are
+        rounded to ten bits, on a GPU.
+    device : str, default="auto"
+        "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+    callbacks : list of skorch callbacks, default=None
+        Copied for each fit.
+    random_state : int, RandomState or None, default=None
+        Seed of head, dropout, order and held-out part. None: a new one for each fit.
+    verbose : int, default=0
+        1 shows a progress bar on a terminal.
+
+    Attributes
+    ----------
+    target_mean_ : ndarray of shape (n_targets,)
+        Of the targets that were trained on.
+    target_scale_ : ndarray of shape (n_targets,)
+        Their standard deviation; 1 where they are all the same.
+    n_iter_ : int
+        Epochs run, those of earlier calls that were gone on with included.
+    history_ : list of dict
+        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
+        `score`) where there is validation, `learning_rate` (of the epoch's last
+        update), `texts_per_second`, `seconds`.
+    max_length_ : int
+        Tokens that are read of a text.
+    batch_size_used_ : int
+        Texts that passed through the model at a time: `batch_size`, or less where
+        memory ran out.
+    truncation_report_ : dict
+        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
+        (in tokens).
+    net_ : BertNet
+        The skorch net with the trained network.
+    tokenizer_ : TextTokenizer
+        The tokenizer with its length limit.
+    n_features_in_ : int
+        1 for texts, 2 for pairs, with `template` the number of columns it names.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names; only with `template`, or where X was a data frame whose names are
+        strings.
+
+    See Also
+    --------
+    BertClassifier : For classes, or several labels, instead of numbers.
+
+    Notes
+    -----
+    After `fit` the weights rest in float32 on the CPU, and neither gradients nor
+    optimizer are kept. Training holds the weights, their gradients and two moments of
+    the optimizer: 16 bytes per weight in float32, 20 in bfloat16.
+
+    References
+    ----------
+    .. [1] J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, "BERT: Pre-training of Deep
+       Bidirectional Transformers for Language Understanding", NAACL 2019.
+    .. [2] E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models",
+       ICLR 2022.
+    .. [3] C. Sun, X. Qiu, Y. Xu, X. Huang, "How to Fine-Tune BERT for Text
+       Classification?", CCL 2019, section 5.3.1.
+    .. [4] K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators
+       Rather Than Generators", ICLR 2020, appendix B.
+    .. [5] P. J. Huber, "Robust Estimation of a Location Parameter", Annals of
+       Mathematical Statistics 35, 1964.
+
+    Examples
+    --------
+    >>> from sklearn_bert import BertRegressor
+    >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
+    >>> stars = [5, 4, 2, 1] * 8
+    >>> reg = BertRegressor(learning_rate=2e-4, random_state=0).fit(texts, stars)
+    >>> good, bad = reg.predict(["I really love it", "I really hate it"])
+    >>> bool(good > 3 > bad)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CHECKPOINT_CONSTRAINTS,
+        **TEXT_CONSTRAINTS,
+        **TRAINING_CONSTRAINTS,
+        "loss": [StrOptions({"squared_error", "huber"})],
+    }
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        template: str | None = None,
+        missing: str = "error",
+        max_length: int | None = None,
+        long_text: str = "truncate",
+        window_stride: int | None = None,
+        pooling: str = "auto",
+        trainable: str | int = "all",
+        adapter: str | None = None,
+        max_epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        dropout: float | None = None,
+        loss: str = "squared_error",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        warm_start: bool = False,
+        gradient_checkpointing: bool | str = False,
+        precision: str = "auto",
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.revision = revision
+        self.template = template
+        self.missing = missing
+        self.max_length = max_length
+        self.long_text = long_text
+        self.window_stride = window_stride
+        self.pooling = pooling
+        self.trainable = trainable
+        self.adapter = adapter
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.dropout = dropout
+        self.loss = loss
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.gradient_checkpointing = gradient_checkpointing
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
+        """Fine-tune the checkpoint on texts and their numbers.
+
+        Parameters
+        ----------
+        X : column of texts, or two columns of sentence pairs, of length n_texts
+            A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
+            list of 2-tuples.
+        y : array-like of shape (n_texts,) or (n_texts, n_targets)
+            Finite numbers.
+        sample_weight : array-like of shape (n_texts,), default=None
+            How much each text weighs in the loss: 0 leaves it out, 2 weighs twice as
+            much as 1. None: all weigh alike.
+        groups : array-like of shape (n_texts,), default=None
+            Texts of one group are not divided by `early_stopping`: they are all held
+            out, or all trained on. None: each text is its own group.
+        X_val, y_val : as X and y, default=None
+            Texts to validate on after each epoch, for `history_` and
+            `early_stopping`. None: `early_stopping` holds out a part of X.
+
+        Returns
+        -------
+        self : BertRegressor
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where X, y or a parameter is wrong; before the checkpoint is read.
+        CheckpointError
+            Where the checkpoint is not found or cannot be read.
+        FloatingPointError
+            Where the loss is no longer finite, naming the update.
+        BertOutOfMemoryError
+            Where not even one text fits into the device's memory.
+        """
+        return self._fit(X, y, sample_weight, groups=groups, X_val=X_val, y_val=y_val)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn from some more texts: one epoch over them, at a steady rate.
+
+        The first call begins with the checkpoint and standardises by its targets; the
+        others go on with the weights they find, be they from `fit` or from
+        `partial_fit`. AdamW's moments begin anew in each call, for a fitted estimator
+        keeps no optimizer; the rate rises in the first ten updates, so hand in hundreds
+        of texts at a time, not one batch.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+        y : as in `fit`
+        sample_weight : as in `fit`
+
+        Returns
+        -------
+        self : BertRegressor
+        """
+        return self._fit(X, y, sample_weight, is_partial=True)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        is_partial: bool = False,
+    ) -> Self:
+        self._check_training(X_val, y_val, is_partial)
+        told = self._begin_fit(
+            X,
+            y,
+            max_subtasks=1 if is_partial else self.max_epochs,
+            sample_weight=sample_weight,
+            groups=groups,
+        )
+        texts, seen = self._read_X(X)
+        n_train, n_valid = len(texts), 0
+        numbers, is_1d = read_numbers(y, texts)
+        if X_val is not None:
+            more = self._read_validation(X_val, texts, y_val)
+            texts, n_valid = texts.joined(more), len(more)
+            valid_numbers, _ = read_numbers(y_val, more, "y_val")
+            _check_width("y_val", valid_numbers, numbers.shape[1])
+            numbers = np.concatenate([numbers, valid_numbers])
+        rng = np.random.default_rng(self._draw_seed())
+        weights = with_validation(weigh(sample_weight, n_train), n_valid)
+        train, valid = self._divide(
+            n_train,
+            n_valid,
+            weights[:n_train],
+            rng,
+            codes=None,
+            groups=groups,
+            what="texts",
+        )
+        scale = self._choose_scale(numbers[train], weights[train], is_partial)
+        task = Task(
+            lambda tokenizer: tokenizer(texts),
+            scale.standardise(numbers),
+            scaled(weights, train),
+            train,
+            valid,
+            Numbers(self.loss),
+            numbers.shape[1],
+        )
+        self._learn(
+            task,
+            rng,
+            told,
+            {
+                **seen,
+                "target_mean_": scale.mean,
+                "target_scale_": scale.scale,
+                "_is_1d": is_1d,
+            },
+            is_partial=is_partial,
+            pooling=self.pooling,
+            long_text=self.long_text,
+            window_stride=self.window_stride,
+        )
+        return self
+
+    def _choose_scale(
+        self, numbers: np.ndarray, weights: np.ndarray, is_partial: bool
+    ) -> Scale:
+        """That of the targets; that of the earlier run where this one goes on with it.
+
+        The head's weights are made for the old one.
+        """
+        if self._earlier_run(is_partial) is None:
+            return Scale.of(numbers, weights)
+        _check_width("y", numbers, len(self.target_mean_))
+        return Scale(self.target_mean_, self.target_scale_)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the number, or numbers, of each text.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts,) or (n_texts, n_targets), float64
+            As `y` in `fit`, in its units.
+        """
+        check_is_fitted(self)
+        scores = self._compute(X, "scores", Numbers.merge)
+        numbers = Scale(self.target_mean_, self.target_scale_).in_units(scores)
+        return numbers[:, 0] if self._is_1d else numbers
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the fine-tuned vector of each text: what the head sees.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts, width), float32
+        """
+        return self._compute(X, "vectors")
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.net_.module.width
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _check_width(name: str, numbers: np.ndarray, width: int) -> None:
+    if numbers.shape[1] != width:
+        raise ValueError(
+            f"{name} has {numbers.shape[1]} targets per text; expected {width}."
+        )

@@ -1,0 +1,218 @@
+"""Tags of words in `y`: checked, coded, and compared by the entities they mark."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from seqeval.metrics import f1_score
+from sklearn.utils.validation import check_consistent_length
+
+from sklearn_bert.text import is_missing, rows_of_column, shown
+
+OUTSIDE = "O"
+# Besides BIO these are BIOES and BILOU, which seqeval reads as well.
+PREFIXES = ("B-", "I-", "E-", "S-", "L-", "U-")
+
+
+@dataclass(frozen=True)
+class TagSet:
+    """The tags that a tagger knows.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_tags,)
+        Sorted.
+    """
+
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, tags: list[list[Any]]) -> Self:
+        """The tags of some sentences.
+
+        Raises
+        ------
+        ValueError
+            Where there is one only, or some have prefixes and others have none.
+        """
+        classes = np.unique(_flat(tags))
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds {len(classes)} tags ({shown(classes.tolist())}); expected at "
+                "least 2."
+            )
+        names = [tag for tag in classes.tolist() if tag != OUTSIDE]
+        with_prefix = [tag for tag in names if _has_prefix(tag)]
+        if 0 < len(with_prefix) < len(names):
+            other = next(tag for tag in names if not _has_prefix(tag))
+            raise ValueError(
+                f"y mixes tags with and without prefix, as {with_prefix[0]!r} and "
+                f"{other!r}; expected all in BIO (B-, I-, O), or all flat."
+            )
+        return cls(classes)
+
+    @property
+    def has_prefixes(self) -> bool:
+        """Whether the tags say where an entity begins."""
+        return any(_has_prefix(tag) for tag in self.classes.tolist())
+
+    @property
+    def marks_entities(self) -> bool:
+        """Whether some words are outside of what is looked for."""
+        return OUTSIDE in self.classes.tolist()
+
+    def encode(self, tags: list[list[Any]], n_train: int) -> np.ndarray:
+        """The code of every word's tag, (n_words,), int64; all must be known."""
+        codes = {tag: code for code, tag in enumerate(self.classes.tolist())}
+        for i, sentence in enumerate(tags):
+            for j, tag in enumerate(sentence):
+                if tag not in codes:
+                    name, row = ("y", i) if i < n_train else ("y_val", i - n_train)
+                    raise ValueError(
+                        f"{name}[{row}][{j}] is {tag!r}, which is not among the "
+                        f"{len(codes)} tags ({shown(list(codes))})."
+                    )
+        return np.array([codes[t] for s in tags for t in s], dtype=np.int64)
+
+    def score(
+        self, true: np.ndarray, predicted: np.ndarray, counts: np.ndarray
+    ) -> float:
+        """`compare` of codes, (n_words,), of sentences of so many words."""
+        ends = np.cumsum(counts)[:-1]
+        return self.compare(
+            [part.tolist() for part in np.split(self.classes[true], ends)],
+            [part.tolist() for part in np.split(self.classes[predicted], ends)],
+        )
+
+    def compare(
+        self,
+        true: list[list[Any]],
+        predicted: list[list[Any]],
+        sample_weight: Any = None,
+    ) -> float:
+        """Entity F1 where the tags mark entities, or else the share of right tags."""
+        if self.has_prefixes or self.marks_entities:
+            if sample_weight is not None:
+                raise ValueError(
+                    "sample_weight is given, but the F1 of entities knows no weights; "
+                    "expected None."
+                )
+            if not self.has_prefixes:
+                true = [_with_prefixes(tags) for tags in true]
+                predicted = [_with_prefixes(tags) for tags in predicted]
+            return float(f1_score(true, predicted, zero_division=0))
+        pairs = zip(_flat(true), _flat(predicted), strict=True)
+        is_right = np.array([one == other for one, other in pairs])
+        if sample_weight is None:
+            return float(is_right.mean())
+        of_word = np.repeat(np.arange(len(true)), [len(tags) for tags in true])
+        return float(np.average(is_right, weights=np.asarray(sample_weight)[of_word]))
+
+
+def read_tags(
+    y: Any, sentences: list[list[str]], name: str = "y", *, warns: bool = True
+) -> list[list[Any]]:
+    """Return the tags in `y` as lists, one per word, or say what is wrong where.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where tags are missing, of mixed kinds, or not as many as words.
+
+    Warns
+    -----
+    UserWarning
+        Where an entity begins with `I-`.
+    """
+    if y is None:
+        raise ValueError(
+            "BertTokenClassifier requires y to be passed, but the target y is None."
+        )
+    check_consistent_length(sentences, y)
+    rows = rows_of_column(y, name)
+    tags = [
+        _check_row(row, sentence, f"{name}[{i}]")
+        for i, (row, sentence) in enumerate(zip(rows, sentences, strict=True))
+    ]
+    kinds = {isinstance(tag, str) for row in tags for tag in row}
+    if len(kinds) > 1:
+        raise TypeError(f"{name} mixes strings and numbers as tags; expected one kind.")
+    if warns:
+        _report_orphans(tags, name)
+    return tags
+
+
+def _check_row(row: Any, sentence: list[str], where: str) -> list[Any]:
+    if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)):
+        raise TypeError(
+            f"{where} is {shown(row)} of type {type(row).__name__}; expected a list "
+            "with a tag for each word."
+        )
+    if len(row) != len(sentence):
+        raise ValueError(
+            f"{where} has {len(row)} tags, but the sentence has {len(sentence)} words "
+            f"({shown(sentence)}); expected a tag for each word."
+        )
+    return [_check_tag(tag, f"{where}[{j}]") for j, tag in enumerate(row)]
+
+
+def _check_tag(tag: Any, where: str) -> Any:
+    if isinstance(tag, np.generic):
+        tag = tag.item()
+    if is_missing(tag):
+        raise ValueError(f"{where} is {tag!r}; every word needs a tag.")
+    if not isinstance(tag, (str, int)):
+        raise TypeError(
+            f"{where} is {shown(tag)} of type {type(tag).__name__}; expected a str, or "
+            "an int."
+        )
+    return tag
+
+
+def _report_orphans(tags: list[list[Any]], name: str) -> None:
+    """Warn of entities that begin with I-: they are neither refused nor changed."""
+    found = [
+        (i, j)
+        for i, row in enumerate(tags)
+        for j, tag in enumerate(row)
+        if isinstance(tag, str) and tag.startswith("I-") and not _goes_on(row, j)
+    ]
+    if not found:
+        return
+    i, j = found[0]
+    before = repr(tags[i][j - 1]) if j else "nothing"
+    warnings.warn(
+        f"{name}[{i}][{j}] is {tags[i][j]!r} after {before}: an entity begins with I- "
+        f"instead of B-, in {len({i for i, _ in found})} of {len(tags)} sentences. The "
+        "tags are learnt as they are; write B- where an entity begins, if that was "
+        "meant.",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _goes_on(row: list[Any], j: int) -> bool:
+    kind = row[j][2:]
+    return j > 0 and row[j - 1] in (f"B-{kind}", f"I-{kind}")
+
+
+def _flat(tags: list[list[Any]]) -> list[Any]:
+    return [tag for sentence in tags for tag in sentence]
+
+
+def _has_prefix(tag: Any) -> bool:
+    return isinstance(tag, str) and tag.startswith(PREFIXES)
+
+
+def _with_prefixes(tags: list[Any]) -> list[str]:
+    """Flat tags in BIO: words of one tag that follow each other are one entity."""
+    return [
+        OUTSIDE
+        if tag == OUTSIDE
+        else f"{'I' if j and tags[j - 1] == tag else 'B'}-{tag}"
+        for j, tag in enumerate(tags)
+    ]

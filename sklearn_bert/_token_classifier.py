@@ -1,0 +1,451 @@
+"""`BertTokenClassifier`: fine-tune BERT to tag every word of a sentence."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from sklearn_bert._base import CHECKPOINT_CONSTRAINTS
+from sklearn_bert._predictor import (
+    TRAINING_CONSTRAINTS,
+    BertPredictor,
+    scaled,
+    weigh,
+    with_validation,
+)
+from sklearn_bert._sklearn import fit_context
+from sklearn_bert._tags import TagSet, read_tags
+from sklearn_bert._task import Task
+from sklearn_bert.text import check_words, tokenize_words
+from sklearn_bert.training import WordTags, resolve_device
+
+
+class BertTokenClassifier(BertPredictor):
+    """Tag every word: names in texts, parts of speech, by fine-tuning BERT.
+
+    X holds sentences that are split into words already, and y a tag for each word. A
+    linear head on the state of each word's first piece is trained with the encoder, as
+    in [1]_, section 5.3. Pieces are aligned with words inside, and a sentence that is
+    longer than the model is read in windows, so that every word gets its tag.
+
+    Parameters
+    ----------
+    checkpoint : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
+        A name on the Hugging Face Hub, or a folder. Looked for as a folder, then in the
+        weight package of the extra `minilm` (which carries the default), then in the
+        local Hub cache, then on the Hub. Only safetensors are read, and no code of a
+        download is run.
+    revision : str, default=None
+        Branch, tag or commit on the Hub. None: what the local cache holds, or else the
+        newest.
+    max_length : int, default=None
+        Tokens that are read at a time, special ones included; a longer sentence is read
+        in windows that overlap by half. Never more than tokenizer and position table of
+        the checkpoint allow. None: the length that the checkpoint was made for.
+    trainable : {"all", "head"} or int, default="all"
+        What learns: everything; the head alone; or the head and so many top layers. As
+        many as there are layers: all but the embeddings. What does not learn drops
+        nothing either.
+    adapter : {"lora"}, default=None
+        "lora": train low-rank additions [2]_ to the encoder's matrices (rank 8) instead
+        of the matrices, with the extra `lora`; saves the memory of the optimizer, takes
+        a learning rate about ten times as high, and is merged into the weights at the
+        end of `fit`. None: train the weights themselves.
+    max_epochs : int, default=3
+        Passes over the training sentences.
+    batch_size : int, default=32
+        Sentences per update. Where so many do not fit into the device's memory, they
+        pass through it in parts, and the update stays the same.
+    learning_rate : float, default=5e-5
+        Peak step size of the encoder's weights, reached after warm-up. The head, which
+        starts from nothing, takes steps ten times as long, and a hundred times where it
+        learns alone.
+    layer_decay : float, default=1.0
+        What the learning rate is multiplied with from each layer to the one below [4]_:
+        at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
+        times, and the embeddings, last, at the smallest. The head is not concerned.
+    weight_decay : float, default=0.01
+        Decay of the weight matrices, per update, times the learning rate.
+    warmup : float, default=0.1
+        Share of the updates in which the learning rate rises to its peak.
+    dropout : float, default=None
+        Dropout in encoder and head. None: the checkpoint's own.
+    early_stopping : bool, default=False
+        Whether to validate after each epoch, stop when the score no longer rises, and
+        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
+        of the sentences that is held out.
+    validation_fraction : float, default=0.1
+        Share of the sentences (or of their groups) held out; used only with
+        `early_stopping` and without `X_val`.
+    n_iter_no_change : int, default=2
+        Epochs without a better validation score after which training stops.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the weights of an earlier `fit`, of the same tags,
+        instead of the checkpoint's; `history_` goes on as well.
+    gradient_checkpointing : bool or "auto", default=False
+        Whether to compute the insides of the layers a second time in the backward pass
+        instead of keeping them: about a fifth slower, in a fraction of the memory.
+        "auto": once memory has run out.
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+        Number format of the encoder. "auto": bfloat16 where the hardware computes in
+        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16
+        the weights that are trained stay in float32. "tf32": float32 whose products are
+        rounded to ten bits, on a GPU.
+    device : str, default="auto"
+        "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+    callbacks : list of skorch callbacks, default=None
+        Copied for each fit.
+    random_state : int, RandomState or None, default=None
+        Seed of head, dropout, order and held-out part. None: a new one for each fit.
+    verbose : int, default=0
+        1 shows a progress bar on a terminal.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_tags,)
+        The tags, sorted.
+    n_iter_ : int
+        Epochs run, those of earlier calls that were gone on with included.
+    history_ : list of dict
+        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
+        `score`) where there is validation, `learning_rate` (of the epoch's last
+        update), `texts_per_second` (sentences), `seconds`.
+    max_length_ : int
+        Tokens that are read at a time.
+    batch_size_used_ : int
+        Sentences that passed through the model at a time: `batch_size`, or less where
+        memory ran out.
+    net_ : BertNet
+        The skorch net with the trained network.
+    tokenizer_ : TextTokenizer
+        The tokenizer with its length limit.
+    n_features_in_ : int
+        1: X is one column of sentences.
+
+    See Also
+    --------
+    BertClassifier : One label, or several, for a whole text.
+
+    Notes
+    -----
+    After `fit` the weights rest in float32 on the CPU, and neither gradients nor
+    optimizer are kept.
+
+    A word that the tokenizer makes nothing of, such as `""`, is read as an unknown one
+    and gets a tag as well.
+
+    References
+    ----------
+    .. [1] J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, "BERT: Pre-training of Deep
+       Bidirectional Transformers for Language Understanding", NAACL 2019.
+    .. [2] E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models",
+       ICLR 2022.
+    .. [3] H. Nakayama, "seqeval: A Python framework for sequence labeling evaluation",
+       2018.
+    .. [4] K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators
+       Rather Than Generators", ICLR 2020, appendix B.
+
+    Examples
+    --------
+    >>> from sklearn_bert import BertTokenClassifier
+    >>> X = [["Ada", "went", "to", "Oslo"], ["Oslo", "knows", "Ada"]] * 8
+    >>> y = [["B-PER", "O", "O", "B-LOC"], ["B-LOC", "O", "B-PER"]] * 8
+    >>> tagger = BertTokenClassifier(learning_rate=2e-4, max_epochs=8, random_state=0)
+    >>> tagger.fit(X, y).predict([["Ada", "knows", "Oslo"]])
+    [['B-PER', 'O', 'B-LOC']]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CHECKPOINT_CONSTRAINTS,
+        **TRAINING_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        max_length: int | None = None,
+        trainable: str | int = "all",
+        adapter: str | None = None,
+        max_epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        dropout: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        warm_start: bool = False,
+        gradient_checkpointing: bool | str = False,
+        precision: str = "auto",
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.revision = revision
+        self.max_length = max_length
+        self.trainable = trainable
+        self.adapter = adapter
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.dropout = dropout
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.gradient_checkpointing = gradient_checkpointing
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
+        """Fine-tune the checkpoint on tagged sentences.
+
+        Parameters
+        ----------
+        X : sequence of n_sentences sequences of words
+            A list, tuple, array, or a pandas, polars or Arrow column, of lists of str.
+            A list may be empty.
+        y : sequence of n_sentences sequences of tags
+            One tag per word: in BIO (`"B-PER"`, `"I-PER"`, `"O"`) or flat (`"NOUN"`, or
+            numbers).
+        sample_weight : array-like of shape (n_sentences,), default=None
+            How much each sentence weighs in the loss: 0 leaves it out, 2 weighs twice
+            as much as 1. None: all weigh alike.
+        groups : array-like of shape (n_sentences,), default=None
+            Sentences of one group (a document, say) are not divided by
+            `early_stopping`. None: each sentence is its own group.
+        X_val, y_val : as X and y, default=None
+            Sentences to validate on after each epoch, for `history_` and
+            `early_stopping`. None: `early_stopping` holds out a part of X.
+
+        Returns
+        -------
+        self : BertTokenClassifier
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where X, y or a parameter is wrong; before the checkpoint is read.
+        CheckpointError
+            Where the checkpoint is not found or cannot be read.
+        FloatingPointError
+            Where the loss is no longer finite, naming the update.
+        BertOutOfMemoryError
+            Where not even one sentence fits into the device's memory.
+
+        Warns
+        -----
+        UserWarning
+            Where an entity begins with an `I-` tag; it is read as it is written.
+        """
+        return self._fit(X, y, sample_weight, groups=groups, X_val=X_val, y_val=y_val)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Learn from some more sentences: one epoch over them, at a steady rate.
+
+        The first call begins with the checkpoint, the others go on with the weights
+        they find, be they from `fit` or from `partial_fit`. AdamW's moments begin anew
+        in each call, for a fitted estimator keeps no optimizer; the rate rises in the
+        first ten updates, so hand in hundreds of sentences at a time, not one batch.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : as in `fit`
+        classes : array-like of shape (n_tags,), default=None
+            All tags that any call will bring. None: those of the first `y`.
+        sample_weight : as in `fit`
+
+        Returns
+        -------
+        self : BertTokenClassifier
+        """
+        return self._fit(X, y, sample_weight, classes=classes, is_partial=True)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        classes: Any = None,
+        is_partial: bool = False,
+    ) -> Self:
+        self._check_training(X_val, y_val, is_partial)
+        told = self._begin_fit(
+            X,
+            y,
+            max_subtasks=1 if is_partial else self.max_epochs,
+            sample_weight=sample_weight,
+            groups=groups,
+        )
+        resolve_device(self.device)
+        sentences = check_words(X)
+        n_train, n_valid = len(sentences), 0
+        tags = read_tags(y, sentences)
+        if X_val is not None:
+            check_consistent_length(X_val, y_val)
+            more = check_words(X_val)
+            tags += read_tags(y_val, more, "y_val")
+            sentences, n_valid = sentences + more, len(more)
+        tag_set = self._choose_tags(tags[:n_train], classes, is_partial)
+        codes = tag_set.encode(tags, n_train)
+        rng = np.random.default_rng(self._draw_seed())
+        n_words = np.array([len(sentence) for sentence in sentences])
+        weights = with_validation(weigh(sample_weight, n_train), n_valid)
+        weights[n_words == 0] = 0.0  # nothing is to be learnt from them
+        if not weights[:n_train].any():
+            raise ValueError(
+                f"none of the {n_train} sentences in X has a word and a weight over 0; "
+                "nothing could be learnt."
+            )
+        train, valid = self._divide(
+            n_train,
+            n_valid,
+            weights[:n_train],
+            rng,
+            codes=None,
+            groups=groups,
+            what="sentences",
+        )
+        of_word = np.repeat(np.arange(len(sentences)), n_words)
+        is_trained = np.isin(of_word, train)
+        task = Task(
+            lambda tokenizer: tokenize_words(tokenizer, sentences),
+            codes,
+            scaled(weights[of_word], np.flatnonzero(is_trained)),
+            train,
+            valid,
+            WordTags(tag_set.score),
+            len(tag_set.classes),
+        )
+        self._learn(
+            task,
+            rng,
+            told,
+            {"n_features_in_": 1, "classes_": tag_set.classes},
+            is_partial=is_partial,
+            pooling="mean",  # of no effect: nothing is pooled
+        )
+        return self
+
+    def _choose_tags(
+        self, tags: list[list[Any]], classes: Any, is_partial: bool
+    ) -> Any:
+        """The tags of y; those of the earlier run where this one goes on with it."""
+        known = self._earlier_run(is_partial)
+        if known is not None and is_partial and classes is None:
+            return TagSet(self.classes_)
+        found = TagSet.of(tags if classes is None else [list(classes)])
+        if known is not None and not np.array_equal(found.classes, self.classes_):
+            raise ValueError(
+                f"the tags are {found.classes.tolist()}, but those of the earlier call "
+                f"were {self.classes_.tolist()}; training can only go on with the same "
+                "ones. Pass all of them as classes in the first call of partial_fit, "
+                "or set warm_start=False."
+            )
+        return found
+
+    def predict(self, X: Any) -> list[list[Any]]:
+        """Predict the most probable tag of each word.
+
+        Parameters
+        ----------
+        X : as in `fit`, of n_sentences sentences
+
+        Returns
+        -------
+        list of n_sentences lists of tags
+            As many as the sentence has words.
+        """
+        probabilities = self.predict_proba(X)
+        return [self.classes_[p.argmax(axis=1)].tolist() for p in probabilities]
+
+    def predict_proba(self, X: Any) -> list[np.ndarray]:
+        """Predict the probability of each tag for each word.
+
+        Parameters
+        ----------
+        X : as in `fit`, of n_sentences sentences
+
+        Returns
+        -------
+        list of n_sentences ndarrays of shape (n_words, n_tags), float64
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        sentences = check_words(X)
+        n_words = [len(sentence) for sentence in sentences]
+        scores = np.zeros((0, len(self.classes_)))
+        if any(n_words):
+            scores = self.net_.scores(tokenize_words(self.tokenizer_, sentences))
+        probabilities = softmax(scores.astype(np.float64), axis=1)
+        return np.split(probabilities, np.cumsum(n_words)[:-1])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the entity F1 of the predictions, or the share of right tags.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : as in `fit`
+            The true tags.
+        sample_weight : array-like of shape (n_sentences,), default=None
+            Only for tags without entities. None: all sentences weigh alike.
+
+        Returns
+        -------
+        float
+            In BIO: F1 over the entities of all sentences (micro), of seqeval [3]_: an
+            entity counts where its kind, beginning and end are right. Flat tags with an
+            `"O"`: likewise, where words of the same tag that follow each other make an
+            entity. Other flat tags: the share of words whose tag is right.
+        """
+        check_is_fitted(self)
+        sentences = check_words(X)
+        true = read_tags(y, sentences, warns=False)
+        return TagSet(self.classes_).compare(
+            true, self.predict(sentences), sample_weight
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    def __sklearn_text_input__(self) -> str:
+        """Sentences of words: what `check_text_estimator` has to hand in."""
+        return "words"

@@ -1,0 +1,213 @@
+"""Sentences of words -> token ids, and where among them each word begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sklearn_bert.text._input import is_missing, rows_of_column, shown
+from sklearn_bert.text._tokens import (
+    TextTokenizer,
+    TokenTable,
+    encode_batch,
+    flat_places,
+)
+
+
+def check_words(X: Any) -> list[list[str]]:
+    """Return the sentences in `X` as lists of words, or say what is wrong where.
+
+    Parameters
+    ----------
+    X : sequence of sequences of str
+        A list, tuple, array, or a pandas, polars or Arrow column of lists.
+
+    Raises
+    ------
+    TypeError
+        Where X is no such sequence, a sentence is a single text, or a word no str.
+    ValueError
+        Where X is empty, or a sentence or word is missing.
+    """
+    return [_check_sentence(row, i) for i, row in enumerate(rows_of_column(X))]
+
+
+def _check_sentence(row: Any, i: int) -> list[str]:
+    if is_missing(row):
+        raise ValueError(
+            f"X[{i}] is {row!r}; every row must be a list of words. Drop such rows, or "
+            "make them [], which has no words."
+        )
+    if isinstance(row, (str, bytes)):
+        raise TypeError(
+            f"X[{i}] is a single {type(row).__name__} ({shown(row)}); expected a list "
+            "of words. Split it first, e.g. text.split()."
+        )
+    if not isinstance(row, (Sequence, np.ndarray)):
+        raise TypeError(
+            f"X[{i}] is {shown(row)} of type {type(row).__name__}; expected a list of "
+            "words."
+        )
+    return [_check_word(word, i, j) for j, word in enumerate(row)]
+
+
+def _check_word(word: Any, i: int, j: int) -> str:
+    if is_missing(word):
+        raise ValueError(f"X[{i}][{j}] is {word!r}; every word must be a str.")
+    if not isinstance(word, str):
+        raise TypeError(
+            f"X[{i}][{j}] is {shown(word)} of type {type(word).__name__}; every word "
+            "must be a str."
+        )
+    # No tokenizer takes a lone surrogate.
+    plain = str.__str__(word)
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+@dataclass(frozen=True)
+class WordTable(TokenTable):
+    """Sentences as rows of tokens, and where their words begin.
+
+    A sentence that is longer than the model has several rows, which overlap; each of
+    its words belongs to one of them. The words of all rows follow each other as they
+    do in the sentences.
+
+    Attributes
+    ----------
+    word_starts : ndarray of shape (n_rows,), int64
+        The first word of each row, among all words.
+    word_counts : ndarray of shape (n_rows,), int64
+    word_places : ndarray of shape (n_words,), int64
+        The first token of each word, counted within its row.
+    row_starts : ndarray of shape (n_sentences,), int64
+        The first row of each sentence.
+    row_counts : ndarray of shape (n_sentences,), int64
+        0 for a sentence without words.
+    """
+
+    word_starts: np.ndarray = None  # type: ignore[assignment]
+    word_counts: np.ndarray = None  # type: ignore[assignment]
+    word_places: np.ndarray = None  # type: ignore[assignment]
+    row_starts: np.ndarray = None  # type: ignore[assignment]
+    row_counts: np.ndarray = None  # type: ignore[assignment]
+
+    def rows_of(self, texts: np.ndarray) -> np.ndarray:
+        """The rows of the table that hold these sentences."""
+        return flat_places(self.row_starts[texts], self.row_counts[texts])
+
+    def take(self, rows: np.ndarray) -> WordTable:
+        """A table of some of the rows, which no longer knows of sentences."""
+        none = np.zeros(0, dtype=np.int64)
+        return replace(
+            self,
+            starts=self.starts[rows],
+            lengths=self.lengths[rows],
+            whole_lengths=self.whole_lengths[rows],
+            word_starts=self.word_starts[rows],
+            word_counts=self.word_counts[rows],
+            row_starts=none,
+            row_counts=none,
+        )
+
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every row: equal sentences have rows of their own."""
+        rows = np.arange(len(self))
+        return rows, rows
+
+
+def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> WordTable:
+    """Lay out the pieces of all words; long sentences in windows that overlap by half.
+
+    Each word is read in one window, with at least a quarter of it on either side.
+
+    Parameters
+    ----------
+    tokenizer : TextTokenizer
+    sentences : list of list of str
+        With at least one word in all.
+    """
+    pieces = _pieces(tokenizer, sentences)
+    rows: list[np.ndarray] = []
+    places: list[np.ndarray] = []
+    row_counts = np.zeros(len(sentences), dtype=np.int64)
+    for i, sentence in enumerate(sentences):
+        if not sentence:
+            continue
+        words = [pieces[word] for word in sentence]
+        for row, starts in _windows(words, tokenizer):
+            rows.append(row)
+            places.append(starts)
+            row_counts[i] += 1
+    lengths = np.array([len(row) for row in rows])
+    counts = np.array([len(starts) for starts in places])
+    return WordTable(
+        ids=np.concatenate(rows),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        whole_lengths=lengths,
+        type_ids=None,
+        word_starts=np.cumsum(counts) - counts,
+        word_counts=counts,
+        word_places=np.concatenate(places),
+        row_starts=np.cumsum(row_counts) - row_counts,
+        row_counts=row_counts,
+    )
+
+
+def _pieces(
+    tokenizer: TextTokenizer, sentences: list[list[str]]
+) -> dict[str, np.ndarray]:
+    """The token ids of each distinct word, at least one.
+
+    A word that a tokenizer makes nothing of (a control character, say) stands as one
+    it does not know. One that alone is longer than a row is cut: its first piece, which
+    carries the tag, stays.
+    """
+    words = list(dict.fromkeys(word for sentence in sentences for word in sentence))
+    encodings = encode_batch(
+        tokenizer.for_words,
+        [[word] for word in words],
+        is_pretokenized=True,
+        add_special_tokens=False,
+    )
+    nothing = [tokenizer.unknown_id]
+    room = tokenizer.max_length - tokenizer.frame.n_special
+    return {
+        word: np.array((encoding.ids or nothing)[:room], dtype=np.int32)
+        for word, encoding in zip(words, encodings, strict=True)
+    }
+
+
+def _windows(
+    words: list[np.ndarray], tokenizer: TextTokenizer
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of a sentence, and where in each begin the words that are read there."""
+    frame = tokenizer.frame
+    room = tokenizer.max_length - frame.n_special
+    lengths = np.array([len(word) for word in words])
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    first = frame.n_before
+    if ends[-1] <= room:
+        return [(frame(np.concatenate(words))[0], first + starts)]
+    found = []
+    n_read = 0
+    flat_ids = np.concatenate(words)
+    while n_read < len(words):
+        # A quarter of a window before the first word that is still to be read, unless
+        # that word would not fit behind it, and in all as many words as there is room.
+        begin = int(np.searchsorted(starts, starts[n_read] - room // 4))
+        if ends[n_read] > starts[begin] + room:
+            begin = n_read
+        end = int(np.searchsorted(ends, starts[begin] + room, side="right"))
+        stop = end
+        if end < len(words):
+            stop = int(np.searchsorted(ends, ends[end - 1] - room // 4, side="right"))
+            stop = max(stop, n_read + 1)
+        row = flat_ids[starts[begin] : ends[end - 1]]
+        found.append((frame(row)[0], first + starts[n_read:stop] - starts[begin]))
+        n_read = stop
+    return found

@@ -1,0 +1,213 @@
+"""What a net learns: the loss of each target, and how windows of a text add up.
+
+An objective knows scores and targets, not labels. Scores are what the head gives,
+(n_rows, n_outputs), where a row is a text, a window of a text, or a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+TINIEST = torch.finfo(torch.float32).tiny
+
+
+class Objective(nn.Module):
+    """Base of the objectives."""
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each row, before weighing: of shape (n_rows,), or wider."""
+        raise NotImplementedError
+
+    @staticmethod
+    def merge(
+        scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
+    ) -> Tensor:
+        """The scores of whole texts from those of their windows.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (n_windows, n_outputs)
+        text_of_row : int64 Tensor of shape (n_windows,)
+        shares : Tensor of shape (n_windows,)
+            They add up to 1 over a text.
+        n_texts : int
+
+        Returns
+        -------
+        Tensor of shape (n_texts, n_outputs)
+        """
+        return add_up(scores * shares[:, None], text_of_row, n_texts)
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """What the estimator's `score` would say; `counts` rows belong together."""
+        raise NotImplementedError
+
+
+class OneLabel(Objective):
+    """Cross-entropy of one class per row.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of the target that is spread over all classes.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Codes of shape (n_rows,) -> (n_rows,)."""
+        return functional.cross_entropy(
+            scores, targets, reduction="none", label_smoothing=self.label_smoothing
+        )
+
+    @staticmethod
+    def merge(
+        scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
+    ) -> Tensor:
+        """Logarithms of the averaged probabilities."""
+        average = add_up(scores.softmax(1) * shares[:, None], text_of_row, n_texts)
+        return average.clamp_min(TINIEST).log()
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """Accuracy."""
+        return float(np.average(scores.argmax(1) == targets, weights=weights))
+
+
+class ManyLabels(Objective):
+    """Binary cross-entropy of each label, any number of which a row may have.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        How far from 0 and 1 the targets are drawn towards one half.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """0 and 1 of shape (n_rows, n_labels) -> the same, to add up to a mean."""
+        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(
+            scores, smooth, reduction="none"
+        )
+        return losses / scores.shape[1]
+
+    @staticmethod
+    def merge(
+        scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
+    ) -> Tensor:
+        """Logits of the averaged probabilities."""
+        # The two sides apart: 1 - p would lose what is close to 1.
+        shares = shares[:, None]
+        yes = add_up(scores.sigmoid() * shares, text_of_row, n_texts)
+        no = add_up((-scores).sigmoid() * shares, text_of_row, n_texts)
+        return yes.clamp_min(TINIEST).log() - no.clamp_min(TINIEST).log()
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """Share of the texts whose labels are all right."""
+        is_right = ((scores > 0) == (targets > 0.5)).all(axis=1)
+        return float(np.average(is_right, weights=weights.mean(axis=1)))
+
+
+class Numbers(Objective):
+    """Squared error, or Huber's loss, of standardised numbers.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "huber"}
+        Huber (1964): squared up to one standard deviation, linear beyond.
+    """
+
+    def __init__(self, loss: str = "squared_error") -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Numbers of shape (n_rows, n_outputs) -> (n_rows,)."""
+        if self.loss == "huber":
+            losses = functional.huber_loss(scores, targets, reduction="none")
+        else:
+            losses = functional.mse_loss(scores, targets, reduction="none")
+        return losses.mean(1)
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """R2, the mean over the outputs; of a constant 1 where it is met, else 0."""
+        mean = np.average(targets, axis=0, weights=weights)
+        spread = np.average((targets - mean) ** 2, axis=0, weights=weights)
+        error = np.average((targets - scores) ** 2, axis=0, weights=weights)
+        constant = np.where(error == 0, 0.0, 1.0)
+        share = np.divide(error, spread, out=constant, where=spread > 0)
+        return float(1 - share.mean())
+
+
+class WordTags(OneLabel):
+    """Cross-entropy of one tag per word.
+
+    Parameters
+    ----------
+    score_tags : callable
+        From true and predicted codes of all words, and the words of each row, to a
+        score.
+    """
+
+    def __init__(
+        self, score_tags: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+    ) -> None:
+        super().__init__()
+        self.score_tags = score_tags
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """What `score_tags` says; weights do not count."""
+        return self.score_tags(targets, scores.argmax(1), counts)
+
+
+def add_up(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
+    """Sums of the rows of each text: (n_rows, width) -> (n_texts, width)."""
+    sums = values.new_zeros(n_texts, values.shape[1])
+    return sums.index_add(0, text_of_row, values)
+
+
+def greatest(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
+    """Maxima of the rows of each text: (n_rows, width) -> (n_texts, width)."""
+    lowest = values.new_full((n_texts, values.shape[1]), -torch.inf)
+    places = text_of_row[:, None].expand_as(values)
+    return lowest.scatter_reduce(0, places, values, "amax")

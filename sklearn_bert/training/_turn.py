@@ -1,0 +1,80 @@
+"""Worker processes share the GPUs: each fits on one of its own, or waits for one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+WAIT = 0.2  # seconds between two looks whether a GPU has become free
+
+
+@contextmanager
+def device_turn(device: str) -> Iterator[str]:
+    """The device to fit on; among worker processes one that no other fits on.
+
+    A search with `n_jobs=4` on one GPU would train four models there at a time, and
+    run out of its memory. Its workers (processes that another Python process started)
+    take turns instead, and spread over the GPUs where there are several. The locks are
+    empty files in the folder for temporary files; the system frees them when a process
+    ends, however it ends.
+
+    Parameters
+    ----------
+    device : str
+        "auto" may become any GPU; "cuda" and "cuda:1" stay what they are.
+    """
+    gpus = _candidates(device)
+    if not gpus or multiprocessing.parent_process() is None:
+        yield device
+        return
+    with first_free(gpus, _lock_folder()) as gpu:
+        yield gpu
+
+
+@contextmanager
+def first_free(names: Sequence[str], folder: Path) -> Iterator[str]:
+    """Hold the first of some names that no other process holds; wait for one."""
+    locks = {
+        name: FileLock(folder / f"{name.replace(':', '-')}.lock") for name in names
+    }
+    while True:
+        for name, lock in locks.items():
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            try:
+                yield name
+            finally:
+                lock.release()
+            return
+        time.sleep(WAIT)
+
+
+def _candidates(device: str) -> list[str]:
+    n_gpus = torch.cuda.device_count()  # asks the driver, and starts no CUDA
+    if device == "auto":
+        return [f"cuda:{i}" for i in range(n_gpus)]
+    if torch.device(device).type != "cuda" or n_gpus == 0:
+        return []
+    return [f"cuda:{torch.device(device).index or 0}"]
+
+
+def _lock_folder() -> Path:
+    """One for each user, and for each choice of visible GPUs, which numbers them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(os.sep, "-")
+    folder = Path(tempfile.gettempdir()) / f"sklearn_bert-{_user()}-{visible}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
