@@ -59,6 +59,10 @@ html_sidebars = {
     for page in (
         "index",
         "getting_started",
+        "targets",
+        "long_texts",
+        "training",
+        "text_checks",
         "speed_and_memory",
         "performance",
         "auto_examples/**",

@@ -25,9 +25,9 @@ from sklearn_bert._labels import (
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
+    Run,
     scaled,
     weigh,
-    with_validation,
 )
 from sklearn_bert._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert._task import Task
@@ -373,32 +373,23 @@ class BertClassifier(
         classes: Any = None,
         is_partial: bool = False,
     ) -> Self:
-        self._check_training(X_val, y_val, is_partial)
-        told = self._begin_fit(
-            X,
-            y,
-            max_subtasks=1 if is_partial else self.max_epochs,
-            sample_weight=sample_weight,
-            groups=groups,
+        run = self._start(
+            X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
-        texts, seen = self._read_X(X)
-        n_train, n_valid = len(texts), 0
-        labels = self._choose_labels(y, texts, classes, is_partial)
-        targets = labels.encode(y)
-        if X_val is not None:
-            more = self._read_validation(X_val, texts, y_val)
-            texts, n_valid = texts.joined(more), len(more)
+        texts, more, seen = self._read_texts(X, X_val, y_val)
+        labels = self._choose_labels(run, y, texts, classes)
+        targets = own_targets = labels.encode(y)
+        if more is not None:
             targets = np.concatenate([targets, labels.encode(y_val, "y_val")])
-        rng = np.random.default_rng(self._draw_seed())
-        weights = with_validation(weigh(sample_weight, n_train), n_valid)
-        train, valid = self._divide(
-            n_train,
-            n_valid,
-            weights[:n_train],
-            rng,
+            texts = texts.joined(more)
+        train, valid, weights = self._divide(
+            run,
+            own_targets,
+            more,
+            weigh(sample_weight, len(own_targets)),
+            groups,
             codes=targets if targets.ndim == 1 else None,
-            groups=groups,
-            what=_described(labels, targets[:n_train]),
+            what=_described(labels, own_targets),
         )
         train, weights = self._weigh_classes(labels, targets, weights, train)
         task = Task(
@@ -410,27 +401,20 @@ class BertClassifier(
             labels.objective(self.label_smoothing),
             len(labels.classes),
         )
-        self._learn(
+        return self._learn(
+            run,
             task,
-            rng,
-            told,
             {**seen, "classes_": labels.classes, **_labels_state(labels)},
-            is_partial=is_partial,
             pooling=self.pooling,
             long_text=self.long_text,
             window_stride=self.window_stride,
         )
-        return self
 
-    def _choose_labels(
-        self, y: Any, texts: Any, classes: Any, is_partial: bool
-    ) -> Labels:
+    def _choose_labels(self, run: Run, y: Any, texts: Any, classes: Any) -> Labels:
         """The labels of y; those of the earlier run where this one goes on with it."""
-        known = None
-        if self._earlier_run(is_partial) is not None:
-            known = self._labels
-            if is_partial and classes is None:
-                classes = known.classes
+        known = None if run.start is None else self._labels
+        if known is not None and run.is_partial and classes is None:
+            classes = known.classes
         labels = read_labels(y, texts, classes)
         if known is not None and (
             type(labels) is not type(known)

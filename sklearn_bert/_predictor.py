@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from sklearn.callback import CallbackContext
 from sklearn.utils.validation import check_random_state
 
 from sklearn_bert._base import BertEstimator
@@ -16,7 +18,13 @@ from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
 from sklearn_bert.model import TextModel
-from sklearn_bert.text import TextTokenizer, TokenTable, truncation_report, warn_if_cut
+from sklearn_bert.text import (
+    Texts,
+    TextTokenizer,
+    TokenTable,
+    truncation_report,
+    warn_if_cut,
+)
 from sklearn_bert.training import (
     BertNet,
     BestWeights,
@@ -60,6 +68,31 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Run:
+    """One call of `fit` or `partial_fit`.
+
+    Attributes
+    ----------
+    context : sklearn.callback.CallbackContext
+    told : dict
+        What callbacks are told.
+    rng : numpy.random.Generator
+    is_partial : bool
+        Whether there are more calls to come, so that the rate is to be steady.
+    n_epochs : int
+    start : BertNet or None
+        What to go on with; None: the checkpoint.
+    """
+
+    context: CallbackContext
+    told: dict[str, Any]
+    rng: np.random.Generator
+    is_partial: bool
+    n_epochs: int
+    start: BertNet | None
+
+
 class BertPredictor(BertEstimator):
     """Base of the estimators that learn from a target: one training run."""
 
@@ -84,8 +117,17 @@ class BertPredictor(BertEstimator):
 
     # -- before the training -------------------------------------------------------
 
-    def _check_training(self, X_val: Any, y_val: Any, is_partial: bool) -> None:
-        """Hold parameters and arguments against each other."""
+    def _start(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        is_partial: bool = False,
+    ) -> Run:
+        """Hold parameters and arguments against each other, and tell callbacks."""
         if self.adapter is not None and self.trainable != "all":
             raise ValueError(
                 f"adapter is {self.adapter!r} and trainable is {self.trainable!r}; an "
@@ -101,11 +143,13 @@ class BertPredictor(BertEstimator):
                 "early_stopping is True, which partial_fit cannot do: it does not know "
                 "how many calls are to come. Set early_stopping=False, or use fit."
             )
-
-    def _earlier_run(self, is_partial: bool) -> BertNet | None:
-        """The net to go on with; None: a fit begins with the checkpoint."""
-        goes_on = is_partial or self.warm_start
-        return getattr(self, "net_", None) if goes_on else None
+        n_epochs = 1 if is_partial else self.max_epochs
+        context, told = self._begin_fit(X, y, n_epochs, sample_weight=sample_weight)
+        start = None
+        if is_partial or self.warm_start:
+            start = getattr(self, "net_", None)
+        rng = np.random.default_rng(self._draw_seed())
+        return Run(context, told, rng, is_partial, n_epochs, start)
 
     def _draw_seed(self) -> int:
         """One seed for everything random in a fit.
@@ -117,31 +161,44 @@ class BertPredictor(BertEstimator):
             return int(np.random.SeedSequence().generate_state(1)[0])
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
+    def _read_texts(
+        self, X: Any, X_val: Any, y_val: Any
+    ) -> tuple[Texts, Texts | None, dict[str, Any]]:
+        """Texts to train on, those to validate on, and what X looked like."""
+        texts, seen = self._read_X(X)
+        more = None if X_val is None else self._read_validation(X_val, texts, y_val)
+        return texts, more, seen
+
     def _divide(
         self,
-        n_train: int,
-        n_valid: int,
+        run: Run,
+        texts: Sized,
+        more: Sized | None,
         weights: np.ndarray,
-        rng: np.random.Generator,
-        *,
-        codes: np.ndarray | None,
         groups: Any,
-        what: str,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Texts to train and to validate on; a weight of 0 leaves a text out.
+        *,
+        codes: np.ndarray | None = None,
+        what: str = "texts",
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Texts to train and to validate on, and the weights of all.
 
-        The caller's own validation texts follow those to train on.
+        A weight of 0 leaves a text out. The caller's own validation texts follow those
+        to train on, and weigh 1 each.
         """
-        seed = int(rng.integers(2**31))
-        numbers = check_groups(groups, range(n_train))
+        numbers = check_groups(groups, texts)
         rows = np.flatnonzero(weights > 0)
-        if n_valid:
-            return rows, np.arange(n_train, n_train + n_valid)
+        if more is not None:
+            weights = np.concatenate([weights, np.ones(len(more))])
+            return rows, np.arange(len(texts), len(weights)), weights
         if not self.early_stopping:
-            return rows, None
+            return rows, None, weights
         try:
-            return hold_out(
-                rows, self.validation_fraction, codes=codes, groups=numbers, seed=seed
+            train, valid = hold_out(
+                rows,
+                self.validation_fraction,
+                codes=codes,
+                groups=numbers,
+                seed=int(run.rng.integers(2**31)),
             )
         except ValueError as error:
             raise ValueError(
@@ -150,44 +207,31 @@ class BertPredictor(BertEstimator):
                 "validation_fraction, pass X_val and y_val, or set "
                 "early_stopping=False."
             ) from error
+        return train, valid, weights
 
     # -- the training --------------------------------------------------------------
 
     def _learn(
         self,
+        run: Run,
         task: Task,
-        rng: np.random.Generator,
-        told: tuple[Any, dict[str, Any]],
         fitted: dict[str, Any],
         *,
-        is_partial: bool,
         pooling: str,
         long_text: str = "truncate",
         window_stride: int | None = None,
-    ) -> None:
+    ) -> Self:
         """Train on a task, and publish all that is fitted: the one road up.
 
-        Parameters
-        ----------
-        task : Task
-        rng : numpy.random.Generator
-        told : tuple
-            From `_begin_fit`.
-        fitted : dict
-            Attributes that are known already.
-        is_partial : bool
-            Whether this is one of many calls, an epoch each, at a steady rate.
-        pooling, long_text, window_stride
-            How texts are read.
+        `fitted` are the attributes that are known already; pooling, long_text and
+        window_stride say how texts are read.
         """
-        start = self._earlier_run(is_partial)
-        history = list(self.history_) if start is not None else []
-        context, data = told
+        history = list(self.history_) if run.start is not None else []
         with (
             device_turn(self.device) as device,
-            seeded(int(rng.integers(2**63)), resolve_device(device)),
+            seeded(int(run.rng.integers(2**63)), resolve_device(device)),
         ):
-            if start is None:
+            if run.start is None:
                 model, tokenizer, fingerprint = self._load_model(
                     trainable=self.trainable,
                     pooling=pooling,
@@ -197,51 +241,27 @@ class BertPredictor(BertEstimator):
                     dropout=self.dropout,
                 )
             else:
-                model, tokenizer, fingerprint = self._go_on(start)
+                model, tokenizer, fingerprint = self._go_on(run.start)
             table = task.tokenize(tokenizer)
-            report = truncation_report(
-                table.whole_lengths, tokenizer.max_length, table.is_cut
-            )
-            warn_if_cut(report)
-            fitted = {
-                **fitted,
-                "tokenizer_": tokenizer,
-                "max_length_": tokenizer.max_length,
-                "truncation_report_": report,
-            }
+            fitted |= {"tokenizer_": tokenizer, "max_length_": tokenizer.max_length}
+            if table.is_cut is not None:  # sentences of words are not cut
+                fitted["truncation_report_"] = report = truncation_report(
+                    table.whole_lengths, tokenizer.max_length, table.is_cut
+                )
+                warn_if_cut(report)
 
             def fitted_now(net: BertNet) -> dict[str, Any]:
-                whole = self._build_net(net.trained_module(), tokenizer, fingerprint)
-                rows = [*history, *_tidy(net.history, len(history))]
-                return {
-                    **fitted,
-                    "net_": whole,
-                    "history_": rows,
-                    "n_iter_": len(rows),
-                    "batch_size_used_": self.batch_size,
-                }
+                module = net.trained_module()
+                found = self._build_net(module, tokenizer, fingerprint)
+                return {**fitted, **_results(net, history), "net_": found}
 
             net = self._fit_net(
-                model,
-                tokenizer,
-                fingerprint,
-                task,
-                table,
-                device=device,
-                shuffle_seed=int(rng.integers(2**63)),
-                is_partial=is_partial,
-                callbacks=[FitTasks(self, context, data, fitted_now)],
+                model, tokenizer, fingerprint, run, task, table, device, fitted_now
             )
         net.place(self.device)
-        history += _tidy(net.history, len(history))
-        self._publish(
-            **fitted,
-            net_=net,
-            n_iter_=len(history),
-            history_=history,
-            batch_size_used_=net.batch_size_used_,
-        )
-        self._end_fit(context, data)
+        self._publish(**fitted, **_results(net, history), net_=net)
+        self._end_fit(run.context, run.told)
+        return self
 
     def _go_on(self, start: BertNet) -> tuple[TextModel, TextTokenizer, str | None]:
         """A copy of the net's model: should the training fail, the old one is there."""
@@ -259,13 +279,11 @@ class BertPredictor(BertEstimator):
         model: TextModel,
         tokenizer: TextTokenizer,
         fingerprint: str | None,
+        run: Run,
         task: Task,
         table: TokenTable,
-        *,
         device: str,
-        shuffle_seed: int,
-        is_partial: bool,
-        callbacks: list[Any],
+        fitted_now: Callable[[BertNet], dict[str, Any]],
     ) -> BertNet:
         """Train a model with this estimator's training parameters."""
 
@@ -273,7 +291,9 @@ class BertPredictor(BertEstimator):
             return Examples(table, table.rows_of(texts), task.targets, task.weights)
 
         valid = None if task.valid is None else examples(task.valid)
-        callbacks = [*copy.deepcopy(self.callbacks or []), *callbacks]
+        callbacks = copy.deepcopy(self.callbacks or [])
+        if hasattr(self, "_skl_callbacks"):
+            callbacks.append(FitTasks(self, run.context, run.told, fitted_now))
         if valid is not None and self.early_stopping:
             callbacks.append(BestWeights(self.n_iter_no_change))
         if self.verbose:
@@ -289,14 +309,14 @@ class BertPredictor(BertEstimator):
             objective=task.objective,
             lr=self.learning_rate,
             layer_decay=self.layer_decay,
-            decays=not is_partial,
-            max_epochs=1 if is_partial else self.max_epochs,
+            decays=not run.is_partial,
+            max_epochs=run.n_epochs,
             batch_size=self.batch_size,
             weight_decay=self.weight_decay,
             warmup=self.warmup,
             checkpointing=checkpointing,
             adapter=self.adapter,
-            shuffle_seed=shuffle_seed,
+            shuffle_seed=int(run.rng.integers(2**63)),
             valid_examples=valid,
             callbacks=callbacks,
         )
@@ -312,22 +332,18 @@ def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:
     )
 
 
-def with_validation(values: np.ndarray, n_valid: int) -> np.ndarray:
-    """The weights of the texts to train on, and 1 for each of the caller's own."""
-    return np.concatenate([values, np.ones((n_valid, *values.shape[1:]))])
-
-
 def scaled(weights: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Weights whose mean over the texts to train on is 1, in float32."""
     return (weights / weights[train].mean()).astype(np.float32)
 
 
-def _tidy(history: Any, n_before: int) -> list[dict[str, float]]:
-    """One dict per epoch; the first follows those of earlier runs."""
-    rows = [{name: row[name] for name in HISTORY if name in row} for row in history]
-    for place, row in enumerate(rows):
-        row["epoch"] = n_before + place + 1
-    return rows
-
-
-Tokenize = Callable[[TextTokenizer], TokenTable]
+def _results(net: BertNet, history: list[dict[str, float]]) -> dict[str, Any]:
+    """What a training has left, after the epochs of those that it went on with."""
+    rows = [{name: row[name] for name in HISTORY if name in row} for row in net.history]
+    for place, row in enumerate(rows, start=len(history) + 1):
+        row["epoch"] = place
+    return {
+        "history_": [*history, *rows],
+        "n_iter_": len(history) + len(rows),
+        "batch_size_used_": net.batch_size_used_,
+    }

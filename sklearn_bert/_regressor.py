@@ -18,9 +18,9 @@ from sklearn_bert._numbers import Scale, read_numbers
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
+    Run,
     scaled,
     weigh,
-    with_validation,
 )
 from sklearn_bert._sklearn import StrOptions, fit_context
 from sklearn_bert._task import Task
@@ -343,35 +343,20 @@ class BertRegressor(
         y_val: Any = None,
         is_partial: bool = False,
     ) -> Self:
-        self._check_training(X_val, y_val, is_partial)
-        told = self._begin_fit(
-            X,
-            y,
-            max_subtasks=1 if is_partial else self.max_epochs,
-            sample_weight=sample_weight,
-            groups=groups,
+        run = self._start(
+            X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
-        texts, seen = self._read_X(X)
-        n_train, n_valid = len(texts), 0
+        texts, more, seen = self._read_texts(X, X_val, y_val)
         numbers, is_1d = read_numbers(y, texts)
-        if X_val is not None:
-            more = self._read_validation(X_val, texts, y_val)
-            texts, n_valid = texts.joined(more), len(more)
-            valid_numbers, _ = read_numbers(y_val, more, "y_val")
-            _check_width("y_val", valid_numbers, numbers.shape[1])
-            numbers = np.concatenate([numbers, valid_numbers])
-        rng = np.random.default_rng(self._draw_seed())
-        weights = with_validation(weigh(sample_weight, n_train), n_valid)
-        train, valid = self._divide(
-            n_train,
-            n_valid,
-            weights[:n_train],
-            rng,
-            codes=None,
-            groups=groups,
-            what="texts",
+        train, valid, weights = self._divide(
+            run, texts, more, weigh(sample_weight, len(texts)), groups
         )
-        scale = self._choose_scale(numbers[train], weights[train], is_partial)
+        if more is not None:
+            own, _ = read_numbers(y_val, more, "y_val")
+            _check_width("y_val", own, numbers.shape[1])
+            numbers = np.concatenate([numbers, own])
+            texts = texts.joined(more)
+        scale = self._choose_scale(run, numbers[train], weights[train])
         task = Task(
             lambda tokenizer: tokenizer(texts),
             scale.standardise(numbers),
@@ -381,31 +366,28 @@ class BertRegressor(
             Numbers(self.loss),
             numbers.shape[1],
         )
-        self._learn(
+        return self._learn(
+            run,
             task,
-            rng,
-            told,
             {
                 **seen,
                 "target_mean_": scale.mean,
                 "target_scale_": scale.scale,
                 "_is_1d": is_1d,
             },
-            is_partial=is_partial,
             pooling=self.pooling,
             long_text=self.long_text,
             window_stride=self.window_stride,
         )
-        return self
 
     def _choose_scale(
-        self, numbers: np.ndarray, weights: np.ndarray, is_partial: bool
+        self, run: Run, numbers: np.ndarray, weights: np.ndarray
     ) -> Scale:
         """That of the targets; that of the earlier run where this one goes on with it.
 
         The head's weights are made for the old one.
         """
-        if self._earlier_run(is_partial) is None:
+        if run.start is None:
             return Scale.of(numbers, weights)
         _check_width("y", numbers, len(self.target_mean_))
         return Scale(self.target_mean_, self.target_scale_)

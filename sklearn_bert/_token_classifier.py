@@ -14,9 +14,9 @@ from sklearn_bert._base import CHECKPOINT_CONSTRAINTS
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
+    Run,
     scaled,
     weigh,
-    with_validation,
 )
 from sklearn_bert._sklearn import fit_context
 from sklearn_bert._tags import TagSet, read_tags
@@ -304,73 +304,55 @@ class BertTokenClassifier(BertPredictor):
         classes: Any = None,
         is_partial: bool = False,
     ) -> Self:
-        self._check_training(X_val, y_val, is_partial)
-        told = self._begin_fit(
-            X,
-            y,
-            max_subtasks=1 if is_partial else self.max_epochs,
-            sample_weight=sample_weight,
-            groups=groups,
+        run = self._start(
+            X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
         resolve_device(self.device)
-        sentences = check_words(X)
-        n_train, n_valid = len(sentences), 0
-        tags = read_tags(y, sentences)
+        sentences = own_sentences = check_words(X)
+        tags = own_tags = read_tags(y, sentences)
+        more = None
         if X_val is not None:
             check_consistent_length(X_val, y_val)
-            more = check_words(X_val)
-            tags += read_tags(y_val, more, "y_val")
-            sentences, n_valid = sentences + more, len(more)
-        tag_set = self._choose_tags(tags[:n_train], classes, is_partial)
-        codes = tag_set.encode(tags, n_train)
-        rng = np.random.default_rng(self._draw_seed())
+            more = check_words(X_val, "X_val")
+            sentences = sentences + more
+            tags = tags + read_tags(y_val, more, "y_val")
+        tag_set = self._choose_tags(run, own_tags, classes)
         n_words = np.array([len(sentence) for sentence in sentences])
-        weights = with_validation(weigh(sample_weight, n_train), n_valid)
-        weights[n_words == 0] = 0.0  # nothing is to be learnt from them
-        if not weights[:n_train].any():
+        weights = weigh(sample_weight, len(own_sentences))
+        weights[n_words[: len(weights)] == 0] = 0.0  # nothing is learnt from them
+        if not weights.any():
             raise ValueError(
-                f"none of the {n_train} sentences in X has a word and a weight over 0; "
-                "nothing could be learnt."
+                f"none of the {len(weights)} sentences in X has a word and a weight "
+                "over 0; nothing could be learnt."
             )
-        train, valid = self._divide(
-            n_train,
-            n_valid,
-            weights[:n_train],
-            rng,
-            codes=None,
-            groups=groups,
-            what="sentences",
+        train, valid, weights = self._divide(
+            run, own_sentences, more, weights, groups, what="sentences"
         )
-        of_word = np.repeat(np.arange(len(sentences)), n_words)
-        is_trained = np.isin(of_word, train)
+        sentence_of_word = np.repeat(np.arange(len(sentences)), n_words)
+        is_trained = np.isin(sentence_of_word, train)
         task = Task(
             lambda tokenizer: tokenize_words(tokenizer, sentences),
-            codes,
-            scaled(weights[of_word], np.flatnonzero(is_trained)),
+            tag_set.encode(tags, len(own_sentences)),
+            scaled(weights[sentence_of_word], is_trained),
             train,
             valid,
             WordTags(tag_set.score),
             len(tag_set.classes),
         )
-        self._learn(
+        return self._learn(
+            run,
             task,
-            rng,
-            told,
             {"n_features_in_": 1, "classes_": tag_set.classes},
-            is_partial=is_partial,
             pooling="mean",  # of no effect: nothing is pooled
         )
-        return self
 
-    def _choose_tags(
-        self, tags: list[list[Any]], classes: Any, is_partial: bool
-    ) -> Any:
+    def _choose_tags(self, run: Run, tags: list[list[Any]], classes: Any) -> TagSet:
         """The tags of y; those of the earlier run where this one goes on with it."""
-        known = self._earlier_run(is_partial)
-        if known is not None and is_partial and classes is None:
+        is_known = run.start is not None
+        if is_known and run.is_partial and classes is None:
             return TagSet(self.classes_)
         found = TagSet.of(tags if classes is None else [list(classes)])
-        if known is not None and not np.array_equal(found.classes, self.classes_):
+        if is_known and not np.array_equal(found.classes, self.classes_):
             raise ValueError(
                 f"the tags are {found.classes.tolist()}, but those of the earlier call "
                 f"were {self.classes_.tolist()}; training can only go on with the same "

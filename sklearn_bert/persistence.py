@@ -162,7 +162,9 @@ def load(folder: str | os.PathLike) -> Estimator:
     except (RuntimeError, KeyError, SafetensorError) as error:
         raise ValueError(f"{source} holds weights that do not fit: {error}") from error
     _set_requests(estimator, content.get("requests", {}))
-    fitted = SINCE_FORMAT_3.get(content["class"], {}) | _decode(content["fitted"])
+    fitted = _decode(content["fitted"])
+    for name, value in SINCE_FORMAT_3.get(content["class"], {}).items():
+        fitted.setdefault(name, value)
     fitted["net_"] = BertNet(model, **content["net"])
     fitted["tokenizer_"] = TextTokenizer.from_json(
         (source / "tokenizer.json").read_text("utf-8"), content["tokenizer"]

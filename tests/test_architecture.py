@@ -27,7 +27,7 @@ def floor_of(module):
         return FLOORS.index(parts[1])
     if parts[1] in ROOF:
         return FLOORS.index("roof")
-    if parts[1] in ("_version", "_sklearn", "_cache", "_lock", "_random"):
+    if parts[1] in ("_version", "_sklearn", "_cache", "_fork", "_lock", "_random"):
         return None
     return FLOORS.index("estimators")
 

@@ -28,6 +28,7 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert._hold_out import hold_out
 from sklearn_bert.model import TextModel, load_checkpoint
 
 
@@ -548,15 +549,12 @@ def test_early_stopping_restores_the_best_weights(fit, reviews):
     assert upto.history_[best["epoch"] - 1]["valid_loss"] == best["valid_loss"]
 
 
-def test_held_out_part_is_stratified_and_seeded(fit, reviews, monkeypatch):
+def test_held_out_part_is_stratified_and_seeded(reviews):
     """The held-out texts depend on the seed only and have y's shares of classes."""
     codes = (np.array(reviews[1]) == "pos").astype(int)
-    clf = BertClassifier(early_stopping=True, validation_fraction=0.25)
+    rows = np.arange(40)
     held_out = [
-        clf._hold_out(
-            np.array(["a", "b"]), codes, np.ones(40), np.random.default_rng(s)
-        )
-        for s in (0, 0, 1)
+        hold_out(rows, 0.25, codes=codes, groups=None, seed=s) for s in (0, 0, 1)
     ]
     (train, valid), (_, again), (_, other) = held_out
     np.testing.assert_array_equal(valid, again)
@@ -627,7 +625,7 @@ def test_too_great_max_length_is_the_limit(fit):
         (["a", "b"], [1.0, np.nan], ValueError, r"y\[1\] is .*nan"),
         (["a", "b"], pd.Series(["x", pd.NA]), ValueError, r"y\[1\] is"),
         (["a", "b"], [0.5, 1.5], ValueError, "continuous"),
-        (["a", "b"], [["x", "y"], ["y", "x"]], ValueError, "1d array"),
+        (["a", "b"], [["x", "y"], ["y", "x"]], ValueError, r"y\[0, 0\] is 'x'"),
         (["a", "b"], ["x", 1], TypeError, "y mixes strings"),
     ],
 )

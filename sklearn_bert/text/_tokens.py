@@ -394,23 +394,21 @@ class TextTokenizer:
         side = int(np.argmax(np.array(lengths) - room))
         long, size = halves[side], room[side]
         stride = min(self.window_stride or size, size)
-        ids, types = b"", b""
-        window_lengths = []
-        for start in window_starts(len(long), size, stride):
-            kept = [half[:n] for half, n in zip(halves, room, strict=True)]
-            kept[side] = long[start : start + size]
-            window_ids, window_types = frame(*kept)
-            ids += window_ids.tobytes()
-            types += window_types.tobytes()
-            window_lengths.append(len(window_ids))
+        others = [half[:n] for half, n in zip(halves, room, strict=True)]
+
+        def window(start: int) -> tuple[np.ndarray, np.ndarray]:
+            part = long[start : start + size]
+            return frame(*others[:side], part, *others[side + 1 :])
+
+        starts = window_starts(len(long), size, stride)
+        ids, types = zip(*map(window, starts), strict=True)
         new = new_tokens(len(long), size, stride)
-        windows = np.stack([window_lengths, new]).astype(np.int32)
-        others = sum(lengths) - len(long)
+        windows = np.array([[len(part) for part in ids], new], dtype=np.int32)
         return Tokens(
-            ids,
-            types if with_types else None,
+            np.concatenate(ids).tobytes(),
+            np.concatenate(types).tobytes() if with_types else None,
             length,
-            is_cut=others > sum(room) - size,
+            is_cut=sum(lengths) - len(long) > sum(room) - size,
             windows=windows.tobytes(),
         )
 

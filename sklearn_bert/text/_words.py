@@ -17,7 +17,7 @@ from sklearn_bert.text._tokens import (
 )
 
 
-def check_words(X: Any) -> list[list[str]]:
+def check_words(X: Any, name: str = "X") -> list[list[str]]:
     """Return the sentences in `X` as lists of words, or say what is wrong where.
 
     Parameters
@@ -32,34 +32,35 @@ def check_words(X: Any) -> list[list[str]]:
     ValueError
         Where X is empty, or a sentence or word is missing.
     """
-    return [_check_sentence(row, i) for i, row in enumerate(rows_of_column(X))]
+    rows = rows_of_column(X, name)
+    return [_check_sentence(row, f"{name}[{i}]") for i, row in enumerate(rows)]
 
 
-def _check_sentence(row: Any, i: int) -> list[str]:
+def _check_sentence(row: Any, where: str) -> list[str]:
     if is_missing(row):
         raise ValueError(
-            f"X[{i}] is {row!r}; every row must be a list of words. Drop such rows, or "
-            "make them [], which has no words."
+            f"{where} is {row!r}; every row must be a list of words. Drop such rows, "
+            "or make them [], which has no words."
         )
     if isinstance(row, (str, bytes)):
         raise TypeError(
-            f"X[{i}] is a single {type(row).__name__} ({shown(row)}); expected a list "
+            f"{where} is a single {type(row).__name__} ({shown(row)}); expected a list "
             "of words. Split it first, e.g. text.split()."
         )
     if not isinstance(row, (Sequence, np.ndarray)):
         raise TypeError(
-            f"X[{i}] is {shown(row)} of type {type(row).__name__}; expected a list of "
+            f"{where} is {shown(row)} of type {type(row).__name__}; expected a list of "
             "words."
         )
-    return [_check_word(word, i, j) for j, word in enumerate(row)]
+    return [_check_word(word, f"{where}[{j}]") for j, word in enumerate(row)]
 
 
-def _check_word(word: Any, i: int, j: int) -> str:
+def _check_word(word: Any, where: str) -> str:
     if is_missing(word):
-        raise ValueError(f"X[{i}][{j}] is {word!r}; every word must be a str.")
+        raise ValueError(f"{where} is {word!r}; every word must be a str.")
     if not isinstance(word, str):
         raise TypeError(
-            f"X[{i}][{j}] is {shown(word)} of type {type(word).__name__}; every word "
+            f"{where} is {shown(word)} of type {type(word).__name__}; every word "
             "must be a str."
         )
     # No tokenizer takes a lone surrogate.

@@ -89,15 +89,16 @@ class FitTasks(Callback):
         self.update_ = update.call_on_fit_task_begin(**self.given)
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
-        """End the task of an update."""
-        self._end(self.update_, net)
+        """End the task of an update.
+
+        Without a fitted estimator: to make one takes longer than the update.
+        """
+        if self.update_.call_on_fit_task_end(**self.given):
+            net.stop()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """End the task of an epoch."""
-        self._end(self.epoch_, net)
-
-    def _end(self, context: CallbackContext, net: Any) -> None:
-        wants_to_stop = context.call_on_fit_task_end(
+        wants_to_stop = self.epoch_.call_on_fit_task_end(
             **self.given,
             reconstruction_attributes=lambda: self.fitted_attributes(net),
         )

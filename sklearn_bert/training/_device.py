@@ -33,6 +33,16 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
+def check_not_forked(device: torch.device) -> None:
+    """Raise RuntimeError where a forked process would use its parent's GPU."""
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise RuntimeError(
+            f"this process was forked from one that had used {device}, which CUDA "
+            "does not allow. Load the model in the forked process, start processes "
+            "with 'spawn' instead of 'fork', or use device='cpu'."
+        )
+
+
 def available_device(device: str) -> torch.device:
     """Like `resolve_device`, but the CPU where a fitted model's device is missing."""
     try:

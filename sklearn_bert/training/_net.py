@@ -30,6 +30,7 @@ from sklearn_bert.training._callbacks import (
 )
 from sklearn_bert.training._device import (
     available_device,
+    check_not_forked,
     matmul_precision,
     resolve_precision,
 )
@@ -142,6 +143,7 @@ class BertNet(NeuralNet):
         self.checkpointing = checkpointing
         self.adapter = adapter
         self.valid_examples = valid_examples
+        self.batch_size_used_ = batch_size
 
     def __repr__(self) -> str:
         n_weights = sum(p.numel() for p in self.module.parameters())
@@ -157,6 +159,7 @@ class BertNet(NeuralNet):
         self, X: Examples, y: Any = None, classes: Any = None, **fit_params: Any
     ) -> BertNet:
         """Train, and leave nothing of the training behind, however it ends."""
+        check_not_forked(torch.device(self.device))
         with matmul_precision(self.precision, torch.device(self.device)):
             try:
                 self._prepare(X)
@@ -438,6 +441,7 @@ class BertNet(NeuralNet):
         return _merge(merge, self._compute_rows(method, rows, remember), windows)
 
     def _compute_rows(self, method: str, table: TokenTable, remember: bool) -> Tensor:
+        check_not_forked(torch.device(self.device))
         with matmul_precision(self.precision, torch.device(self.device)):
             features = None
             if self.module.trainable != "all":

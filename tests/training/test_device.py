@@ -11,7 +11,7 @@ from sklearn_bert.training import (
     resolve_device,
     resolve_precision,
 )
-from sklearn_bert.training._device import matmul_precision
+from sklearn_bert.training._device import check_not_forked, matmul_precision
 
 CPU = torch.device("cpu")
 
@@ -35,6 +35,14 @@ def test_impossible_devices_are_named(device, message):
 def test_fitted_model_falls_back_to_the_cpu():
     """A model from a machine with more GPUs works where there are fewer."""
     assert available_device("cuda:99") == CPU
+
+
+def test_a_forked_process_is_told_that_it_has_no_gpu(monkeypatch):
+    """After a fork CUDA cannot be used, which is said with its remedies."""
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    check_not_forked(CPU)
+    with pytest.raises(RuntimeError, match="forked from one that had used cuda.*spawn"):
+        check_not_forked(torch.device("cuda"))
 
 
 @pytest.mark.parametrize(
