@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,6 +10,7 @@ import numpy as np
 from seqeval.metrics import f1_score
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert._warn import warn
 from sklearn_bert.text import is_missing, rows_of_column, shown
 
 OUTSIDE = "O"
@@ -185,13 +185,11 @@ def _report_orphans(tags: list[list[Any]], name: str) -> None:
         return
     i, j = found[0]
     before = repr(tags[i][j - 1]) if j else "nothing"
-    warnings.warn(
+    warn(
         f"{name}[{i}][{j}] is {tags[i][j]!r} after {before}: an entity begins with I- "
         f"instead of B-, in {len({i for i, _ in found})} of {len(tags)} sentences. The "
         "tags are learnt as they are; write B- where an entity begins, if that was "
-        "meant.",
-        UserWarning,
-        stacklevel=2,
+        "meant."
     )
 
 

@@ -14,6 +14,7 @@ import sklearn_bert
 PACKAGE = Path(sklearn_bert.__file__).parent
 FLOORS = ["text", "model", "training", "estimators", "roof"]
 ROOF = {"persistence", "datasets", "__main__", "__init__"}
+BASEMENT = {"_cache", "_fork", "_lock", "_random", "_sklearn", "_version", "_warn"}
 EXTRAS = {"peft"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -27,7 +28,7 @@ def floor_of(module):
         return FLOORS.index(parts[1])
     if parts[1] in ROOF:
         return FLOORS.index("roof")
-    if parts[1] in ("_version", "_sklearn", "_cache", "_fork", "_lock", "_random"):
+    if parts[1] in BASEMENT:
         return None
     return FLOORS.index("estimators")
 

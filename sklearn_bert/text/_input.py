@@ -7,7 +7,6 @@ asks what the caller's container was.
 from __future__ import annotations
 
 import string
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,8 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
+
+from sklearn_bert._warn import warn
 
 N_ROWS_NAMED = 5  # how many offending rows an error lists
 
@@ -382,11 +383,9 @@ def _mend_surrogates(sides: list[list[str]]) -> list[list[str]]:
             # Through UTF-16: two surrogates that belong together become one letter.
             utf16 = texts[row].encode("utf-16", "surrogatepass")
             texts[row] = utf16.decode("utf-16", "replace")
-    warnings.warn(
+    warn(
         f"{len(broken)} of {len(sides[0])} texts hold surrogates, which are no valid "
-        f"Unicode (rows {_listed(sorted(broken))}); lone ones are read as U+FFFD.",
-        UserWarning,
-        stacklevel=2,
+        f"Unicode (rows {_listed(sorted(broken))}); lone ones are read as U+FFFD."
     )
     return mended
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from tokenizers import Encoding, Tokenizer
 
 from sklearn_bert._cache import TOKENS
 from sklearn_bert._fork import is_forked
+from sklearn_bert._warn import warn
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import (
     Frame,
@@ -170,13 +170,12 @@ def warn_if_cut(report: dict[str, int]) -> None:
     """Emit one `TruncationWarning` that counts what was cut, if anything was."""
     if report["n_truncated"] == 0:
         return
-    warnings.warn(
+    warn(
         f"{report['n_truncated']} of {report['n_texts']} texts are longer than "
         f"{report['max_length']} tokens and were cut; the longest has "
         f"{report['longest']}. Raise max_length if the checkpoint allows it, or "
         "read them whole with long_text='window'.",
         TruncationWarning,
-        stacklevel=2,
     )
 
 

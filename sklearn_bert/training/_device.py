@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from sklearn_bert._warn import warn
 
 
 def resolve_device(device: str) -> torch.device:
@@ -62,11 +63,9 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision != "tf32" and _has_native_bfloat16(device):
         return torch.bfloat16
     if precision != "auto":
-        warnings.warn(
+        warn(
             f"precision={precision!r}, but this {device.type} has no native "
-            f"{precision}; float32 is used.",
-            UserWarning,
-            stacklevel=2,
+            f"{precision}; float32 is used."
         )
     return torch.float32
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sklearn_bert._warn import warn
 from sklearn_bert.model import Checkpointing
 from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples
@@ -306,11 +306,10 @@ class Updates:
         except torch.OutOfMemoryError:
             pass  # without graphs there is more room, and below there are ways to save
         except CaptureError as error:
-            warnings.warn(
+            warn(
                 f"an update cannot be captured as a CUDA graph ({error}); training "
                 "goes on without graphs, more slowly.",
                 RuntimeWarning,
-                stacklevel=2,
             )
         self._make_room()
         return None

@@ -1,0 +1,21 @@
+"""Warnings that point at the user's line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+# scikit-learn's decorators stand between a caller and `fit`.
+INSIDE = {"sklearn_bert", "sklearn"}
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn with the nearest line that is outside of this package and scikit-learn."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_inside(frame.f_globals):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inside(variables: dict[str, object]) -> bool:
+    return str(variables.get("__name__", "")).partition(".")[0] in INSIDE
