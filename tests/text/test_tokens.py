@@ -319,7 +319,8 @@ def test_cut_texts_give_exactly_one_warning(make_tokenizer):
     table = make_tokenizer(5)(singles(SENTENCES))
     message = (
         "3 of 6 texts are longer than 5 tokens and were cut; the longest has 19. Raise "
-        "max_length if the checkpoint allows it, or split the texts."
+        "max_length if the checkpoint allows it, or read them whole with "
+        "long_text='window'."
     )
     with pytest.warns(TruncationWarning, match=f"^{re.escape(message)}$") as record:
         warn_if_cut(truncation_report(table.whole_lengths, 5))
@@ -634,6 +635,8 @@ def test_tokenizer_round_trips(make_tokenizer, again):
         "pad_id": 0,
         "has_type_ids": True,
         "config": {"padding_side": "right"},
+        "long_text": "truncate",
+        "window_stride": None,
     }
     texts = paired(zip(SENTENCES, reversed(SENTENCES), strict=True))
     table = tokenizer(texts)
