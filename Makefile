@@ -27,7 +27,8 @@ bench: .venv/.bench
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-accuracy: .venv/.bench
-	$(BIN)/python benchmarks/accuracy.py
+	for name in accuracy targets long_text; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv docs/_build docs/generated docs/auto_examples

@@ -50,6 +50,14 @@ TEXT_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
+def check_validation_lengths(X_val: Any, y_val: Any) -> None:
+    """Raise ValueError where the caller's validation has not one target per row."""
+    try:
+        check_consistent_length(X_val, y_val)
+    except ValueError as error:
+        raise ValueError(f"X_val and y_val do not match: {error}") from error
+
+
 class BertEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of the estimators: X on the way in, scores on the way out.
 
@@ -99,21 +107,24 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
                 f"X_val has {found.n_features} features and X has "
                 f"{texts.n_features}; expected the same."
             )
-        check_consistent_length(found, y_val)
+        check_validation_lengths(found, y_val)
         return found
 
     def _read_X_again(self, X: Any) -> Texts:
         """Texts of a call after fit, held against what fit saw."""
         check_is_fitted(self)
         texts = check_texts(X, template=self._template, missing=self._missing)
+        self._check_n_features(texts)
+        if self._template is None and texts.is_2d:
+            self._check_names(X)
+        return texts
+
+    def _check_n_features(self, texts: Texts) -> None:
         if texts.n_features != self.n_features_in_:
             raise ValueError(
                 f"X has {texts.n_features} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input."
             )
-        if self._template is None and texts.is_2d:
-            self._check_names(X)
-        return texts
 
     def _check_names(self, X: Any) -> None:
         """Hold column names against those of fit, by scikit-learn's rules.
@@ -133,6 +144,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
         pooling: str,
         long_text: str = "truncate",
         window_stride: int | None = None,
+        of_pairs: bool = False,
         n_outputs: int | None = None,
         dropout: float | None = None,
         normalize: bool | None = None,
@@ -156,7 +168,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
         )
         model = TextModel(
             checkpoint.encoder,
-            pooling=checkpoint.resolve_pooling(pooling),
+            pooling=checkpoint.resolve_pooling(pooling, of_pairs=of_pairs),
             normalize=bool(normalize),
             n_outputs=n_outputs,
             dropout=checkpoint.head_dropout if dropout is None else dropout,

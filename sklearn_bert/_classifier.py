@@ -19,6 +19,7 @@ from sklearn_bert._labels import (
     AnyOfSeveral,
     Labels,
     OneOfSeveral,
+    is_indicator,
     plain,
     read_labels,
 )
@@ -75,7 +76,8 @@ class BertClassifier(
         token is read once.
     pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
-        checkpoint was trained with.
+        checkpoint was trained with; for pairs of texts "cls" instead of "mean" and
+        "max".
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
@@ -356,8 +358,8 @@ class BertClassifier(
         Raises
         ------
         ValueError
-            As in `fit`, where a label is not among the classes, or `classes` are not
-            those of the first call.
+            As in `fit`, where a label is not among the classes, `classes` are not those
+            of the first call, or `class_weight` is "balanced".
         """
         return self._fit(X, y, sample_weight, classes=classes, is_partial=True)
 
@@ -373,10 +375,15 @@ class BertClassifier(
         classes: Any = None,
         is_partial: bool = False,
     ) -> Self:
+        if is_partial and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight is 'balanced', which partial_fit cannot do: it does not "
+                "know the shares of what is to come. Pass a dict of weights."
+            )
         run = self._start(
             X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
-        texts, more, seen = self._read_texts(X, X_val, y_val)
+        texts, more, seen = self._read_texts(run, X, X_val, y_val)
         labels = self._choose_labels(run, y, texts, classes)
         targets = own_targets = labels.encode(y)
         if more is not None:
@@ -408,13 +415,14 @@ class BertClassifier(
             pooling=self.pooling,
             long_text=self.long_text,
             window_stride=self.window_stride,
+            of_pairs=texts.second is not None,
         )
 
     def _choose_labels(self, run: Run, y: Any, texts: Any, classes: Any) -> Labels:
         """The labels of y; those of the earlier run where this one goes on with it."""
         known = None if run.start is None else self._labels
-        if known is not None and run.is_partial and classes is None:
-            classes = known.classes
+        if known is not None and run.is_partial and not is_indicator(y):
+            classes = known.classes if classes is None else classes
         labels = read_labels(y, texts, classes)
         if known is not None and (
             type(labels) is not type(known)
@@ -450,7 +458,11 @@ class BertClassifier(
         if self.class_weight is not None:
             flat = weights.reshape(len(weights), -1)[:, 0]
             factors = labels.class_weights(self.class_weight, targets, flat, train)
-            weights = weights * factors
+            is_trained = np.isin(np.arange(len(weights)), train)
+            # Others are validated on, and scored as `score` does.
+            weights = np.where(
+                _as_rows(is_trained, factors), weights * factors, weights
+            )
             some = weights[train]
             if not (np.isfinite(some).all() and some.min() >= 0 < some.max()):
                 raise ValueError(
@@ -531,6 +543,11 @@ class BertClassifier(
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _as_rows(flags: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """One flag per row, in as many dimensions."""
+    return flags.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def _described(labels: Labels, targets: np.ndarray) -> str:

@@ -13,6 +13,8 @@ from sklearn.model_selection import (
 )
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert._labels import read_column
+
 
 def hold_out(
     rows: np.ndarray,
@@ -50,7 +52,8 @@ def hold_out(
     members = groups[rows]
     n_folds = max(2, round(1 / share))
     split = GroupShuffleSplit(1, test_size=share, random_state=seed)
-    if y is not None and _has_enough(y, members, n_folds):
+    is_a_fold = abs(1 / n_folds - share) < 0.04
+    if y is not None and is_a_fold and _has_enough(y, members, n_folds):
         split = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     train, valid = next(split.split(rows, y, members))
     if y is not None and (lost := set(y) - set(y[train])):
@@ -71,4 +74,5 @@ def check_groups(groups: Any, texts: Any) -> np.ndarray | None:
     if groups is None:
         return None
     check_consistent_length(texts, groups)
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
+    names = read_column(groups, "groups", "group")
+    return np.unique(names, return_inverse=True)[1]

@@ -62,6 +62,18 @@ class OneOfSeveral:
         self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
     ) -> np.ndarray:
         """A factor for each text: by dict, or balanced over the texts to train on."""
+        if isinstance(class_weight, list):
+            raise ValueError(
+                f"class_weight is {shown(class_weight)}; with one label per text "
+                "expected 'balanced', or one dict of weights by label."
+            )
+        absent = sorted(set(range(len(self.classes))) - set(targets[train].tolist()))
+        if class_weight == "balanced" and absent:
+            raise ValueError(
+                f"class_weight is 'balanced', but no text of the class "
+                f"{plain(self.classes[absent[0]])!r} weighs more than 0; leave the "
+                "class out, or give the weights as a dict."
+            )
         by_class = compute_class_weight(
             class_weight,
             classes=self.classes,
@@ -125,8 +137,10 @@ class AnyOfSeveral:
         """A factor for each text and label: by dicts, or balanced between 0 and 1."""
         n_labels = targets.shape[1]
         is_list = isinstance(class_weight, list)
-        if isinstance(class_weight, dict) or (
-            is_list and len(class_weight) != n_labels
+        if class_weight != "balanced" and not (
+            is_list
+            and len(class_weight) == n_labels
+            and all(isinstance(w, dict) and w.keys() <= {0, 1} for w in class_weight)
         ):
             raise ValueError(
                 f"class_weight is {shown(class_weight)}; with several labels per text "
@@ -175,10 +189,17 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
     check_consistent_length(texts, y)
     if is_indicator(y):
         indicator = read_indicator(y)
+        columns = np.arange(indicator.shape[1])
+        if classes is not None and not np.array_equal(classes, columns):
+            raise ValueError(
+                f"classes are {shown(list(classes))}, but y has {len(columns)} "
+                "columns, one per label; expected their numbers, "
+                f"{shown(columns.tolist())}, or None."
+            )
         sparse = None
         if issparse(y):
             sparse = "matrix" if isspmatrix(y) else "array"
-        return AnyOfSeveral(np.arange(indicator.shape[1]), indicator.dtype.str, sparse)
+        return AnyOfSeveral(columns, indicator.dtype.str, sparse)
     labels = read_column(y)
     check_classification_targets(labels)
     classes = np.unique(labels if classes is None else read_column(classes, "classes"))
@@ -194,36 +215,44 @@ def is_indicator(y: Any) -> bool:
     """Whether `y` has several columns."""
     if issparse(y):
         return True
-    if isinstance(y, list) and y and isinstance(y[0], (list, tuple, np.ndarray)):
-        return True
+    if isinstance(y, (list, tuple)):
+        return len(y) > 0 and isinstance(y[0], (list, tuple, np.ndarray))
     return len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1
 
 
 def read_indicator(y: Any, name: str = "y") -> np.ndarray:
     """A dense array of 0 and 1, (n_texts, n_labels)."""
-    try:
+    binarized = (
+        "Lists of labels become that by "
+        "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
+    )
+    if isinstance(y, (list, tuple)) and is_indicator(y):
+        lengths = {len(row) for row in y if not np.isscalar(row)}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{name} holds lists of different lengths ({shown(sorted(lengths))}); "
+                f"expected one column per label, with 0 and 1. {binarized}"
+            )
+        # As objects: NumPy would make strings of all where one is.
+        array = np.asarray(y, dtype=object)
+    else:
         array = y.toarray() if issparse(y) else np.asarray(y)
-    except ValueError as error:
-        lengths = sorted({len(row) for row in y})
-        raise ValueError(
-            f"{name} holds lists of different lengths ({shown(lengths)}); expected one "
-            "column per label, with 0 and 1. Lists of labels become that by "
-            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
-        ) from error
     if array.ndim != 2:
         raise ValueError(
             f"{name} has {array.ndim} dimensions; expected one label per text, or one "
             "column of 0 and 1 per label."
         )
-    if array.dtype.kind == "O" and all(
-        isinstance(v, (bool, int, float, np.generic)) for v in array.flat
-    ):
-        array = np.array(array.tolist())
+    for (row, column), cell in np.ndenumerate(array if array.dtype == object else []):
+        if is_missing(cell) or not isinstance(cell, (bool, int, float, np.generic)):
+            raise ValueError(
+                f"{name}[{row}, {column}] is {shown(cell)}, and {name} has several "
+                f"columns; expected 0 or 1 in each (one per label). {binarized}"
+            )
+    array = np.array(array.tolist()) if array.dtype == object else array
     if array.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name}[0, 0] is {plain(array[0, 0])!r} of a {name} with several columns; "
-            "expected one column of 0 and 1 per label. Lists of labels become that by "
-            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
+            f"{name}[0, 0] is {plain(array[0, 0])!r}, and {name} has several columns; "
+            f"expected 0 or 1 in each (one per label). {binarized}"
         )
     wrong = np.argwhere((array != 0) & (array != 1))
     if len(wrong):
@@ -240,8 +269,10 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
     return array
 
 
-def read_column(y: Any, name: str = "y") -> np.ndarray:
+def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     """The labels as an array of one type, none of them missing or converted."""
+    if is_indicator(y):
+        raise ValueError(f"{name} has several columns; expected one {what} per text.")
     if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
         y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
     labels = column_or_1d(y, warn=True)
@@ -249,7 +280,7 @@ def read_column(y: Any, name: str = "y") -> np.ndarray:
     if missing:
         raise ValueError(
             f"{name}[{missing[0]}] is {labels[missing[0]]!r}; every text needs a "
-            f"label. {len(missing)} of {len(labels)} labels are missing."
+            f"{what}. {len(missing)} of {len(labels)} {what}s are missing."
         )
     given = y if isinstance(y, (list, tuple)) else labels
     n_strings = sum(isinstance(label, str) for label in given)

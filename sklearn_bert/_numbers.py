@@ -11,6 +11,17 @@ from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert.text import is_missing, shown
 
+# What has a float() that fails, or succeeds although it is no number.
+NO_NUMBERS = (
+    str,
+    bytes,
+    complex,
+    np.complexfloating,
+    np.datetime64,
+    np.timedelta64,
+)
+SMALLEST = 1e-300  # that can be divided by
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -29,22 +40,34 @@ class Scale:
     @classmethod
     def of(cls, numbers: np.ndarray, weights: np.ndarray) -> Self:
         """Of (n_texts, n_targets), each text by its weight."""
-        mean = np.average(numbers, axis=0, weights=weights)
-        # By the largest first: squares of large numbers are too large.
-        largest = np.abs(numbers - mean).max(axis=0)
-        largest[largest == 0] = 1.0
-        shares = (numbers - mean) / largest
-        scale = largest * np.sqrt(np.average(shares**2, axis=0, weights=weights))
-        scale[scale == 0] = 1.0
+        weights = weights / weights.max()  # equal ones are all 1, bit by bit
+        largest = _largest(numbers)
+        shares = numbers / largest
+        mean = np.average(shares, axis=0, weights=weights)
+        scale = np.sqrt(np.average((shares - mean) ** 2, axis=0, weights=weights))
+        is_constant = (numbers == numbers[0]).all(axis=0)
+        mean, scale = mean * largest, scale * largest
+        mean[is_constant] = numbers[0, is_constant]
+        scale[is_constant | (scale == 0)] = 1.0
         return cls(mean, scale)
 
     def standardise(self, numbers: np.ndarray) -> np.ndarray:
         """To mean 0 and deviation 1, float32."""
-        return ((numbers - self.mean) / self.scale).astype(np.float32)
+        largest = np.maximum(_largest(numbers), np.abs(self.mean))
+        shares = numbers / largest - self.mean / largest
+        return (shares / (self.scale / largest)).astype(np.float32)
 
     def in_units(self, scores: np.ndarray) -> np.ndarray:
         """Back to the units of the targets, float64."""
-        return scores.astype(np.float64) * self.scale + self.mean
+        limit = np.finfo(np.float64).max
+        # Doubled and halved, for a sum that is too large on its way only.
+        half = scores.astype(np.float64) * (self.scale / 2) + self.mean / 2
+        return np.clip(half, -limit / 2, limit / 2) * 2
+
+
+def _largest(numbers: np.ndarray) -> np.ndarray:
+    """The greatest size of each target; squares of shares of it are not too large."""
+    return np.maximum(np.abs(numbers).max(axis=0), SMALLEST)
 
 
 def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]:
@@ -64,6 +87,10 @@ def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]
             f"{name} is a sparse matrix; expected an array of numbers: y.toarray()."
         )
     check_consistent_length(texts, y)
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.ma.filled(y.astype(object), None)
+    if getattr(getattr(y, "dtype", None), "kind", "") in ("m", "M"):
+        y = list(y)  # an array of objects would hold them as integers
     try:
         cells = np.asarray(y, dtype=object)
     except ValueError as error:
@@ -76,30 +103,30 @@ def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]
             f"{name} has the shape {cells.shape}; expected (n_texts,) or "
             "(n_texts, n_targets)."
         )
+    numbers = np.empty(cells.shape)
     for place, cell in np.ndenumerate(cells):
-        _check_number(cell, f"{name}[{', '.join(map(str, place))}]")
-    numbers = cells.astype(np.float64)
-    wrong = np.argwhere(~np.isfinite(numbers))
-    if len(wrong):
-        place = tuple(wrong[0])
-        raise ValueError(
-            f"{name}[{', '.join(map(str, place))}] is {cells[place]!r}, infinity or "
-            "too large; every target must be a finite number."
-        )
+        numbers[place] = _number(cell, f"{name}[{', '.join(map(str, place))}]")
     return numbers.reshape(len(numbers), -1), cells.ndim == 1
 
 
-def _check_number(cell: Any, where: str) -> None:
+def _number(cell: Any, where: str) -> float:
     if is_missing(cell):
         raise ValueError(
             f"{where} is {cell!r} (NaN or missing); every text needs a number. Drop "
             "such rows, or fill them."
         )
-    # Complex numbers have a float() that fails, and strings one that may succeed.
-    if isinstance(cell, (str, bytes, complex, np.complexfloating)) or not hasattr(
-        cell, "__float__"
-    ):
+    if isinstance(cell, NO_NUMBERS) or not hasattr(cell, "__float__"):
         raise ValueError(
             f"{where} is {shown(cell)} of type {type(cell).__name__}; expected a "
             "number. For classes use BertClassifier."
         )
+    try:
+        number = float(cell)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number):
+        raise ValueError(
+            f"{where} is {shown(cell)}, infinity or too large; every target must be a "
+            "finite number."
+        )
+    return number

@@ -45,6 +45,19 @@ HISTORY = (
     "seconds",
 )
 
+# What a network is made of, and how it reads texts.
+MADE_OF = (
+    "checkpoint",
+    "revision",
+    "template",
+    "missing",
+    "max_length",
+    "long_text",
+    "window_stride",
+    "pooling",
+    "dropout",
+)
+
 TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
     "trainable": [
         StrOptions({"all", "head"}),
@@ -148,8 +161,21 @@ class BertPredictor(BertEstimator):
         start = None
         if is_partial or self.warm_start:
             start = getattr(self, "net_", None)
+        if start is not None:
+            self._check_unchanged()
         rng = np.random.default_rng(self._draw_seed())
         return Run(context, told, rng, is_partial, n_epochs, start)
+
+    def _check_unchanged(self) -> None:
+        """What reads texts can only go on with what it was made of."""
+        for name, before in self._made_of.items():
+            now = getattr(self, name)
+            if now != before:
+                raise ValueError(
+                    f"{name} is {now!r}, but it was {before!r} in the earlier call; "
+                    "training can only go on with the same network, which reads texts "
+                    "as it did. Set it back, or set warm_start=False and call fit."
+                )
 
     def _draw_seed(self) -> int:
         """One seed for everything random in a fit.
@@ -162,10 +188,12 @@ class BertPredictor(BertEstimator):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _read_texts(
-        self, X: Any, X_val: Any, y_val: Any
+        self, run: Run, X: Any, X_val: Any, y_val: Any
     ) -> tuple[Texts, Texts | None, dict[str, Any]]:
         """Texts to train on, those to validate on, and what X looked like."""
         texts, seen = self._read_X(X)
+        if run.start is not None:
+            self._check_n_features(texts)
         more = None if X_val is None else self._read_validation(X_val, texts, y_val)
         return texts, more, seen
 
@@ -220,11 +248,12 @@ class BertPredictor(BertEstimator):
         pooling: str,
         long_text: str = "truncate",
         window_stride: int | None = None,
+        of_pairs: bool = False,
     ) -> Self:
         """Train on a task, and publish all that is fitted: the one road up.
 
-        `fitted` are the attributes that are known already; pooling, long_text and
-        window_stride say how texts are read.
+        `fitted` are the attributes that are known already; the other arguments say how
+        texts are read.
         """
         history = list(self.history_) if run.start is not None else []
         with (
@@ -237,13 +266,18 @@ class BertPredictor(BertEstimator):
                     pooling=pooling,
                     long_text=long_text,
                     window_stride=window_stride,
+                    of_pairs=of_pairs,
                     n_outputs=task.n_outputs,
                     dropout=self.dropout,
                 )
             else:
                 model, tokenizer, fingerprint = self._go_on(run.start)
             table = task.tokenize(tokenizer)
-            fitted |= {"tokenizer_": tokenizer, "max_length_": tokenizer.max_length}
+            fitted |= {
+                "tokenizer_": tokenizer,
+                "max_length_": tokenizer.max_length,
+                "_made_of": {n: getattr(self, n) for n in MADE_OF if hasattr(self, n)},
+            }
             if table.is_cut is not None:  # sentences of words are not cut
                 fitted["truncation_report_"] = report = truncation_report(
                     table.whole_lengths, tokenizer.max_length, table.is_cut

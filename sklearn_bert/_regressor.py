@@ -68,7 +68,8 @@ class BertRegressor(
         token is read once.
     pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
-        checkpoint was trained with.
+        checkpoint was trained with; for pairs of texts "cls" instead of "mean" and
+        "max".
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
@@ -346,7 +347,7 @@ class BertRegressor(
         run = self._start(
             X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
-        texts, more, seen = self._read_texts(X, X_val, y_val)
+        texts, more, seen = self._read_texts(run, X, X_val, y_val)
         numbers, is_1d = read_numbers(y, texts)
         train, valid, weights = self._divide(
             run, texts, more, weigh(sample_weight, len(texts)), groups
@@ -378,6 +379,7 @@ class BertRegressor(
             pooling=self.pooling,
             long_text=self.long_text,
             window_stride=self.window_stride,
+            of_pairs=texts.second is not None,
         )
 
     def _choose_scale(

@@ -10,6 +10,7 @@ import numpy as np
 from seqeval.metrics import f1_score
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert._sklearn import check_sample_weight
 from sklearn_bert._warn import warn
 from sklearn_bert.text import is_missing, rows_of_column, shown
 
@@ -95,6 +96,11 @@ class TagSet:
         sample_weight: Any = None,
     ) -> float:
         """Entity F1 where the tags mark entities, or else the share of right tags."""
+        if not any(true):
+            raise ValueError(
+                f"none of the {len(true)} sentences has a word; there is nothing to "
+                "score."
+            )
         if self.has_prefixes or self.marks_entities:
             if sample_weight is not None:
                 raise ValueError(
@@ -107,10 +113,11 @@ class TagSet:
             return float(f1_score(true, predicted, zero_division=0))
         pairs = zip(_flat(true), _flat(predicted), strict=True)
         is_right = np.array([one == other for one, other in pairs])
-        if sample_weight is None:
-            return float(is_right.mean())
         of_word = np.repeat(np.arange(len(true)), [len(tags) for tags in true])
-        return float(np.average(is_right, weights=np.asarray(sample_weight)[of_word]))
+        weights = check_sample_weight(
+            sample_weight, np.empty(len(true)), ensure_non_negative=True
+        )[of_word]
+        return float(np.average(is_right, weights=weights))
 
 
 def read_tags(

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.special import softmax
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._base import CHECKPOINT_CONSTRAINTS
+from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, check_validation_lengths
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
@@ -312,8 +312,13 @@ class BertTokenClassifier(BertPredictor):
         tags = own_tags = read_tags(y, sentences)
         more = None
         if X_val is not None:
-            check_consistent_length(X_val, y_val)
+            check_validation_lengths(X_val, y_val)
             more = check_words(X_val, "X_val")
+            if not any(more):
+                raise ValueError(
+                    f"none of the {len(more)} sentences in X_val has a word; nothing "
+                    "could be validated."
+                )
             sentences = sentences + more
             tags = tags + read_tags(y_val, more, "y_val")
         tag_set = self._choose_tags(run, own_tags, classes)

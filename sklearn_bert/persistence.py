@@ -39,11 +39,14 @@ PRIVATE_STATE = (
     "_missing",
     "_indicator",
     "_is_1d",
+    "_made_of",
     "_sklearn_output_config",
 )
 IN_OWN_FILES = ("net_", "tokenizer_")
 # What classifiers of earlier formats did not have.
-SINCE_FORMAT_3 = {"BertClassifier": {"multilabel_": False, "_indicator": None}}
+SINCE_FORMAT_3: dict[str, dict[str, Any]] = {
+    "BertClassifier": {"multilabel_": False, "_indicator": None, "_made_of": {}}
+}
 METHODS_WITH_METADATA = ("fit", "partial_fit", "score")
 
 

@@ -135,10 +135,17 @@ class Checkpoint:
         """The same for checkpoints of the same shape and weights."""
         return _fingerprint(self.folder, self.state)
 
-    def resolve_pooling(self, pooling: str) -> str:
-        """What `pooling` means for this checkpoint, if it can do that."""
+    def resolve_pooling(self, pooling: str, *, of_pairs: bool = False) -> str:
+        """What `pooling` means for this checkpoint, if it can do that.
+
+        A sentence encoder was trained to average one text. Of two, an average says
+        what they are about, and little of how they relate; the first token can learn
+        that (`of_pairs`), as Devlin et al. (2019, section 3) have it.
+        """
         if pooling == "auto":
             pooling = self.pooling
+            if of_pairs and pooling in ("mean", "max"):
+                pooling = "cls"
             if pooling not in POOLINGS:
                 raise CheckpointError(
                     f"checkpoint {self.name!r} was trained with the pooling "

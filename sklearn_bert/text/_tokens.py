@@ -365,6 +365,8 @@ class TextTokenizer:
                 yield Tokens(*self._arrays(encoding, with_types), length, is_cut=True)
             return
         shorten = self._head_tail if self.long_text == "head_tail" else self._windows
+        if texts:
+            self._check_room(2 if isinstance(texts[0], tuple) else 1)
         for text, length in zip(texts, lengths, strict=True):
             sides = text if isinstance(text, tuple) else (text,)
             halves = [
@@ -372,6 +374,14 @@ class TextTokenizer:
                 for side in sides
             ]
             yield shorten(halves, length, with_types)
+
+    def _check_room(self, n_halves: int) -> None:
+        n_special = self._frames[n_halves].n_special
+        if self.max_length <= n_special:
+            raise ValueError(
+                f"max_length is {self.max_length}, of which {n_special} are special "
+                f"tokens; expected at least {n_special + 1}, to read anything."
+            )
 
     def _head_tail(
         self, halves: list[np.ndarray], length: int, with_types: bool
@@ -390,7 +400,7 @@ class TextTokenizer:
         frame = self._frames[len(halves)]
         lengths = [len(half) for half in halves]
         room = rooms(lengths, self.max_length - frame.n_special)
-        side = int(np.argmax(np.array(lengths) - room))
+        side = int(len(halves) == 2 and lengths[0] <= lengths[1])
         long, size = halves[side], room[side]
         stride = min(self.window_stride or size, size)
         others = [half[:n] for half, n in zip(halves, room, strict=True)]

@@ -99,6 +99,10 @@ class WordTable(TokenTable):
         """The rows of the table that hold these sentences."""
         return flat_places(self.row_starts[texts], self.row_counts[texts])
 
+    def sentence_of_row(self) -> np.ndarray:
+        """For each row, the place of its sentence."""
+        return np.repeat(np.arange(len(self.row_counts)), self.row_counts)
+
     def take(self, rows: np.ndarray) -> WordTable:
         """A table of some of the rows, which no longer knows of sentences."""
         none = np.zeros(0, dtype=np.int64)
@@ -200,7 +204,8 @@ def _windows(
     while n_read < len(words):
         # A quarter of a window before the first word that is still to be read, unless
         # that word would not fit behind it, and in all as many words as there is room.
-        begin = int(np.searchsorted(starts, starts[n_read] - room // 4))
+        quarter = max(0, starts[n_read] - room // 4)
+        begin = int(np.searchsorted(starts, quarter, side="right")) - 1
         if ends[n_read] > starts[begin] + room:
             begin = n_read
         end = int(np.searchsorted(ends, starts[begin] + room, side="right"))

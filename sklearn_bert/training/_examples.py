@@ -54,10 +54,12 @@ class Examples:
         return rows
 
     def counts(self) -> np.ndarray:
-        """How many targets each example has."""
-        if isinstance(self.table, WordTable):
-            return self.table.word_counts[self.rows]
-        return np.ones(len(self.rows), dtype=np.int64)
+        """How many targets belong together: words of a sentence, in all its rows."""
+        if not isinstance(self.table, WordTable):
+            return np.ones(len(self.rows), dtype=np.int64)
+        sentences = self.table.sentence_of_row()[self.rows]
+        begins = np.flatnonzero(np.diff(sentences, prepend=-1))
+        return np.add.reduceat(self.table.word_counts[self.rows], begins)
 
     def parts(self, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
         """Cut some texts where their windows would be more than `size`."""

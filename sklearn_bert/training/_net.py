@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -364,9 +365,10 @@ class BertNet(NeuralNet):
 
     def trained_module(self) -> TextModel:
         """A copy of the whole model as it is now, at rest, in the middle of a fit."""
-        snapshot = self.snapshot()
-        part = self.part_.copy()
-        part.put_back(self.masters_, snapshot, snapshot.decay)
+        # Together, for they share tensors; but not the tokens, which nobody changes.
+        tokens = {id(self.part_.table): self.part_.table}
+        part, masters = copy.deepcopy((self.part_, self.masters_), tokens)
+        part.put_back(masters, None, self.updates_.decay)
         return part.whole
 
     def stop(self) -> None:

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TINIEST = torch.finfo(torch.float32).tiny
-
 
 class Objective(nn.Module):
     """Base of the objectives."""
@@ -78,8 +76,8 @@ class OneLabel(Objective):
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
         """Logarithms of the averaged probabilities."""
-        average = add_up(scores.softmax(1) * shares[:, None], text_of_row, n_texts)
-        return average.clamp_min(TINIEST).log()
+        logs = scores.log_softmax(1) + shares.log()[:, None]
+        return log_add_up(logs, text_of_row, n_texts)
 
     def score(
         self,
@@ -119,10 +117,12 @@ class ManyLabels(Objective):
     ) -> Tensor:
         """Logits of the averaged probabilities."""
         # The two sides apart: 1 - p would lose what is close to 1.
-        shares = shares[:, None]
-        yes = add_up(scores.sigmoid() * shares, text_of_row, n_texts)
-        no = add_up((-scores).sigmoid() * shares, text_of_row, n_texts)
-        return yes.clamp_min(TINIEST).log() - no.clamp_min(TINIEST).log()
+        log_shares = shares.log()[:, None]
+        yes = functional.logsigmoid(scores) + log_shares
+        no = functional.logsigmoid(-scores) + log_shares
+        return log_add_up(yes, text_of_row, n_texts) - log_add_up(
+            no, text_of_row, n_texts
+        )
 
     def score(
         self,
@@ -165,8 +165,10 @@ class Numbers(Objective):
         counts: np.ndarray,
     ) -> float:
         """R2, the mean over the outputs; of a constant 1 where it is met, else 0."""
+        targets = targets.astype(np.float64)
         mean = np.average(targets, axis=0, weights=weights)
         spread = np.average((targets - mean) ** 2, axis=0, weights=weights)
+        spread[(targets == targets[0]).all(axis=0)] = 0.0
         error = np.average((targets - scores) ** 2, axis=0, weights=weights)
         constant = np.where(error == 0, 0.0, 1.0)
         share = np.divide(error, spread, out=constant, where=spread > 0)
@@ -204,6 +206,13 @@ def add_up(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
     """Sums of the rows of each text: (n_rows, width) -> (n_texts, width)."""
     sums = values.new_zeros(n_texts, values.shape[1])
     return sums.index_add(0, text_of_row, values)
+
+
+def log_add_up(logs: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
+    """Logarithms of the sums of what the rows of each text are logarithms of."""
+    top = greatest(logs.detach(), text_of_row, n_texts)
+    shares = (logs - top[text_of_row]).exp()
+    return top + add_up(shares, text_of_row, n_texts).log()
 
 
 def greatest(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:

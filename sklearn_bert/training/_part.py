@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -64,10 +63,6 @@ class LearningPart:
         elif (found := features(table)) is not None:
             _, self.model = split(whole)
             self.table = found
-
-    def copy(self) -> LearningPart:
-        """A part of its own, with weights of its own, of the same texts."""
-        return copy.deepcopy(self, {id(self.table): self.table})
 
     def _leave_out_words(
         self, table: TokenTable, rows: np.ndarray, pad_id: int

@@ -29,7 +29,7 @@ def device_turn(device: str) -> Iterator[str]:
     Parameters
     ----------
     device : str
-        "auto" may become any GPU; "cuda" and "cuda:1" stay what they are.
+        "auto" may become any GPU; "cuda" is the first, "cuda:1" the second.
     """
     gpus = _candidates(device)
     if not gpus or multiprocessing.parent_process() is None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_bert.model import TextModel, split
+from sklearn_bert.model import TextModel, add_lora, layer_depths, split
 from sklearn_bert.model._attention import FAMILIES
 from sklearn_bert.text import pack, pad
 
@@ -172,3 +172,62 @@ def test_unknown_families_are_named(make_encoder):
     assert not any(
         p.requires_grad for p in make_model(encoder, "head").encoder.parameters()
     )
+
+
+def depth_of(name):
+    """How far below the head a weight of three layers lies, read from its name."""
+    if number := re.search(r"\blayer\.(\d+)\.", name):
+        return 3 - int(number[1])
+    return 4 if re.search(r"\bembeddings(_project)?\.", name) else 0
+
+
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_depths(make_encoder, family, pooling):
+    """The head and the pooler at 0, the top layer at 1, embeddings at the bottom."""
+    if pooling == "pooler" and family not in ("bert", "roberta", "xlm-roberta"):
+        pooling = "cls"  # they have no pooler
+    model = make_model(make_encoder(family), "all", pooling)
+    found = layer_depths(model)
+    assert found == {name: depth_of(name) for name, _ in model.named_parameters()}
+    assert set(found.values()) == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("trainable", [1, 2, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_depths_of_an_upper_part(make_encoder, family, trainable):
+    """A layer is as far below the head in the upper part as it is in the whole."""
+    model = make_model(make_encoder(family), trainable)
+    whole = layer_depths(model)
+    depth_of_weight = {id(p): whole[name] for name, p in model.named_parameters()}
+    _, upper = split(model)
+    found = layer_depths(upper)
+    for name, weight in upper.named_parameters():
+        assert found[name] == depth_of_weight[id(weight)]
+    assert max(found.values()) == trainable
+
+
+def test_depths_of_a_head_alone(make_encoder):
+    """Where there is no encoder, everything is at the head."""
+    _, head = split(make_model(make_encoder("bert"), "head"))
+    assert layer_depths(head) == {"head.weight": 0, "head.bias": 0}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_depths_with_an_adapter(make_encoder, family):
+    """The matrices of an adapter are as far below as the layer that they add to."""
+    model = make_model(make_encoder(family), "all")
+    add_lora(model.encoder)
+    found = layer_depths(model)
+    learning = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert {found[name] for name in learning} >= {0, 1, 2, 3}
+    for name in learning:
+        assert found[name] == depth_of(name)
+
+
+def test_depths_of_unknown_families_are_refused(make_encoder):
+    """Where layers cannot be told apart, a decay by layer is refused in its words."""
+    model = make_model(make_encoder("modernbert", pad_token_id=0), "all")
+    message = "layer_decay .* 'modernbert' cannot be told apart; expected layer_decay=1"
+    with pytest.raises(ValueError, match=message):
+        layer_depths(model)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_bert.text import WordTable
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._feed import Feed
 
@@ -85,3 +86,60 @@ def test_a_table_of_features_is_taken_from(states):
     chosen, place = part.distinct()
     assert part.starts[chosen][place].tolist() == [0, 4, 0]
     assert len(chosen) == 2
+
+
+@pytest.fixture
+def word_table():
+    """Four rows of 4, 7, 3 and 5 tokens, whose id is 10 * row + place; one wordless."""
+    lengths = np.array([4, 7, 3, 5])
+    ids = [10 * row + place for row, n in enumerate(lengths) for place in range(n)]
+    return WordTable(
+        ids=np.array(ids, dtype=np.int32),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        whole_lengths=lengths,
+        type_ids=None,
+        word_starts=np.array([0, 2, 5, 5]),
+        word_counts=np.array([2, 3, 0, 1]),
+        word_places=np.array([1, 2, 1, 3, 5, 2]),
+        row_starts=np.array([0, 1, 2, 3]),
+        row_counts=np.ones(4, dtype=np.int64),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "firsts"),
+    [
+        ([0, 1, 2, 3], [1, 2, 11, 13, 15, 32]),
+        ([3, 1], [32, 11, 13, 15]),
+        ([2, 0, 2], [1, 2]),
+        ([1], [11, 13, 15]),
+        ([2], []),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("multiple", [None, 16])
+def test_places_of_words(word_table, rows, firsts, packed, multiple):
+    """In rows or in a line, `word_places` leads to the first token of each word."""
+    if not packed and multiple:
+        multiple = None  # only a line is lengthened
+    batch = Feed(CPU, 99, packed=packed)(word_table, np.array(rows), multiple)
+    laid_out = batch["input_ids"].flatten()
+    assert laid_out[batch["word_places"]].tolist() == firsts
+    assert batch["word_places"].dtype == torch.int64
+
+
+def test_places_of_words_of_a_part(word_table):
+    """Rows taken from a table keep their words."""
+    part = word_table.take(np.array([3, 0]))
+    for packed in (False, True):
+        batch = Feed(CPU, 99, packed=packed)(part, np.array([1, 0]))
+        laid_out = batch["input_ids"].flatten()
+        assert laid_out[batch["word_places"]].tolist() == [1, 2, 32]
+
+
+def test_texts_have_no_places(make_table):
+    """Only tables of words have them."""
+    for packed in (False, True):
+        batch = Feed(CPU, 0, packed=packed)(make_table([3, 9]), np.arange(2))
+        assert "word_places" not in batch

@@ -1,4 +1,5 @@
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_bert.model import TextModel
+from sklearn_bert.text import ShuffledBatches
 from sklearn_bert.training import BertOutOfMemoryError, BestWeights, Examples
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._objectives import OneLabel
@@ -293,3 +295,117 @@ def test_a_gpu_that_is_full(make_net, make_encoder, make_table):
     assert nets[1].batch_size_used_ < nets[0].batch_size_used_ == 4096
     losses = [[row["train_loss"] for row in net.history] for net in nets]
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def depth_of(name):
+    """How far below the head a weight of the two layers lies, read from its name."""
+    if number := re.search(r"\blayer\.(\d+)\.", name):
+        return 2 - int(number[1])
+    return 3 if "embeddings." in name else 0
+
+
+def train_with_rates(net, data, factor_of):
+    """Train a copy with a rate for each weight; AdamW sees the full table of words."""
+    model = copy.deepcopy(net.module).train()
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p], "weight_decay": net.weight_decay * (p.ndim > 1)}
+            for _, p in named
+        ]
+    )
+    rng = np.random.default_rng(net.shuffle_seed)
+    batches = ShuffledBatches(data.table.lengths[data.rows], net.batch_size, rng)
+    n_updates = net.max_epochs * len(batches)
+    n_warmup = int(net.warmup * n_updates)
+    update = 0
+    for _ in range(net.max_epochs):
+        for places in batches:
+            rows = data.rows[places]
+            scores = model(**Feed(CPU, 0)(data.table, rows))
+            targets = torch.tensor(data.targets[rows])
+            torch.nn.functional.cross_entropy(scores, targets).backward()
+            torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
+            share = (n_updates - update) / (n_updates - n_warmup)
+            if update < n_warmup:
+                share = (update + 1) / (n_warmup + 1)
+            if not net.decays:
+                share = min(1.0, (update + 1) / 10)
+            for group, (name, _) in zip(optimizer.param_groups, named, strict=True):
+                group["lr"] = net.lr * share * factor_of(name)
+            optimizer.step()
+            optimizer.zero_grad()
+            update += 1
+    return model
+
+
+def assert_weights_alike(net, plain):
+    ours = dict(net.module.named_parameters())
+    for name, weight in plain.named_parameters():
+        torch.testing.assert_close(
+            ours[name], weight, rtol=1e-4, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("layer_decay", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("decays", [True, False])
+def test_layers_step_at_rates_of_their_own(make_net, data, layer_decay, decays):
+    """Weights, also of words that no text has, as plain AdamW on the full table."""
+    net = make_net(layer_decay=layer_decay, weight_decay=0.5, lr=5e-3, decays=decays)
+    start = net.module.encoder.get_input_embeddings().weight.detach().clone()
+
+    def factor_of(name):
+        return 10 if name.startswith("head.") else layer_decay ** depth_of(name)
+
+    plain = train_with_rates(net, data, factor_of)
+    net.fit(data)
+    assert_weights_alike(net, plain)
+    unused = np.setdiff1d(np.arange(1, len(start)), data.table.ids)
+    assert len(unused) > 20
+    ours, theirs = (
+        model.encoder.get_input_embeddings().weight[unused].norm().item()
+        for model in (net.module, plain)
+    )
+    assert theirs < start[unused].norm()
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize("trainable", [1, 2])
+def test_top_layers_step_at_rates_of_their_own(make_net, data, trainable):
+    """The top layer takes the first share of the rate, however many learn."""
+    net = make_net(trainable=trainable, layer_decay=0.5, weight_decay=0.1)
+
+    def factor_of(name):
+        return 10 if name.startswith("head.") else 0.5 ** depth_of(name)
+
+    plain = train_with_rates(net, data, factor_of)
+    net.fit(data)
+    assert_weights_alike(net, plain)
+
+
+def test_adapters_step_at_rates_of_their_own(make_net, data):
+    """The matrices of an adapter step as slowly as the layer that they add to."""
+    rates = {}
+
+    class Note(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            named = dict(net.masters_.named_parameters())
+            for group in net.optimizer_.param_groups:
+                for name, weight in named.items():
+                    if any(weight is p for p in group["params"]):
+                        rates[name] = group["rate_factor"]
+
+    make_net(adapter="lora", layer_decay=0.5, callbacks=[Note()]).fit(data)
+    assert {"head.weight", "head.bias"} < rates.keys()
+    for name, rate in rates.items():
+        head = name.startswith("head.")
+        assert rate == (10 if head else 0.5 ** depth_of(name)), name
+
+
+def test_the_decay_of_unused_words_is_theirs(make_net, data):
+    """`decay` is made of the words' share of the rate."""
+    updates = make_updates(make_net().module, unused_factor=0.125)
+    for _ in range(2):
+        updates(data, np.arange(8))
+    expected = (1 - 1e-3 / 8) * (1 - 1e-3 / 16)
+    assert updates.decay == pytest.approx(expected, rel=1e-12)
