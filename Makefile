@@ -33,10 +33,11 @@ bench-accuracy: .venv/.bench
 clean:
 	rm -rf .venv docs/_build docs/generated docs/auto_examples
 
-# torch goes first: a plain install of the others would fetch its newest release.
+# torch goes first: a plain install of the others would fetch its newest release. seqeval
+# is built here, and takes its version from setuptools-scm.
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(INSTALL) torch setuptools
+	$(INSTALL) torch setuptools setuptools-scm
 
 .venv/.minilm .venv/.test .venv/.docs .venv/.bench: .venv/.%: .venv/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --no-build-isolation -e '.[minilm,$*]'

@@ -21,6 +21,13 @@ data: the folder named by SKLEARN_BERT_DATA (default ../shared/data) with
   trec/           TREC question types (cogcomp.org/Data/QA/QC): TREC.train, TREC.test
   cola/           CoLA (nyu-mll.github.io/CoLA): train.tsv, dev.tsv
   mrpc/           Microsoft Research Paraphrase Corpus: train.tsv, dev.tsv
+  goemotions/     GoEmotions (github.com/google-research/google-research,
+                  goemotions/data): train.tsv, dev.tsv, test.tsv, and its
+                  emotions.txt as labels.txt
+  stsb/           STS Benchmark (ixa2.si.ehu.eus/stswiki): sts-train.tsv, sts-dev.tsv,
+                  sts-test.tsv
+  wnut17/         WNUT 2017 emerging entities (github.com/leondz/emerging_entities_17):
+                  wnut17train.conll, emerging.dev.conll, emerging.test.annotated
   reference_scores.csv  columns data, metric, acc, mcc of a transformers.Trainer run
 """
 
@@ -62,6 +69,50 @@ def movie_reviews(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
         names = np.random.default_rng(seed).permutation(sorted(names))[:n]
         texts = [archive.read(name).decode("latin-1") for name in names]
     return texts, np.array(["/pos/" in name for name in names], dtype=int)
+
+
+def goemotions(split: str) -> tuple[list[str], np.ndarray]:
+    """Comments, and which of 28 emotions each of them shows: 12 words on average."""
+    need_data("goemotions")
+    names = (DATA / "goemotions" / "labels.txt").read_text("utf-8").split()
+    # "NA" and "null" are comments here, not gaps.
+    frame = read_tsv(f"goemotions/{split}.tsv", header=None, keep_default_na=False)
+    emotions = np.zeros((len(frame), len(names)), dtype=int)
+    for row, numbers in enumerate(frame[1].astype(str)):
+        emotions[row, [int(number) for number in numbers.split(",")]] = 1
+    return frame[0].tolist(), emotions
+
+
+def stsb(split: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Pairs of sentences, and how alike they are, from 0 to 5."""
+    need_data("stsb")
+    # Some rows end with two columns more, which name where the sentences are from.
+    columns = [*"abcd", "score", "sentence1", "sentence2", *"ef"]
+    frame = read_tsv(f"stsb/sts-{split}.tsv", names=columns, keep_default_na=False)
+    pairs = frame[["sentence1", "sentence2"]]
+    return pairs, frame["score"].to_numpy(dtype=float)
+
+
+WNUT17_FILES = {
+    "train": "wnut17train.conll",
+    "dev": "emerging.dev.conll",
+    "test": "emerging.test.annotated",
+}
+
+
+def wnut17(split: str) -> tuple[list[list[str]], list[list[str]]]:
+    """Sentences as lists of words, and the BIO tag of each word, of six types."""
+    need_data("wnut17")
+    text = (DATA / "wnut17" / WNUT17_FILES[split]).read_text("utf-8")
+    sentences: list[list[list[str]]] = [[]]
+    for line in text.split("\n"):  # not splitlines: a word may be a line separator
+        if line.strip():
+            sentences[-1].append(line.split("\t"))
+        elif sentences[-1]:
+            sentences.append([])
+    columns = [zip(*sentence, strict=True) for sentence in sentences if sentence]
+    words, tags = zip(*columns, strict=True)
+    return [list(sentence) for sentence in words], [list(sentence) for sentence in tags]
 
 
 def cut_to_random_length(

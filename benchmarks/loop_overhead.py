@@ -35,7 +35,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from sklearn_bert.model import TextModel, load_checkpoint
 from sklearn_bert.text import ShuffledBatches, check_texts, pad
-from sklearn_bert.training import BertNet, Examples, resolve_precision
+from sklearn_bert.training import BertNet, Examples, OneLabel, resolve_precision
 
 BATCH_SIZE = 32
 EPOCHS = 2
@@ -118,6 +118,7 @@ def stock_skorch(task: Task) -> float:
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.AdamW,
         optimizer__fused=True,
+        objective=OneLabel(),
         lr=LEARNING_RATE,
         max_epochs=EPOCHS,
         train_split=None,
@@ -140,6 +141,7 @@ def our_net(task: Task, precision: str) -> float:
         placement="auto",
         precision=precision,
         pad_id=task.pad_id,
+        objective=OneLabel(),
         lr=LEARNING_RATE,
         max_epochs=EPOCHS,
         batch_size=BATCH_SIZE,

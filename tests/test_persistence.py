@@ -25,18 +25,27 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from safetensors import safe_open
+from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 
-from sklearn_bert import BertClassifier, BertEmbedder, load, save
+from sklearn_bert import (
+    BertClassifier,
+    BertEmbedder,
+    BertRegressor,
+    BertTokenClassifier,
+    load,
+    save,
+)
 from sklearn_bert.text import check_texts
 
 FILES = [
@@ -970,3 +979,213 @@ def test_saving_what_was_loaded_gives_the_same_files(saved, tmp_path):
     """`load` and `save` are inverse: the second folder is the first, byte for byte."""
     save(load(saved), tmp_path / "again")
     assert snapshot_of(tmp_path / "again") == snapshot_of(saved)
+
+
+# -- several labels, numbers and tags -------------------------------------------------
+
+
+SPARSE = csr_array(np.array([[1, 0, 1], [0, 1, 0]] * 3))
+WORDS = [text.split() for text in TEXTS]
+TAGS = [["B-X" if w in ("film", "cat") else "O" for w in words] for words in WORDS]
+NEW_KINDS = {
+    "int indicator": (BertClassifier, TEXTS, SPARSE.toarray()),
+    "bool indicator": (BertClassifier, TEXTS, SPARSE.toarray().astype(bool)),
+    "sparse array": (BertClassifier, TEXTS, SPARSE),
+    "sparse matrix": (BertClassifier, TEXTS, csr_matrix(SPARSE.astype(np.uint8))),
+    "numbers": (BertRegressor, TEXTS, np.arange(6) * 1e100),
+    "a table of one number": (BertRegressor, TEXTS, np.arange(6.0)[:, None]),
+    "several numbers": (BertRegressor, TEXTS, np.arange(12.0).reshape(6, 2)),
+    "tags": (BertTokenClassifier, WORDS, TAGS),
+    "flat tags": (
+        BertTokenClassifier,
+        WORDS,
+        [["N" if t == "B-X" else "V" for t in row] for row in TAGS],
+    ),
+    "numbers as tags": (
+        BertTokenClassifier,
+        WORDS,
+        [[-3 if t == "B-X" else 4 for t in row] for row in TAGS],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted_kinds(checkpoint):
+    """A fitted estimator of each kind of target; not to be changed."""
+    settings = {
+        "checkpoint": checkpoint,
+        "max_epochs": 1,
+        "random_state": 0,
+        "device": "cpu",
+        "precision": "float32",
+    }
+    return {name: cls(**settings).fit(X, y) for name, (cls, X, y) in NEW_KINDS.items()}
+
+
+def through_save(estimator, folder):
+    save(estimator, folder / "model")
+    return load(folder / "model")
+
+
+def answers_of(estimator, X):
+    """Everything that an estimator says of X, as lists of dense arrays."""
+    methods = ["predict", "predict_proba", "decision_function", "transform"]
+    found = []
+    for method in methods:
+        if hasattr(estimator, method):
+            answer = getattr(estimator, method)(X)
+            found += answer if isinstance(answer, list) else [answer]
+    return [a.toarray() if issparse(a) else np.asarray(a) for a in found]
+
+
+def fitted_values(estimator):
+    """The fitted attributes that are no network and no tokenizer."""
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if name.endswith("_") and name not in ("net_", "tokenizer_")
+    }
+
+
+@pytest.mark.parametrize("name", NEW_KINDS)
+def test_every_kind_of_target_comes_back(fitted_kinds, tmp_path, name):
+    """`load` of `save` answers, and remembers, as the original, bit by bit."""
+    _, X, y = NEW_KINDS[name]
+    estimator = fitted_kinds[name]
+    loaded = through_save(estimator, tmp_path)
+    assert type(loaded) is type(estimator)
+    assert loaded.get_params() == estimator.get_params()
+    for ours, theirs in zip(
+        answers_of(loaded, X), answers_of(estimator, X), strict=True
+    ):
+        assert ours.dtype == theirs.dtype
+        assert_array_equal(ours, theirs)
+    before, after = fitted_values(estimator), fitted_values(loaded)
+    assert set(before) == set(after)
+    for attribute, value in before.items():
+        assert type(after[attribute]) is type(value)
+        np.testing.assert_equal(after[attribute], value)
+        if isinstance(value, np.ndarray):
+            assert after[attribute].dtype == value.dtype
+    assert loaded.score(X, y) == estimator.score(X, y)
+
+
+@pytest.mark.parametrize("name", ["sparse array", "sparse matrix", "bool indicator"])
+def test_the_kind_of_an_indicator_comes_back(fitted_kinds, tmp_path, name):
+    """A loaded classifier predicts the kind of indicator that it was fitted with."""
+    y = NEW_KINDS[name][2]
+    predicted = through_save(fitted_kinds[name], tmp_path).predict(TEXTS)
+    assert type(predicted) is type(y)
+    assert predicted.dtype == y.dtype
+
+
+@pytest.mark.parametrize("name", NEW_KINDS)
+@pytest.mark.parametrize("way", ["save", "pickle"])
+def test_what_comes_back_learns_on(fitted_kinds, tmp_path, name, way):
+    """partial_fit of a loaded estimator gives what that of the original gives."""
+    _, X, y = NEW_KINDS[name]
+    estimator = copy.deepcopy(fitted_kinds[name])
+    loaded = (
+        through_save(estimator, tmp_path)
+        if way == "save"
+        else pickle.loads(pickle.dumps(estimator))
+    )
+    estimator.partial_fit(X, y)
+    loaded.partial_fit(X, y)
+    assert loaded.n_iter_ == estimator.n_iter_ == 2
+    for ours, theirs in zip(
+        answers_of(loaded, X), answers_of(estimator, X), strict=True
+    ):
+        assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", NEW_KINDS)
+def test_saving_any_kind_twice_gives_the_same_files(fitted_kinds, tmp_path, name):
+    """`load` and `save` are inverse for every kind of target."""
+    save(fitted_kinds[name], tmp_path / "one")
+    save(load(tmp_path / "one"), tmp_path / "two")
+    assert snapshot_of(tmp_path / "one") == snapshot_of(tmp_path / "two")
+
+
+@pytest.mark.parametrize("cls", [BertClassifier, BertRegressor, BertTokenClassifier])
+def test_requests_of_metadata_come_back(fitted_kinds, tmp_path, cls):
+    """What an estimator asks scikit-learn for is kept, and nothing more."""
+    name = next(name for name, kind in NEW_KINDS.items() if kind[0] is cls)
+    estimator = copy.deepcopy(fitted_kinds[name])
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator.set_fit_request(
+            sample_weight=True, groups="documents", X_val=False, y_val=None
+        )
+        estimator.set_partial_fit_request(sample_weight=True)
+        estimator.set_score_request(sample_weight=False)
+    loaded = through_save(estimator, tmp_path)
+    for method in ("fit", "partial_fit", "score"):
+        ours = getattr(loaded.get_metadata_routing(), method).requests
+        theirs = getattr(estimator.get_metadata_routing(), method).requests
+        assert ours == theirs
+    assert ours == {"sample_weight": False}
+
+
+def test_class_weights_of_labels_come_back(checkpoint, tmp_path):
+    """A list of dicts survives as a parameter, with the types of its keys."""
+    weights = [{0: 1, 1: 2.5}, {0: 1, 1: 1}, {0: np.float64(0.5), 1: 1}]
+    clf = BertClassifier(
+        checkpoint, max_epochs=1, device="cpu", class_weight=weights, layer_decay=0.9
+    )
+    loaded = through_save(clf.fit(TEXTS, SPARSE), tmp_path)
+    assert loaded.class_weight == weights
+    assert [type(key) for key in loaded.class_weight[0]] == [int, int]
+    assert loaded.layer_decay == 0.9
+
+
+# Parameters and settings that format 2 did not know.
+SINCE_FORMAT_2 = {
+    "params": [
+        "long_text",
+        "window_stride",
+        "layer_decay",
+        "label_smoothing",
+        "warm_start",
+    ],
+    "fitted": ["multilabel_", "_indicator"],
+    "tokenizer": ["long_text", "window_stride"],
+}
+
+
+def test_the_second_format_is_read(copied, classifier):
+    """A folder of format 2, without several labels and long texts, is the same model.
+
+    It says, goes on and is saved as a new one.
+    """
+    content = json.loads((copied / "estimator.json").read_text("utf-8"))["content"]
+    old = {
+        part: {k: v for k, v in content[part].items() if k not in names}
+        for part, names in SINCE_FORMAT_2.items()
+    }
+    assert all(
+        len(old[part]) == len(content[part]) - len(names)
+        for part, names in SINCE_FORMAT_2.items()
+    )
+    edit_manifest(copied, format=2, **old)
+    loaded = load(copied)
+    assert loaded.get_params() == classifier.get_params()
+    assert_array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    assert_array_equal(loaded.predict(TEXTS), classifier.predict(TEXTS))
+    assert not loaded.multilabel_
+    save(loaded, copied)
+    assert load(copied).partial_fit(TEXTS, ["pos", "neg"] * 3).n_iter_ == 2
+
+
+def test_the_second_format_of_an_embedder_is_read(embedder, tmp_path):
+    """An embedder of format 2 gives the same vectors."""
+    save(embedder, tmp_path / "model")
+    path = tmp_path / "model" / "estimator.json"
+    content = json.loads(path.read_text("utf-8"))["content"]
+    old = {
+        part: {k: v for k, v in content[part].items() if k not in names}
+        for part, names in SINCE_FORMAT_2.items()
+    }
+    edit_manifest(tmp_path / "model", format=2, **old)
+    assert_array_equal(
+        load(tmp_path / "model").transform(TEXTS), embedder.transform(TEXTS)
+    )

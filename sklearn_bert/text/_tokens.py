@@ -281,8 +281,12 @@ class TextTokenizer:
                 step["add_prefix_space"] = True
         return Tokenizer.from_str(json.dumps(spec))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TextTokenizer.from_json, (self.to_json(), self.settings())
+    def __getstate__(self) -> dict[str, Any]:
+        return {"json": self.to_json(), "settings": self.settings()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        backend = Tokenizer.from_str(state["json"])
+        self.__init__(backend, **state["settings"])  # type: ignore[misc]
 
     @functools.cached_property
     def fingerprint(self) -> str:

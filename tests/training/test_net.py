@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sklearn_bert.model import load_checkpoint
 from sklearn_bert.text import check_texts
-from sklearn_bert.training import BestWeights, Examples, FitProgress, _inference, _net
+from sklearn_bert.training import BestWeights, Examples, FitProgress, _inference
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])

@@ -1,0 +1,101 @@
+"""scikit-learn's own checks, on an estimator of texts."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from functools import partial
+from itertools import dropwhile, takewhile
+from typing import Any
+from unittest import SkipTest
+
+from sklearn.exceptions import SkipTestWarning
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from sklearn_bert.testing._adapter import NumbersAsTexts
+from sklearn_bert.testing._registry import Check
+
+# These look at the estimator alone, so they need no adapter.
+WITHOUT_DATA = {
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_get_params_invariance",
+    "check_mixin_order",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_valid_tag_types",
+}
+
+# Of what these ask, nothing would reach an estimator of texts.
+MEANINGLESS = {
+    "check_complex_data": (
+        "a text has no imaginary part; what is no text is refused in "
+        "check_text_numbers_are_refused"
+    ),
+    "check_estimators_nan_inf": (
+        "a text is not infinite; missing ones are refused in check_text_nan_is_refused"
+    ),
+    "check_fit1d": "a column of texts is one-dimensional, so it cannot be refused",
+    "check_fit2d_predict1d": (
+        "a column of texts is one-dimensional, so it cannot be refused"
+    ),
+    "check_n_features_in": (
+        "it counts the columns of numbers; those of texts are counted in "
+        "check_text_n_features_in_is_one"
+    ),
+    "check_n_features_in_after_fitting": (
+        "it counts the columns of numbers; those of texts are counted in "
+        "check_text_n_features_in_is_one"
+    ),
+    "check_positive_only_tag_during_fit": "a word has no sign",
+    "check_transformer_preserve_dtypes": "texts have no dtype that vectors could keep",
+}
+
+
+def official_checks(estimator: Any) -> list[Check]:
+    """The checks of scikit-learn that its type and tags call for."""
+    return [_restate(check) for _, check in _generate(estimator)]
+
+
+def _generate(estimator: Any) -> list[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkipTestWarning)
+        return list(estimator_checks_generator(NumbersAsTexts(estimator)))
+
+
+def _restate(check: partial[None]) -> Check:
+    """A check that is bound to a name and its options, as one of ours."""
+    name = check.func.__name__
+    variant = ",".join(f"{key}={value}" for key, value in check.keywords.items())
+
+    def ask(estimator_name: str, estimator: Any) -> None:
+        if name in MEANINGLESS:
+            raise SkipTest(MEANINGLESS[name])
+        if name not in WITHOUT_DATA:
+            estimator = NumbersAsTexts(estimator)
+        with warnings.catch_warnings():
+            # scikit-learn casts an infinite y to int on its way to refuse it.
+            warnings.filterwarnings("ignore", "invalid value encountered in cast")
+            check.func(estimator_name, estimator, **check.keywords)
+
+    return Check(name, _summary(check), ask, variant)
+
+
+def _summary(check: partial[None]) -> str:
+    """Its first sentence: of the docstring, or of the comment that stands in for it."""
+    name = check.func.__name__
+    text = inspect.getdoc(check.func) or _first_comment(inspect.unwrap(check.func))
+    text = " ".join(text.partition("\n\n")[0].split()) or name.replace("_", " ")
+    sentence = text.partition(". ")[0].rstrip(".")
+    return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def _first_comment(function: Any) -> str:
+    """The comment that stands where a docstring would."""
+    lines = (line.strip() for line in inspect.getsource(function).splitlines())
+    body = list(dropwhile(lambda line: not line.endswith(":"), lines))[1:]
+    comment = takewhile(lambda line: line.startswith("#"), body)
+    return " ".join(line.strip("# ") for line in comment)

@@ -1,0 +1,166 @@
+"""What a check of text estimators is, and which estimators it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import is_classifier, is_regressor
+from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
+
+Condition = Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named question to an estimator; raises AssertionError where it is answered no.
+
+    Attributes
+    ----------
+    name : str
+        As in `check_text_one_text`.
+    summary : str
+        What it checks, in one line.
+    ask : callable
+        `ask(name_of_the_estimator, estimator)`.
+    variant : str
+        Tells apart checks of one name, e.g. `"readonly_memmap=True"`.
+    """
+
+    name: str
+    summary: str
+    ask: Callable[[str, Any], None]
+    variant: str = ""
+
+    def __call__(self, estimator: Any) -> None:
+        self.ask(type(estimator).__name__, estimator)
+
+    def __str__(self) -> str:
+        return f"{self.name}({self.variant})" if self.variant else self.name
+
+
+_CHECKS: list[tuple[Check, tuple[Condition, ...]]] = []
+
+
+def text_check(
+    *conditions: Condition,
+) -> Callable[[Callable[[str, Any], None]], Callable[[str, Any], None]]:
+    """Make a function a check, for the estimators that meet every condition."""
+
+    def register(ask: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+        summary = (ask.__doc__ or "").partition("\n")[0]
+        _CHECKS.append((Check(ask.__name__, summary, ask), conditions))
+        return ask
+
+    return register
+
+
+def text_checks(estimator: Any = None) -> list[Check]:
+    """The checks that are for this estimator, or all of them."""
+    return [
+        check
+        for check, conditions in _CHECKS
+        if estimator is None or all(holds(estimator) for holds in conditions)
+    ]
+
+
+# -- conditions --------------------------------------------------------------------
+
+
+def input_kind(estimator: Any) -> str:
+    """What a row of X is: `"texts"`, or `"words"` where the estimator says so."""
+    ask = getattr(estimator, "__sklearn_text_input__", None)
+    kind = "texts" if ask is None else ask()
+    if kind not in ("texts", "words"):
+        raise ValueError(
+            f"{type(estimator).__name__}.__sklearn_text_input__() gives {kind!r}; "
+            "expected 'texts' (each row of X is a str) or 'words' (a list of str)."
+        )
+    return kind
+
+
+def reads_texts(estimator: Any) -> bool:
+    """Whether each row of X is a text."""
+    return input_kind(estimator) == "texts"
+
+
+def reads_words(estimator: Any) -> bool:
+    """Whether each row of X is a list of words, and each row of y one of tags."""
+    return input_kind(estimator) == "words"
+
+
+def needs_target(estimator: Any) -> bool:
+    """Whether `fit` cannot do without y (a pipeline's tags do not say so)."""
+    supervised = is_classifier(estimator) or is_regressor(estimator)
+    return supervised or get_tags(estimator).target_tags.required
+
+
+def classifies(estimator: Any) -> bool:
+    """Whether it gives each text one label."""
+    one_label = get_tags(estimator).target_tags.single_output
+    return reads_texts(estimator) and is_classifier(estimator) and one_label
+
+
+def is_multiclass(estimator: Any) -> bool:
+    """Whether more than two classes are fine."""
+    return get_tags(estimator).classifier_tags.multi_class
+
+
+def is_multilabel(estimator: Any) -> bool:
+    """Whether it gives each text several labels, if asked."""
+    tags = get_tags(estimator).classifier_tags
+    return reads_texts(estimator) and tags is not None and tags.multi_label
+
+
+def regresses(estimator: Any) -> bool:
+    """Whether it gives each text one number."""
+    one_number = get_tags(estimator).target_tags.single_output
+    return reads_texts(estimator) and is_regressor(estimator) and one_number
+
+
+def is_multioutput(estimator: Any) -> bool:
+    """Whether it gives each text several numbers, if asked."""
+    several = get_tags(estimator).target_tags.multi_output
+    return reads_texts(estimator) and is_regressor(estimator) and several
+
+
+def learns_well(estimator: Any) -> bool:
+    """Whether its tags do not warn of a poor score."""
+    tags = get_tags(estimator)
+    own = tags.classifier_tags or tags.regressor_tags
+    return own is None or not own.poor_score
+
+
+def is_deterministic(estimator: Any) -> bool:
+    """Whether two fits with one seed are promised to agree."""
+    return not get_tags(estimator).non_deterministic
+
+
+def must_be_fitted(estimator: Any) -> bool:
+    """Whether there is anything to say before `fit`."""
+    return get_tags(estimator).requires_fit
+
+
+def has(*methods: str) -> Condition:
+    """Whether it has these methods."""
+
+    def holds(estimator: Any) -> bool:
+        return all(hasattr(estimator, method) for method in methods)
+
+    return holds
+
+
+def has_parameter(name: str) -> Condition:
+    """Whether it has a parameter of its own of this name."""
+
+    def holds(estimator: Any) -> bool:
+        return name in estimator.get_params(deep=False)
+
+    return holds
+
+
+def takes_weights(estimator: Any) -> bool:
+    """Whether `fit` takes a weight for each text."""
+    return reads_texts(estimator) and has_fit_parameter(estimator, "sample_weight")

@@ -1,0 +1,27 @@
+"""SHAP: how much each word adds to a probability."""
+
+import warnings
+
+import numpy as np
+
+with warnings.catch_warnings():  # its colours are made with what Matplotlib gives up
+    warnings.filterwarnings(
+        "ignore", r"The set_\w+ function will be", PendingDeprecationWarning
+    )
+    import shap
+
+
+def test_deciding_word_has_the_largest_value(by_one_word):
+    """`predict_proba` goes to SHAP as it is, and the word that decides adds most."""
+    explainer = shap.Explainer(
+        by_one_word.predict_proba,
+        shap.maskers.Text(r"\W+"),
+        output_names=list(by_one_word.classes_),
+        seed=0,
+    )
+    explanation = explainer(["the film was very good"], silent=True)
+    for_pos = explanation[0, :, "pos"]
+    assert for_pos.data[np.argmax(for_pos.values)] == "good"
+    total = for_pos.base_values + for_pos.values.sum()
+    proba = by_one_word.predict_proba(["the film was very good"])
+    np.testing.assert_allclose(total, proba[0, 1], atol=1e-6)

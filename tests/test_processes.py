@@ -1,0 +1,189 @@
+"""Fitted estimators in forked children, in workers of joblib and in threads."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import GridSearchCV
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from sklearn_bert import BertClassifier, save
+
+# To tell a slow child from one that hangs for ever; an answer takes less than one.
+SECONDS = 120
+
+# Run as a process of its own, because a fork inherits whatever pytest has open, and
+# because two threads of torch are set for the whole process.
+PARENT = f"""
+import faulthandler, multiprocessing, random, sys
+import numpy as np
+import torch
+from sklearn_bert import load
+
+fork = multiprocessing.get_context("fork")
+folder, n_rounds, n_children = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+words = "the a film movie plot was is very not good great bad awful dull".split()
+seeds = iter(range(10**6))
+
+def new_texts():  # new to the token cache too, so that a child has all the work to do
+    rng = random.Random(next(seeds))
+    return [" ".join(rng.choices(words, k=240)) for _ in range(16)]
+
+def ask_child():
+    texts = new_texts()
+    ours, theirs = fork.Pipe(duplex=False)
+    fork.Process(target=answer, args=[texts, theirs], daemon=True).start()
+    return texts, ours
+
+def answer(texts, pipe):
+    faulthandler.dump_traceback_later({SECONDS} - 5)  # where it hangs
+    pipe.send(clf.predict_proba(texts))
+
+def check_answer(texts, ours):
+    if not ours.poll({SECONDS}):
+        sys.exit(f"after {{n_answers}} answers a child was silent for {SECONDS} s")
+    np.testing.assert_allclose(ours.recv(), clf.predict_proba(texts), atol=1e-5)
+
+torch.set_num_threads(2)
+clf = load(folder)
+n_answers = 0
+for _ in range(n_rounds):
+    clf.predict(new_texts())
+    for child in [ask_child() for _ in range(n_children)]:
+        check_answer(*child)
+        n_answers += 1
+assert torch.get_num_threads() == 2, "a fork changed the threads of the parent"
+print(n_answers)
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(checkpoint, settings, tmp_path_factory):
+    """The folder of a classifier wide enough for torch and tokenizers to use threads.
+
+    It reads 256 tokens, through two layers of width 256.
+    """
+    folder = tmp_path_factory.mktemp("wide")
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, model_max_length=256)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        max_position_embeddings=256,
+    )
+    tokenizer.save_pretrained(folder / "checkpoint")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder / "checkpoint")
+    wide = settings | {"checkpoint": str(folder / "checkpoint")}
+    clf = BertClassifier(**wide, max_epochs=1).fit(["good", "bad"], ["pos", "neg"])
+    save(clf, folder / "saved")
+    return str(folder / "saved")
+
+
+def run_parent(saved, *, n_rounds, n_children, parallelism=None):
+    """Run `PARENT`, and return how many children answered."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "TOKENIZERS_PARALLELISM"
+    }
+    if parallelism is not None:
+        environment["TOKENIZERS_PARALLELISM"] = parallelism
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT, saved, str(n_rounds), str(n_children)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+forks = pytest.mark.skipif(sys.platform != "linux", reason="forks, as Linux does")
+
+
+@forks
+@pytest.mark.parametrize("parallelism", [None, "true"])
+def test_forked_child_predicts(saved, parallelism):
+    """A child forked from a parent whose threads have predicted can predict."""
+    n_answers = run_parent(saved, n_rounds=5, n_children=1, parallelism=parallelism)
+    assert n_answers == 5
+
+
+@forks
+@pytest.mark.slow
+@pytest.mark.parametrize("parallelism", [None, "true"])
+def test_two_hundred_forked_children_predict(saved, parallelism):
+    """Of two hundred forked children none hangs."""
+    n_answers = run_parent(saved, n_rounds=200, n_children=1, parallelism=parallelism)
+    assert n_answers == 200
+
+
+@forks
+def test_preloaded_model_serves_in_workers(saved):
+    """Workers forked from one loaded model answer at once, as behind a web server."""
+    assert run_parent(saved, n_rounds=1, n_children=4) == 4
+
+
+@pytest.fixture(scope="module")
+def search(settings, reviews):
+    """Fit a grid search over two learning rates in a given number of jobs."""
+
+    def fit(n_jobs):
+        return GridSearchCV(
+            BertClassifier(**settings, max_epochs=2),
+            {"learning_rate": [1e-5, 5e-3]},
+            scoring=["neg_log_loss", "accuracy"],
+            refit=False,
+            cv=2,
+            n_jobs=n_jobs,
+            error_score="raise",
+        ).fit(*reviews)
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def alone(search):
+    """The results of the search in one job."""
+    return search(n_jobs=1).cv_results_
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_search_in_parallel(search, alone, backend):
+    """A search gives the same scores in two processes or threads as in one."""
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        together = search(n_jobs=None).cv_results_
+    for score in ("neg_log_loss", "accuracy"):
+        for split in ("split0", "split1"):
+            name = f"{split}_test_{score}"
+            np.testing.assert_allclose(together[name], alone[name], rtol=1e-4)
+
+
+def test_threads_predict_at_once(settings, reviews):
+    """Four threads that share a classifier get what one thread gets."""
+    texts, labels = reviews
+    clf = BertClassifier(**settings, max_epochs=2).fit(texts, labels)
+    parts = [
+        [f"{text} {count} {thread}" for text in texts for count in ("one", "two")]
+        for thread in ("cat", "dog", "i", "you")
+    ]
+    at_once = Barrier(len(parts))
+
+    def predict(part):
+        at_once.wait()
+        return clf.predict_proba(part)
+
+    with ThreadPoolExecutor(len(parts)) as threads:
+        together = list(threads.map(predict, parts))
+    for part, proba in zip(parts, together, strict=True):
+        np.testing.assert_allclose(proba, clf.predict_proba(part), rtol=1e-6)

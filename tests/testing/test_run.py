@@ -1,0 +1,256 @@
+import warnings
+from inspect import signature
+
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import EstimatorCheckFailedWarning, SkipTestWarning
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from sklearn_bert import BertClassifier, BertEmbedder
+from sklearn_bert.testing import check_text_estimator, parametrize_with_text_checks
+from sklearn_bert.testing._official import MEANINGLESS, WITHOUT_DATA, official_checks
+from sklearn_bert.testing._registry import input_kind, text_checks
+from sklearn_bert.testing._run import all_checks
+
+
+def lax(estimator):
+    """Let fail what fails for anything that iterates over X."""
+    return {
+        result["check_name"]: "known"
+        for result in check_text_estimator(estimator, on_skip=None, on_fail=None)
+        if result["status"] == "failed"
+    }
+
+
+class Nothing(ClassifierMixin, BaseEstimator):
+    """A classifier that cannot do anything."""
+
+    def fit(self, X, y):
+        raise RuntimeError("nothing can be fitted")
+
+
+class Words(Nothing):
+    def __sklearn_text_input__(self):
+        return "words"
+
+
+class Sounds(Nothing):
+    def __sklearn_text_input__(self):
+        return "sounds"
+
+
+@pytest.fixture
+def vectorizer():
+    return HashingVectorizer(n_features=16)
+
+
+def test_result_has_the_form_of_scikit_learn_s(vectorizer):
+    """The result holds what that of `check_estimator` holds, under the same keys."""
+    ours = check_text_estimator(vectorizer, on_skip=None, on_fail=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkipTestWarning)
+        (theirs,) = check_estimator(vectorizer)
+    assert {tuple(result) for result in ours} == {tuple(theirs)}
+    assert {result["status"] for result in ours} == {"passed", "failed", "skipped"}
+    for result in ours:
+        assert result["estimator"] is vectorizer
+        assert result["check_name"].startswith("check_")
+        assert (result["exception"] is None) == (result["status"] == "passed")
+        assert not result["expected_to_fail"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "left_out"),
+    [
+        (check_text_estimator, check_estimator, {"legacy"}),
+        (parametrize_with_text_checks, parametrize_with_checks, {"legacy"}),
+    ],
+)
+def test_signature_is_that_of_scikit_learn(ours, theirs, left_out):
+    """Parameters are those of scikit-learn's functions, with their defaults."""
+    ours, theirs = signature(ours).parameters, signature(theirs).parameters
+    assert set(ours) == set(theirs) - left_out
+    for name, parameter in ours.items():
+        assert parameter.kind == theirs[name].kind
+        if name != "estimator":  # which is not optional here
+            assert parameter.default == theirs[name].default
+
+
+def test_a_classifier_is_asked_much():
+    """At least ninety checks of different names are for a `BertClassifier`."""
+    names = {check.name for check in all_checks(BertClassifier())}
+    assert len(names) >= 90
+    assert len({str(check) for check in all_checks(BertClassifier())}) == len(
+        all_checks(BertClassifier())
+    )
+
+
+def test_every_check_says_what_it_checks():
+    """Each of our own has a summary of one line, a sentence."""
+    for check in text_checks():
+        assert check.name.startswith("check_text_")
+        assert check.summary.endswith("."), check
+        assert len(check.summary) > 15, check
+
+
+def test_failure_is_raised(vectorizer):
+    """By default, the first failed check raises its own error."""
+    with pytest.raises(AssertionError, match="empty data"):
+        check_text_estimator(vectorizer, on_skip=None)
+
+
+def test_failures_warn(vectorizer):
+    """With `on_fail="warn"`, each failed check gives a warning, with its error."""
+    with pytest.warns(EstimatorCheckFailedWarning) as caught:
+        results = check_text_estimator(vectorizer, on_skip=None, on_fail="warn")
+    n_failed = sum(result["status"] == "failed" for result in results)
+    assert len(caught) == n_failed > 0
+
+
+def test_skips_warn(vectorizer):
+    """A skipped check gives a warning with the reason."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SkipTestWarning)
+        results = check_text_estimator(vectorizer, on_fail=None)
+    told = [str(w.message) for w in caught if w.category is SkipTestWarning]
+    skipped = [result for result in results if result["status"] == "skipped"]
+    assert len(told) == len(skipped) > 0
+    for message, result in zip(told, skipped, strict=True):
+        assert result["check_name"] in message
+        assert str(result["exception"]) in message
+
+
+def test_expected_failures(vectorizer):
+    """An expected failure is noted with its reason, and raises nothing."""
+    reasons = {
+        "check_text_none_is_refused": "it is an AttributeError",
+        "check_text_tuple": "this passes",
+    }
+    results = check_text_estimator(
+        vectorizer, expected_failed_checks=reasons, on_skip=None, on_fail=None
+    )
+    by_name = {result["check_name"]: result for result in results}
+    failing, passing = (by_name[name] for name in reasons)
+    assert failing["status"] == "xfail"
+    assert isinstance(failing["exception"], AssertionError)
+    assert passing["status"] == "passed"
+    for result, reason in zip((failing, passing), reasons.values(), strict=True):
+        assert result["expected_to_fail"]
+        assert result["expected_to_fail_reason"] == reason
+
+
+def test_callback(vectorizer):
+    """The callback is told of every check what the result says."""
+    heard = []
+    results = check_text_estimator(
+        vectorizer,
+        on_skip=None,
+        on_fail=None,
+        callback=lambda **told: heard.append(told),
+    )
+    assert heard == results
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"on_fail": "shout"}, "on_fail is 'shout'; expected 'raise', 'warn' or None"),
+        ({"on_skip": "raise"}, "on_skip is 'raise'; expected 'warn' or None"),
+        ({"callback": print}, "callback is given and on_fail is 'raise'"),
+    ],
+)
+def test_bad_arguments(vectorizer, arguments, match):
+    """What cannot be meant is refused before any check."""
+    with pytest.raises(ValueError, match=match):
+        check_text_estimator(vectorizer, **arguments)
+
+
+def test_classes_are_refused():
+    """A class in the place of an instance is refused."""
+    match = r"class TfidfVectorizer; expected .*TfidfVectorizer\(\)"
+    with pytest.raises(TypeError, match=match):
+        check_text_estimator(TfidfVectorizer)
+    with pytest.raises(TypeError, match=match):
+        parametrize_with_text_checks([TfidfVectorizer])
+
+
+def test_every_check_needs_a_working_fit():
+    """An estimator that cannot be fitted passes no check that looks at data."""
+    results = check_text_estimator(Nothing(), on_skip=None, on_fail=None)
+    passed = {r["check_name"] for r in results if r["status"] == "passed"}
+    of_our_own = {name for name in passed if name.startswith("check_text_")}
+    assert passed - of_our_own - WITHOUT_DATA <= {
+        "check_classifiers_one_label_sample_weights",  # it has no such argument
+        "check_estimators_unfitted",
+        "check_non_transformer_estimators_n_iter",
+        "check_decision_proba_consistency",
+        "check_estimators_partial_fit_n_features",
+    }
+    assert of_our_own == {
+        "check_text_no_y_is_refused",
+        "check_text_not_fitted",
+        "check_text_parameters_by_path",
+    }
+
+
+def test_words_have_their_own_list():
+    """An estimator of words is asked no check of numbers, and no check of texts."""
+    names = {check.name for check in all_checks(Words())}
+    assert all(name.startswith("check_text_") for name in names)
+    assert "check_text_words_one_tag_each" in names
+    assert "check_text_tuple" not in names
+    of_texts = {check.name for check in all_checks(Nothing())}
+    assert not any(name.startswith("check_text_words_") for name in of_texts)
+
+
+def test_unknown_kind_of_input():
+    """A kind of rows that is not known is refused by name."""
+    assert input_kind(Words()) == "words"
+    with pytest.raises(ValueError, match=r"Sounds.__sklearn_text_input__\(\) gives"):
+        check_text_estimator(Sounds())
+
+
+def test_few_official_checks_are_left_out():
+    """At most eight of scikit-learn's checks are skipped, and there are such checks."""
+    assert len(MEANINGLESS) <= 8
+    known = {
+        check.name
+        for estimator in (BertClassifier(), BertEmbedder())
+        for check in official_checks(estimator)
+    }
+    assert set(MEANINGLESS) <= known
+    assert known >= WITHOUT_DATA
+
+
+def test_one_test_for_each_check(vectorizer):
+    """Each check is a test of its own, by a readable name; expected ones are marked."""
+    mark = parametrize_with_text_checks(
+        [vectorizer, TfidfVectorizer()],
+        expected_failed_checks=lambda estimator: {
+            "check_text_dict_is_refused": "as is"
+        },
+        xfail_strict=True,
+    )
+    names, cases = mark.args
+    assert names == ("estimator", "check")
+    by_id = {case.id: case for case in cases}
+    assert len(by_id) == len(cases)
+    assert len(cases) == sum(
+        len(all_checks(estimator)) for estimator in (vectorizer, TfidfVectorizer())
+    )
+    case = by_id["HashingVectorizer(n_features=16)-check_text_dict_is_refused"]
+    estimator, check = case.values
+    assert estimator is vectorizer
+    with pytest.raises(AssertionError, match="fit of a dict was accepted"):
+        check(estimator)
+    (xfail,) = case.marks
+    assert xfail.kwargs == {"reason": "as is", "strict": True}
+    case = by_id["TfidfVectorizer()-check_estimators_pickle(readonly_memmap=True)"]
+    assert not case.marks
+
+
+@parametrize_with_text_checks([HashingVectorizer()], expected_failed_checks=lax)
+def test_under_pytest(estimator, check):
+    """As a decorator, it hands each test an estimator and a check to call on it."""
+    check(estimator)
