@@ -126,10 +126,9 @@ def headings(models):
 def rst_table(rows):
     """A list-table whose first row is its header."""
     lines = [".. list-table::", "   :header-rows: 1", "   :class: checks", ""]
-    for row in rows:
-        lines += [f"   {'-' if i else '* -'} {cell}" for i, cell in enumerate(row)]
-    # Further cells stand under the first.
-    return "\n".join(line.replace("   - ", "     - ", 1) for line in lines)
+    for first, *others in rows:
+        lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+    return "\n".join(lines)
 
 
 def tables(told, found):

@@ -114,17 +114,18 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
         """Texts of a call after fit, held against what fit saw."""
         check_is_fitted(self)
         texts = check_texts(X, template=self._template, missing=self._missing)
-        self._check_n_features(texts)
-        if self._template is None and texts.is_2d:
-            self._check_names(X)
+        self._check_like_before(X, texts)
         return texts
 
-    def _check_n_features(self, texts: Texts) -> None:
+    def _check_like_before(self, X: Any, texts: Texts) -> None:
+        """As many columns as in fit, of the same names."""
         if texts.n_features != self.n_features_in_:
             raise ValueError(
                 f"X has {texts.n_features} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input."
             )
+        if self._template is None and texts.is_2d:
+            self._check_names(X)
 
     def _check_names(self, X: Any) -> None:
         """Hold column names against those of fit, by scikit-learn's rules.

@@ -21,6 +21,7 @@ NO_NUMBERS = (
     np.timedelta64,
 )
 SMALLEST = 1e-300  # that can be divided by
+FARTHEST = 1e18  # deviations from the mean
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,16 @@ class Scale:
         return cls(mean, scale)
 
     def standardise(self, numbers: np.ndarray) -> np.ndarray:
-        """To mean 0 and deviation 1, float32."""
-        largest = np.maximum(_largest(numbers), np.abs(self.mean))
-        shares = numbers / largest - self.mean / largest
-        return (shares / (self.scale / largest)).astype(np.float32)
+        """To mean 0 and deviation 1, float32.
+
+        What is validated on, or weighs nothing, may lie anywhere: no farther than can
+        be squared.
+        """
+        # Halves, for a difference that would be too large.
+        away = numbers / 2 - self.mean / 2
+        with np.errstate(over="ignore"):
+            deviations = away / np.maximum(self.scale / 2, SMALLEST)
+        return np.clip(deviations, -FARTHEST, FARTHEST).astype(np.float32)
 
     def in_units(self, scores: np.ndarray) -> np.ndarray:
         """Back to the units of the targets, float64."""

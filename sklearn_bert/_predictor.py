@@ -193,7 +193,9 @@ class BertPredictor(BertEstimator):
         """Texts to train on, those to validate on, and what X looked like."""
         texts, seen = self._read_X(X)
         if run.start is not None:
-            self._check_n_features(texts)
+            self._check_like_before(X, texts)
+            if hasattr(self, "feature_names_in_"):
+                seen.setdefault("feature_names_in_", self.feature_names_in_)
         more = None if X_val is None else self._read_validation(X_val, texts, y_val)
         return texts, more, seen
 
@@ -368,6 +370,7 @@ def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:
 
 def scaled(weights: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Weights whose mean over the texts to train on is 1, in float32."""
+    weights = weights / weights[train].max()  # a sum of large ones may be too large
     return (weights / weights[train].mean()).astype(np.float32)
 
 

@@ -145,9 +145,11 @@ def read_tags(
         _check_row(row, sentence, f"{name}[{i}]")
         for i, (row, sentence) in enumerate(zip(rows, sentences, strict=True))
     ]
-    kinds = {isinstance(tag, str) for row in tags for tag in row}
+    kinds = {type(tag).__name__ for row in tags for tag in row}
     if len(kinds) > 1:
-        raise TypeError(f"{name} mixes strings and numbers as tags; expected one kind.")
+        raise TypeError(
+            f"{name} mixes tags of the types {sorted(kinds)}; expected one kind."
+        )
     if warns:
         _report_orphans(tags, name)
     return tags
@@ -170,6 +172,8 @@ def _check_row(row: Any, sentence: list[str], where: str) -> list[Any]:
 def _check_tag(tag: Any, where: str) -> Any:
     if isinstance(tag, np.generic):
         tag = tag.item()
+    if isinstance(tag, str):
+        tag = str.__str__(tag)  # of a subclass, such as an Enum's
     if is_missing(tag):
         raise ValueError(f"{where} is {tag!r}; every word needs a tag.")
     if not isinstance(tag, (str, int)):

@@ -13,7 +13,7 @@ import sklearn_bert
 
 PACKAGE = Path(sklearn_bert.__file__).parent
 FLOORS = ["text", "model", "training", "estimators", "roof"]
-ROOF = {"persistence", "datasets", "__main__", "__init__"}
+ROOF = {"persistence", "testing", "datasets", "__main__", "__init__"}
 BASEMENT = {"_cache", "_fork", "_lock", "_random", "_sklearn", "_version", "_warn"}
 EXTRAS = {"peft"}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -182,6 +182,17 @@ def test_the_scale_is_of_the_texts_to_train_on(fit, reviews, stars):
     np.testing.assert_array_equal(held_out.predict(["i"]), reg.predict(["i"]))
 
 
+def test_what_weighs_nothing_may_be_of_any_size(fit, reviews, stars):
+    """A number of weight 0 changes nothing, however far off it is."""
+    y, weight = stars * 1e-30, np.ones(40)
+    y[0], weight[0] = 1e300, 0.0
+    outlier = fit(y=y, sample_weight=weight, max_epochs=1)
+    removed = fit(reviews[0][1:], y[1:], max_epochs=1)
+    np.testing.assert_array_equal(
+        outlier.predict(reviews[0]), removed.predict(reviews[0])
+    )
+
+
 def test_the_scale_knows_weights(fit_fast):
     """Mean and deviation are weighted, as NumPy weighs them."""
     y, weight = np.arange(8.0) ** 2, np.arange(1.0, 9.0)

@@ -585,8 +585,12 @@ BAD_Y = {
         TypeError,
         r"y\[0\]\[1\] is \['O'\] of",
     ),
-    "mixed kinds": ([["O", 1], ["O", 1]], TypeError, "y mixes strings and numbers"),
-    "mixed over rows": ([["O", "X"], [1, 2]], TypeError, "y mixes strings and num"),
+    "mixed kinds": (
+        [["O", 1], ["O", 1]],
+        TypeError,
+        "y mixes tags of the types .'int', 'str'.",
+    ),
+    "mixed over rows": ([["O", "X"], [1, 2]], TypeError, "y mixes tags of the types"),
     "one tag": ([["O", "O"], ["O", "O"]], ValueError, r"y holds 1 tags.*at least 2"),
     "mixed prefixes": (
         [["O", "B-X"], ["NOUN", "O"]],
