@@ -431,6 +431,7 @@ class BertRegressor(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = []
         return tags
 
 
