@@ -31,7 +31,8 @@ class BertTokenClassifier(BertPredictor):
     X holds sentences that are split into words already, and y a tag for each word. A
     linear head on the state of each word's first piece is trained with the encoder, as
     in [1]_, section 5.3. Pieces are aligned with words inside, and a sentence that is
-    longer than the model is read in windows, so that every word gets its tag.
+    longer than the model is read in windows, so that every word gets its tag. `score`
+    is the F1 of entities, by seqeval [3]_.
 
     Parameters
     ----------
@@ -416,8 +417,8 @@ class BertTokenClassifier(BertPredictor):
         Returns
         -------
         float
-            In BIO: F1 over the entities of all sentences (micro), of seqeval [3]_: an
-            entity counts where its kind, beginning and end are right. Flat tags with an
+            In BIO: F1 over the entities of all sentences (micro), of seqeval: an entity
+            counts where its kind, beginning and end are right. Flat tags with an
             `"O"`: likewise, where words of the same tag that follow each other make an
             entity. Other flat tags: the share of words whose tag is right.
         """
