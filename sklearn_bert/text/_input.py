@@ -184,8 +184,7 @@ def template_columns(template: str) -> list[str]:
 def rows_of_column(X: Any, name: str = "X") -> list[Any]:
     """The cells of a one-dimensional container, or of a frame's only column."""
     X = nw.to_native(X, pass_through=True)
-    if name == "X":
-        _refuse_what_is_no_column(X)
+    _refuse_what_is_no_column(X, name)
     if nw.dependencies.is_into_dataframe(X):
         columns = _open_frame(X).columns
         if len(columns) != 1:
@@ -236,29 +235,29 @@ def _open(X: Any) -> _Container:
     )
 
 
-def _refuse_what_is_no_column(X: Any) -> None:
+def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
     if isinstance(X, (str, bytes, bytearray)):
         raise TypeError(
-            f"X is a single {type(X).__name__} ({shown(X)}); expected a sequence of "
-            "texts. Wrap it in a list: [text]."
+            f"{name} is a single {type(X).__name__} ({shown(X)}); expected a sequence "
+            "of texts. Wrap it in a list: [text]."
         )
     if issparse(X):
         raise TypeError(
-            f"X is a sparse matrix of shape {X.shape}; expected raw texts. Hand in the "
-            "text column itself instead of its vectorised form."
+            f"{name} is a sparse matrix of shape {X.shape}; expected raw texts. Hand "
+            "in the text column itself instead of its vectorised form."
         )
     if isinstance(X, (Mapping, Set)):
         raise TypeError(
-            f"X is a {type(X).__name__}, which has no rows in order; expected a list, "
-            "array, column or frame of texts."
+            f"{name} is a {type(X).__name__}, which has no rows in order; expected a "
+            "list, array, column or frame of texts."
         )
     if isinstance(X, Iterator):
         raise TypeError(
-            f"X is a {type(X).__name__}, which can be read only once; expected a "
+            f"{name} is a {type(X).__name__}, which can be read only once; expected a "
             "sequence of texts. Turn it into a list first: list(X)."
         )
     if nw.dependencies.is_polars_lazyframe(X):
-        raise TypeError("X is a polars LazyFrame; call .collect() on it first.")
+        raise TypeError(f"{name} is a polars LazyFrame; call .collect() on it first.")
 
 
 def _is_record_batch(X: Any) -> bool:

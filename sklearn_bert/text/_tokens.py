@@ -228,8 +228,8 @@ class TextTokenizer:
         self._whole = _copy(backend)
         self._cut = _copy(backend)
         self._cut.enable_truncation(max_length)
-        self._frames = {n: Frame(self._whole, n) for n in (1, 2)}
-        room = max_length - self.frame.n_special
+        self._frames: dict[int, Frame] = {}
+        room = max_length - backend.num_special_tokens_to_add(is_pair=False)
         if window_stride is not None and long_text == "window" and window_stride > room:
             raise ValueError(
                 f"window_stride is {window_stride}, but a window holds {room} tokens "
@@ -260,10 +260,11 @@ class TextTokenizer:
             "window_stride": self.window_stride,
         }
 
-    @property
-    def frame(self) -> Frame:
-        """The special tokens around a single text."""
-        return self._frames[1]
+    def frame(self, n_halves: int = 1) -> Frame:
+        """The special tokens around a text, or around the halves of a pair."""
+        if n_halves not in self._frames:
+            self._frames[n_halves] = Frame(self._whole, n_halves)
+        return self._frames[n_halves]
 
     @property
     def unknown_id(self) -> int:
@@ -380,7 +381,7 @@ class TextTokenizer:
             yield shorten(halves, length, with_types)
 
     def _check_room(self, n_halves: int) -> None:
-        n_special = self._frames[n_halves].n_special
+        n_special = self.frame(n_halves).n_special
         if self.max_length <= n_special:
             raise ValueError(
                 f"max_length is {self.max_length}, of which {n_special} are special "
@@ -390,7 +391,7 @@ class TextTokenizer:
     def _head_tail(
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
-        frame = self._frames[len(halves)]
+        frame = self.frame(len(halves))
         room = rooms([len(h) for h in halves], self.max_length - frame.n_special)
         kept = [head_and_tail(h, n) for h, n in zip(halves, room, strict=True)]
         ids, types = frame(*kept)
@@ -401,7 +402,7 @@ class TextTokenizer:
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
         """Windows over a text; over the longer half of a pair, each with the other."""
-        frame = self._frames[len(halves)]
+        frame = self.frame(len(halves))
         lengths = [len(half) for half in halves]
         room = rooms(lengths, self.max_length - frame.n_special)
         side = int(len(halves) == 2 and lengths[0] <= lengths[1])

@@ -179,7 +179,7 @@ def _pieces(
         add_special_tokens=False,
     )
     nothing = [tokenizer.unknown_id]
-    room = tokenizer.max_length - tokenizer.frame.n_special
+    room = tokenizer.max_length - tokenizer.frame().n_special
     return {
         word: np.array((encoding.ids or nothing)[:room], dtype=np.int32)
         for word, encoding in zip(words, encodings, strict=True)
@@ -190,7 +190,7 @@ def _windows(
     words: list[np.ndarray], tokenizer: TextTokenizer
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows of a sentence, and where in each begin the words that are read there."""
-    frame = tokenizer.frame
+    frame = tokenizer.frame()
     room = tokenizer.max_length - frame.n_special
     lengths = np.array([len(word) for word in words])
     ends = np.cumsum(lengths)
