@@ -1,0 +1,350 @@
+"""Texts -> a vocabulary of word pieces -> BERT's tokenizer."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from scipy.sparse import issparse
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from sklearn_bert._fork import is_forked
+from sklearn_bert._warn import warn
+from sklearn_bert.text._input import is_missing, shown
+from sklearn_bert.text._tokens import TEXTS_PER_CALL, encode_batch
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PREFIX = "##"  # of a piece that goes on with a word
+CHARACTERS_PER_PART = 2**22  # what is held of a corpus that comes as a stream
+CHARACTERS_PER_LINE = 2**16  # of a word that is written as often as it was counted
+# What the tokenizers library reads as a wish for one thread.
+NO_THREADS = {"", "off", "false", "f", "no", "n", "0"}
+
+
+# -- a corpus that is read once ----------------------------------------------------
+
+
+def is_stream(X: Any) -> bool:
+    """Whether X is an iterator or the like: its rows come one by one, without places.
+
+    A set has no places either, but nor has it an order; nor has every sparse matrix.
+    """
+    has_places = hasattr(X, "__getitem__") or issparse(X) or isinstance(X, Set)
+    return isinstance(X, Iterable) and not has_places
+
+
+def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
+    """The texts of a stream, each checked as it comes.
+
+    Raises
+    ------
+    TypeError
+        Where an item is no str.
+    ValueError
+        Where a text is missing and `missing` is not "empty", or there is no item.
+    """
+    row, n_mended = -1, 0
+    for row, item in enumerate(X):
+        text = _check_item(item, row, missing)
+        # No tokenizer takes a lone surrogate.
+        mended = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        n_mended += mended != text
+        yield mended
+    if row < 0:
+        raise ValueError(
+            "X is empty: found a stream with 0 sample(s) while a minimum of 1 is "
+            "required. An iterator that was read before has nothing left."
+        )
+    if n_mended:
+        warn(
+            f"{n_mended} of {row + 1} texts hold surrogates, which are no valid "
+            "Unicode; lone ones are read as U+FFFD."
+        )
+
+
+def _check_item(item: Any, row: int, missing: str) -> str:
+    if isinstance(item, str):
+        return str.__str__(item)  # of a subclass, such as an Enum's
+    kind = type(item).__name__
+    if not is_missing(item):
+        raise TypeError(
+            f"X[{row}] is {shown(item)} of type {kind}; every text must be a str. "
+            "Convert the items as they come, e.g. with map(str, X)."
+        )
+    if missing == "empty":
+        return ""
+    raise ValueError(
+        f"X[{row}] is {item!r} of type {kind}; every text must be a str. Leave missing "
+        "texts out, or read them as '' with missing='empty'."
+    )
+
+
+# -- training ----------------------------------------------------------------------
+
+
+def train_pieces(
+    texts: Iterable[str],
+    *,
+    vocab_size: int,
+    lowercase: bool,
+    strip_accents: bool | None,
+    min_frequency: int,
+    limit_alphabet: int | None,
+) -> list[str]:
+    """Learn the pieces of a vocabulary, in the order of their ids.
+
+    The same counts of words give the same pieces, in any process and order of texts:
+    the trainer itself numbers letters within words as its hash map has them, and
+    breaks ties between pairs by these numbers. Here it is handed them in order.
+
+    Raises
+    ------
+    RuntimeError
+        In a forked child that was told to use threads, which it does not have.
+    ValueError
+        Where the texts hold no word, or `vocab_size` no room for their letters.
+    """
+    _check_threads()
+    words = _count_words(texts, _normalizer(lowercase, strip_accents))
+    if not words:
+        raise ValueError(
+            "X holds no words: every text is empty, or has only whitespace and control "
+            "characters. There is nothing to learn a vocabulary from."
+        )
+    letters = _letters(words, limit_alphabet)
+    least = len(SPECIAL_TOKENS) + len(letters)
+    if vocab_size < least:
+        raise ValueError(
+            f"vocab_size is {vocab_size}, but {len(SPECIAL_TOKENS)} special tokens and "
+            f"{len(letters)} letters (those within words counted again, as "
+            f"{PREFIX}letter) need {least}; expected at least vocab_size={least}. Keep "
+            "fewer letters with limit_alphabet, if rare ones may be unknown."
+        )
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=[*SPECIAL_TOKENS, *letters],
+        limit_alphabet=0,  # beyond the letters that are given
+        continuing_subword_prefix=PREFIX,
+        show_progress=False,
+    )
+    backend.train_from_iterator(_written_out(words), trainer=trainer)
+    ids = backend.get_vocab()
+    return sorted(ids, key=ids.__getitem__)
+
+
+def _check_threads() -> None:
+    wish = os.environ.get("TOKENIZERS_PARALLELISM")
+    if is_forked() and wish is not None and wish.lower() not in NO_THREADS:
+        raise RuntimeError(
+            f"TOKENIZERS_PARALLELISM is {wish!r}, and this process was forked: "
+            "training would wait for ever for threads that only its parent has. Unset "
+            "the variable, set it to 'false', or start processes with 'spawn'."
+        )
+
+
+def _count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> Counter:
+    """How often each normalised word occurs; only distinct words are held."""
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    words: Counter[str] = Counter()
+    for part in _parts(texts):
+        # A trainer that learns nothing: it has counted the words, in all threads, and
+        # its pickled state is where they can be read.
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=0, limit_alphabet=0, show_progress=False
+        )
+        backend.train_from_iterator(part, trainer=trainer)
+        state = json.loads(trainer.__getstate__())
+        words.update(state["WordPieceTrainer"]["bpe_trainer"]["words"])
+    return words
+
+
+def _parts(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of texts that are read in the caller's thread, as a cursor may ask for."""
+    part: list[str] = []
+    size = 0
+    for text in texts:
+        part.append(text)
+        size += 1 + len(text)
+        if size >= CHARACTERS_PER_PART:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _letters(words: Mapping[str, int], limit: int | None) -> list[str]:
+    """The most frequent letters, and then those within words, each sorted."""
+    counts: Counter[str] = Counter()
+    within: set[str] = set()
+    for word, count in words.items():
+        for letter in word:
+            counts[letter] += count
+        within.update(word[1:])
+    by_count = sorted(counts, key=lambda letter: (-counts[letter], letter))
+    kept = sorted(by_count[:limit])
+    return [*kept, *(PREFIX + letter for letter in kept if letter in within)]
+
+
+def _written_out(words: Mapping[str, int]) -> Iterator[str]:
+    """Lines that hold each word as often as it was counted."""
+    for word, count in words.items():
+        most = max(1, CHARACTERS_PER_LINE // (len(word) + 1))
+        for begin in range(0, count, most):
+            yield f"{word} " * min(most, count - begin)
+
+
+# -- a vocabulary that is given ----------------------------------------------------
+
+
+def read_pieces(vocabulary: Any) -> list[str]:
+    """The pieces of a given vocabulary, in the order of their ids.
+
+    Parameters
+    ----------
+    vocabulary : path, mapping or sequence
+        A `vocab.txt` with a piece per line; ids by piece; or pieces.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    TypeError, ValueError
+        Where it is no vocabulary of BERT: a piece is no str, empty, or there twice, a
+        special token is missing, or ids have gaps.
+    """
+    if isinstance(vocabulary, (str, os.PathLike)):
+        pieces, name = _read_file(Path(vocabulary)), f"vocabulary ({vocabulary})"
+    elif isinstance(vocabulary, Mapping):
+        pieces, name = _by_id(vocabulary), "vocabulary"
+    elif isinstance(vocabulary, Set):
+        raise TypeError(
+            f"vocabulary is a {type(vocabulary).__name__}, which has no order, and a "
+            "piece's place is its id; hand in a list."
+        )
+    else:
+        pieces, name = list(vocabulary), "vocabulary"
+    return _check_pieces(pieces, name)
+
+
+def _read_file(path: Path) -> list[str]:
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"vocabulary is {str(path)!r}, which {problem}; expected a vocab.txt with "
+            "one piece per line."
+        )
+    # Not splitlines: U+2028 and others that it breaks at may be pieces.
+    lines = path.read_text("utf-8").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _by_id(vocabulary: Mapping[Any, Any]) -> list[Any]:
+    ids = list(vocabulary.values())
+    if set(ids) != set(range(len(ids))):
+        raise ValueError(
+            f"vocabulary maps {len(ids)} pieces to ids that are not 0 to "
+            f"{len(ids) - 1}, each once; number the pieces without gaps."
+        )
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def _check_pieces(pieces: list[Any], name: str) -> list[str]:
+    places: dict[str, int] = {}
+    for i, piece in enumerate(pieces):
+        if not isinstance(piece, str):
+            raise TypeError(
+                f"{name}[{i}] is {shown(piece)} of type {type(piece).__name__}; every "
+                "piece must be a str."
+            )
+        if not piece or _breaks_lines(piece):
+            raise ValueError(
+                f"{name}[{i}] is {piece!r}; a piece must be one line that is not empty."
+            )
+        if piece in places:
+            raise ValueError(
+                f"{name}[{i}] is {piece!r}, and so is {name}[{places[piece]}]; a piece "
+                "must be there once, because its place is its id."
+            )
+        places[str.__str__(piece)] = i
+    lacking = [token for token in SPECIAL_TOKENS if token not in places]
+    if lacking:
+        raise ValueError(
+            f"{name} has {len(pieces)} pieces and lacks {', '.join(lacking)}; BERT "
+            f"needs {', '.join(SPECIAL_TOKENS)}, anywhere in it."
+        )
+    return list(places)
+
+
+def _breaks_lines(piece: str) -> bool:
+    """Whether a file of one piece per line would not give the piece back."""
+    is_surrogate = any("\ud800" <= letter <= "\udfff" for letter in piece)
+    return is_surrogate or "\n" in piece or "\r" in piece
+
+
+# -- the tokenizer -----------------------------------------------------------------
+
+
+def build_tokenizer(
+    pieces: list[str], *, lowercase: bool, strip_accents: bool | None
+) -> Tokenizer:
+    """BERT's tokenizer over these pieces: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    backend.add_special_tokens(SPECIAL_TOKENS)
+    backend.normalizer = _normalizer(lowercase, strip_accents)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    backend.decoder = decoders.WordPiece(prefix=PREFIX)
+    return backend
+
+
+def piece_ids(
+    backend: Tokenizer, texts: list[str], *, add_special_tokens: bool
+) -> list[list[int]]:
+    """The ids of each text, neither cut nor filled up."""
+    found: list[list[int]] = []
+    for begin in range(0, len(texts), TEXTS_PER_CALL):
+        part = texts[begin : begin + TEXTS_PER_CALL]
+        encodings = encode_batch(backend, part, add_special_tokens=add_special_tokens)
+        found += [encoding.ids for encoding in encodings]
+    return found
+
+
+def join_pieces(pieces: list[str]) -> str:
+    """Words with single spaces between them.
+
+    The decoder of a tokenizer cleans up by default, which makes "don't" of "do not".
+    """
+    return decoders.WordPiece(prefix=PREFIX, cleanup=False).decode(pieces)
+
+
+def _normalizer(
+    lowercase: bool, strip_accents: bool | None
+) -> normalizers.BertNormalizer:
+    return normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=True,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
