@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -28,6 +30,9 @@ data: the folder named by SKLEARN_BERT_DATA (default ../shared/data) with
                   sts-test.tsv
   wnut17/         WNUT 2017 emerging entities (github.com/leondz/emerging_entities_17):
                   wnut17train.conll, emerging.dev.conll, emerging.test.annotated
+  clinc150/       CLINC150 (github.com/clinc/oos-eval): data_full.json
+  masc/           written texts of MASC (anc.org), a sentence a line, a blank line
+                  between documents: masc_plain.txt.gz
   reference_scores.csv  columns data, metric, acc, mcc of a transformers.Trainer run
 """
 
@@ -113,6 +118,23 @@ def wnut17(split: str) -> tuple[list[list[str]], list[list[str]]]:
     columns = [zip(*sentence, strict=True) for sentence in sentences if sentence]
     words, tags = zip(*columns, strict=True)
     return [list(sentence) for sentence in words], [list(sentence) for sentence in tags]
+
+
+def clinc150(split: str) -> tuple[list[str], np.ndarray]:
+    """Requests to an assistant, and which of 150 intents each has."""
+    need_data("clinc150")
+    rows = json.loads((DATA / "clinc150" / "data_full.json").read_text("utf-8"))[split]
+    texts, intents = zip(*rows, strict=True)
+    return list(texts), np.array(intents)
+
+
+def masc() -> list[list[str]]:
+    """Documents of many kinds, as lists of sentences."""
+    need_data("masc")
+    path = DATA / "masc" / "masc_plain.txt.gz"
+    text = gzip.decompress(path.read_bytes()).decode("utf-8")
+    documents = (part.splitlines() for part in text.split("\n\n"))
+    return [lines for part in documents if (lines := [x for x in part if x.strip()])]
 
 
 def cut_to_random_length(

@@ -16,9 +16,12 @@ and `_fork`, what a forked process does differently.
 from sklearn_bert._cache import cache_info
 from sklearn_bert._classifier import BertClassifier
 from sklearn_bert._embedder import BertEmbedder
+from sklearn_bert._generator import BertGenerator
+from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._regressor import BertRegressor
 from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
+from sklearn_bert._vocabulary import WordPieceVocabulary
 from sklearn_bert.model import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -33,7 +36,9 @@ from sklearn_bert.training import BertOutOfMemoryError
 __all__ = [
     "BertClassifier",
     "BertEmbedder",
+    "BertGenerator",
     "BertOutOfMemoryError",
+    "BertPretrainer",
     "BertRegressor",
     "BertTokenClassifier",
     "CheckpointError",
@@ -42,6 +47,7 @@ __all__ = [
     "GatedCheckpointError",
     "OfflineCheckpointError",
     "TruncationWarning",
+    "WordPieceVocabulary",
     "__version__",
     "cache_info",
     "load",

@@ -12,8 +12,9 @@ from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
 
 from sklearn_bert import BertClassifier, save
+from sklearn_bert._folder import check_replaceable
+from sklearn_bert._save import is_saved_estimator
 from sklearn_bert.datasets import load_support_tickets
-from sklearn_bert.persistence import check_replaceable
 
 N_SHOWN = 3
 
@@ -54,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    check_replaceable(options.out)  # now, not after minutes of training
+    # Now, and not after minutes of training.
+    check_replaceable(options.out, is_saved_estimator)
     X_train, X_test, y_train, y_test = _read(options)
     clf = BertClassifier(
         max_epochs=options.epochs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from numbers import Integral
 from typing import Any, Self
@@ -149,33 +150,51 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
         n_outputs: int | None = None,
         dropout: float | None = None,
         normalize: bool | None = None,
+        adapted: BertNet | None = None,
     ) -> tuple[TextModel, TextTokenizer, str | None]:
         """The checkpoint as a model, its tokenizer, a fingerprint of what is frozen.
 
         `normalize` is for models of vectors: whether to scale them to length 1, beyond
-        what the checkpoint does itself; None: never.
+        what the checkpoint does itself; None: never. `adapted` is a net whose encoder
+        has learnt more than the checkpoint's.
         """
         checkpoint = load_checkpoint(
             self.checkpoint,
             revision=self.revision,
             # A frozen encoder drops nothing, so every dropout may share its weights.
             dropout=None if trainable == "head" else dropout,
-            shared=trainable == "head",
+            shared=trainable == "head" and adapted is None,
         )
+        if adapted is not None:
+            # A pooler that a family's language model lacks stays the checkpoint's.
+            weights = adapted.module.encoder.state_dict()
+            lost, _ = checkpoint.encoder.load_state_dict(weights, strict=False)
+            assert all(name.startswith("pooler.") for name in lost)
+        steps: list[Any] = []
         if normalize is not None and pooling == "auto":
-            normalize = checkpoint.ends_normalized() or normalize
+            steps = checkpoint.steps()
+            if checkpoint.ends_normalized():
+                steps.pop()
+                normalize = True
         tokenizer = checkpoint.text_tokenizer(
             self.max_length, long_text=long_text, window_stride=window_stride
         )
         model = TextModel(
             checkpoint.encoder,
-            pooling=checkpoint.resolve_pooling(pooling, of_pairs=of_pairs),
+            pooling=checkpoint.resolve_pooling(
+                pooling,
+                of_pairs=of_pairs,
+                learns=n_outputs is not None or trainable != "head",
+            ),
+            attention=copy.deepcopy(checkpoint.attention),
             normalize=bool(normalize),
             n_outputs=n_outputs,
             dropout=checkpoint.head_dropout if dropout is None else dropout,
             trainable=trainable,
         )
-        frozen = None if trainable == "all" else checkpoint.fingerprint()
+        model.steps.extend(steps)
+        is_as_read = trainable != "all" and adapted is None
+        frozen = checkpoint.fingerprint() if is_as_read else None
         return model, tokenizer, frozen
 
     def _build_net(

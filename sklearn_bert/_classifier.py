@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -30,8 +31,10 @@ from sklearn_bert._predictor import (
     scaled,
     weigh,
 )
+from sklearn_bert._pretrainer import BertPretrainer
+from sklearn_bert._pretraining import adapt, history_of, read_unlabeled
 from sklearn_bert._sklearn import Interval, StrOptions, fit_context
-from sklearn_bert._task import Task
+from sklearn_bert._task import Labelled
 
 
 class BertClassifier(
@@ -74,15 +77,23 @@ class BertClassifier(
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
         token is read once.
-    pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
+    pooling : {"auto", "cls", "pooler", "mean", "max", "attention"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
         checkpoint was trained with; for pairs of texts "cls" instead of "mean" and
-        "max".
+        "max". "attention": their mean, in which tokens weigh as the head learns that
+        they matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by
+        Z. Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, it
+        is states that are kept and not vectors.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
         below that are computed once likewise. As many as there are layers: all but the
         embeddings. What does not learn drops nothing either.
+    pretraining : BertPretrainer, default=None
+        Adapts the checkpoint to the texts, without their labels, before it learns from
+        these [6]_: to those of X that are trained on, and those of `unlabeled` in
+        `fit`. A copy is fitted, which takes over checkpoint, precision and device.
+        None: nothing is adapted.
     adapter : {"lora"}, default=None
         "lora": train low-rank additions [2]_ to the encoder's matrices (rank 8) instead
         of the matrices, with the extra `lora`; saves the memory of the optimizer, takes
@@ -157,6 +168,8 @@ class BertClassifier(
         update), `texts_per_second`, `seconds`.
     max_length_ : int
         Tokens that are read of a text.
+    pretraining_history_ : list of dict
+        That of `pretraining`; only with it.
     batch_size_used_ : int
         Texts that passed through the model at a time: `batch_size`, or less where
         memory ran out.
@@ -195,6 +208,8 @@ class BertClassifier(
        Rather Than Generators", ICLR 2020, appendix B.
     .. [5] C. Szegedy et al., "Rethinking the Inception Architecture for Computer
        Vision", CVPR 2016, section 7.
+    .. [6] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
+       Domains and Tasks", ACL 2020.
 
     Examples
     --------
@@ -217,6 +232,7 @@ class BertClassifier(
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
+        "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -233,6 +249,7 @@ class BertClassifier(
         window_stride: int | None = None,
         pooling: str = "auto",
         trainable: str | int = "all",
+        pretraining: BertPretrainer | None = None,
         adapter: str | None = None,
         max_epochs: int = 3,
         batch_size: int = 32,
@@ -263,6 +280,7 @@ class BertClassifier(
         self.window_stride = window_stride
         self.pooling = pooling
         self.trainable = trainable
+        self.pretraining = pretraining
         self.adapter = adapter
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -294,6 +312,7 @@ class BertClassifier(
         groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        unlabeled: Any = None,
     ) -> Self:
         """Fine-tune the checkpoint on labelled texts.
 
@@ -314,6 +333,8 @@ class BertClassifier(
         X_val, y_val : as X and y, default=None
             Texts to validate on after each epoch, for `history_` and
             `early_stopping`. None: `early_stopping` holds out a part of X.
+        unlabeled : as X, of any length, default=None
+            More texts that `pretraining` adapts to. None: there are none.
 
         Returns
         -------
@@ -330,7 +351,15 @@ class BertClassifier(
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """
-        return self._fit(X, y, sample_weight, groups=groups, X_val=X_val, y_val=y_val)
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            groups=groups,
+            X_val=X_val,
+            y_val=y_val,
+            unlabeled=unlabeled,
+        )
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -372,6 +401,7 @@ class BertClassifier(
         groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        unlabeled: Any = None,
         classes: Any = None,
         is_partial: bool = False,
     ) -> Self:
@@ -384,6 +414,7 @@ class BertClassifier(
             X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
         texts, more, seen = self._read_texts(run, X, X_val, y_val)
+        more_texts = read_unlabeled(self, unlabeled)
         labels = self._choose_labels(run, y, texts, classes)
         targets = own_targets = labels.encode(y)
         if more is not None:
@@ -399,23 +430,35 @@ class BertClassifier(
             what=_described(labels, own_targets),
         )
         train, weights = self._weigh_classes(labels, targets, weights, train)
-        task = Task(
+        task = Labelled(
             lambda tokenizer: tokenizer(texts),
             targets,
             weights,
             train,
             valid,
             labels.objective(self.label_smoothing),
-            len(labels.classes),
         )
+        adapted = adapt(self, run, texts, train, more_texts)
         return self._learn(
             run,
             task,
-            {**seen, "classes_": labels.classes, **_labels_state(labels)},
-            pooling=self.pooling,
-            long_text=self.long_text,
-            window_stride=self.window_stride,
-            of_pairs=texts.second is not None,
+            {
+                **seen,
+                "classes_": labels.classes,
+                **_labels_state(labels),
+                **history_of(adapted),
+            },
+            functools.partial(
+                self._load_model,
+                adapted=None if adapted is None else adapted.net_,
+                trainable=self.trainable,
+                pooling=self.pooling,
+                long_text=self.long_text,
+                window_stride=self.window_stride,
+                of_pairs=texts.second is not None,
+                n_outputs=len(labels.classes),
+                dropout=self.dropout,
+            ),
         )
 
     def _choose_labels(self, run: Run, y: Any, texts: Any, classes: Any) -> Labels:

@@ -3,26 +3,70 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.decomposition import PCA
 
-from sklearn_bert._base import (
-    CHECKPOINT_CONSTRAINTS,
-    TEXT_CONSTRAINTS,
-    BertEstimator,
+from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert._contrast import Contrast, of_classes, of_pairs, same_twice
+from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor
+from sklearn_bert._pretrainer import BertPretrainer
+from sklearn_bert._sklearn import Interval, StrOptions, fit_context
+from sklearn_bert.model import First, Normalize, TextModel, linear_map
+from sklearn_bert.text import (
+    Texts,
+    TextTokenizer,
+    TokenTable,
+    check_single_texts,
+    truncation_report,
+    warn_if_cut,
 )
-from sklearn_bert._sklearn import fit_context
-from sklearn_bert.text import TokenTable, truncation_report, warn_if_cut
+from sklearn_bert.training import BertNet
+
+# What of the training is as in the other estimators.
+TRAINING = (
+    "adapter",
+    "gradient_checkpointing",
+    "max_epochs",
+    "batch_size",
+    "learning_rate",
+    "layer_decay",
+    "weight_decay",
+    "warmup",
+    "dropout",
+    "callbacks",
+    "verbose",
+)
+# What a pretrainer takes over.
+OF_PRETRAINER = (
+    "checkpoint",
+    "revision",
+    "max_length",
+    "gradient_checkpointing",
+    "max_epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "warmup",
+    "dropout",
+    "precision",
+    "device",
+    "callbacks",
+    "random_state",
+    "verbose",
+)
 
 
-class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstimator):
-    """Turn texts, or pairs of texts, into vectors with a pretrained BERT.
+class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredictor):
+    """Turn texts, or pairs of texts, into vectors with BERT.
 
-    `fit` reads the checkpoint and trains nothing; `transform` gives one vector per
-    text: in float32 the same as sentence-transformers' `encode` gives for the same
-    checkpoint [1]_, in bfloat16 close to it.
+    `fit` reads the checkpoint and trains none of its weights, unless it is given an
+    `objective`; `transform` gives one vector per text: in float32 the same as
+    sentence-transformers' `encode` gives for the same checkpoint [1]_, in bfloat16
+    close to it.
 
     Parameters
     ----------
@@ -55,25 +99,88 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
         token is read once.
-    pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
+    pooling : {"auto", "cls", "pooler", "mean", "max", "attention"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
-        checkpoint was trained with, scaling to length 1 included.
+        checkpoint was trained with, scaling to length 1 included. "attention": by
+        weights that `objective` learns, or that the saved estimator has learnt whose
+        folder is the `checkpoint`.
     normalize : bool, default=False
         Whether to scale every vector to length 1. False leaves the vectors as the
         checkpoint makes them; one that was trained to end in unit vectors (as the
-        default was) gives unit vectors with `pooling="auto"` in any case.
+        default was) gives unit vectors with `pooling="auto"` in any case, unless they
+        are whitened.
+    n_components : int, default=None
+        How many entries each vector has: the first so many of the checkpoint's, as a
+        Matryoshka encoder [3]_ is made for, before they are scaled to length 1; with
+        `whiten=True` the directions in which the texts of fit vary most. None: all.
+    whiten : bool, default=False
+        Whether to turn and scale the vectors so that over the texts of fit the entries
+        have mean 0 and variance 1 and do not correlate [4]_, as scikit-learn's
+        `PCA(whiten=True)` does. Comparing vectors by their angle gets better by it, as
+        a rule, where the checkpoint was not trained for that. A direction in which the
+        texts of fit do not vary becomes 0. Fit then computes the vectors, and needs at
+        least as many texts as there are components.
+    objective : {None, "simcse", "mlm", "supervised", "pairs"}, default=None
+        What `fit` learns. None: nothing. "simcse": from texts alone, to find each among
+        the others of a batch though another dropout blurs it [5]_. "mlm": from texts
+        alone, to guess hidden words, as `BertPretrainer` with `pack=False`.
+        "supervised": from texts with their classes in `y`, to bring a class together
+        and part it from others [6]_. "pairs": from two columns; without `y` to find the
+        second text of a pair among those of a batch [7]_, with scores in `y` to give
+        pairs of higher scores the higher cosine [8]_.
+    temperature : float, default=0.05
+        What cosines are divided by in learning; lower looks at the hardest cases. Has
+        no effect with "mlm".
+    trainable : {"all"} or int, default="all"
+        What learns: everything, or so many top layers, from states of the layers below
+        that are computed once.
+    adapter : {"lora"}, default=None
+        "lora": train low-rank additions to the encoder's matrices (rank 8) instead of
+        the matrices, with the extra `lora`. None: train the weights themselves.
+    max_epochs : int, default=3
+        Passes over the training texts.
+    batch_size : int, default=32
+        Texts, or pairs, per update; each is told from the others of its batch, so that
+        more teach more. Where so many do not fit into the device's memory, they pass
+        through it in parts, and the update stays the same.
+    learning_rate : float, default=5e-5
+        Peak step size of the encoder's weights, reached after warm-up.
+    layer_decay : float, default=1.0
+        What the learning rate is multiplied with from each layer to the one below: at
+        0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
+        times, and the embeddings, last, at the smallest.
+    weight_decay : float, default=0.01
+        Decay of the weight matrices, per update, times the learning rate.
+    warmup : float, default=0.1
+        Share of the updates in which the learning rate rises to its peak.
+    dropout : float, default=None
+        Dropout in the encoder, in learning. None: the checkpoint's own.
+    gradient_checkpointing : bool or "auto", default=False
+        Whether to compute the insides of the layers a second time in the backward pass
+        instead of keeping them: about a fifth slower, in a fraction of the memory.
+        "auto": once memory has run out.
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         Number format of the encoder. "auto": bfloat16 where the hardware computes in
         it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. "tf32":
         float32 whose products are rounded to ten bits, on a GPU. Vectors are float32 in
-        any case.
+        any case, and so are weights that are trained.
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+    callbacks : list of skorch callbacks, default=None
+        Copied for each fit.
     random_state : int, RandomState or None, default=None
-        Has no effect as long as nothing is trained.
+        Seed of dropout, order, partners and masks in learning. None: a new one for each
+        fit.
+    verbose : int, default=0
+        1 shows a progress bar on a terminal.
 
     Attributes
     ----------
+    n_iter_ : int
+        Epochs run; only with an `objective`.
+    history_ : list of dict
+        One per epoch: `epoch`, `train_loss`, `learning_rate` (of the epoch's last
+        update), `texts_per_second`, `seconds`; only with an `objective`.
     max_length_ : int
         Tokens that are read of a text.
     truncation_report_ : dict
@@ -84,7 +191,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
     tokenizer_ : TextTokenizer
         The tokenizer with its length limit.
     n_features_in_ : int
-        1 for texts, 2 for pairs, with `template` the number of columns it names.
+        1 for texts, 2 for pairs, with `template` the number of columns it names. After
+        learning from pairs 1: their texts are embedded one by one.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names; only with `template`, or where X was a data frame whose names are
         strings.
@@ -105,6 +213,15 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
        BERT-Networks", EMNLP 2019.
     .. [2] C. Sun, X. Qiu, Y. Xu, X. Huang, "How to Fine-Tune BERT for Text
        Classification?", CCL 2019, section 5.3.1.
+    .. [3] A. Kusupati et al., "Matryoshka Representation Learning", NeurIPS 2022.
+    .. [4] J. Su, J. Cao, W. Liu, Y. Ou, "Whitening Sentence Representations for Better
+       Semantics and Faster Retrieval", arXiv:2103.15316, 2021.
+    .. [5] T. Gao, X. Yao, D. Chen, "SimCSE: Simple Contrastive Learning of Sentence
+       Embeddings", EMNLP 2021.
+    .. [6] P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, eq. 2.
+    .. [7] M. Henderson et al., "Efficient Natural Language Response Suggestion for
+       Smart Reply", 2017, section 4.4.
+    .. [8] X. Li, J. Li, "AnglE-optimized Text Embeddings", ACL 2024, eq. 4.
 
     Examples
     --------
@@ -118,13 +235,33 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
     >>> model = make_pipeline(BertEmbedder(), LogisticRegression()).fit(texts, labels)
     >>> model.predict(["Really great"])
     array(['good'], dtype='<U4')
+    >>> BertEmbedder(n_components=2, whiten=True).fit_transform(texts).shape
+    (4, 2)
+
+    Learning to tell the two classes apart:
+
+    >>> embedder = BertEmbedder(objective="supervised", random_state=0)
+    >>> embedder.fit_transform(texts, labels).shape
+    (4, 384)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,
         "normalize": ["boolean"],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "whiten": ["boolean"],
+        "objective": [StrOptions({"simcse", "mlm", "supervised", "pairs"}), None],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "trainable": [
+            StrOptions({"all"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        **{name: TRAINING_CONSTRAINTS[name] for name in TRAINING},
     }
+    # The loss of a batch says little of how good vectors are: no epoch is the best.
+    early_stopping = False
+    warm_start = False
 
     def __init__(
         self,
@@ -138,9 +275,25 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         window_stride: int | None = None,
         pooling: str = "auto",
         normalize: bool = False,
+        n_components: int | None = None,
+        whiten: bool = False,
+        objective: str | None = None,
+        temperature: float = 0.05,
+        trainable: str | int = "all",
+        adapter: str | None = None,
+        max_epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        dropout: float | None = None,
+        gradient_checkpointing: bool | str = False,
         precision: str = "auto",
         device: str = "auto",
+        callbacks: list[Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ) -> None:
         self.checkpoint = checkpoint
         self.revision = revision
@@ -151,21 +304,39 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         self.window_stride = window_stride
         self.pooling = pooling
         self.normalize = normalize
+        self.n_components = n_components
+        self.whiten = whiten
+        self.objective = objective
+        self.temperature = temperature
+        self.trainable = trainable
+        self.adapter = adapter
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.dropout = dropout
+        self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
         self.device = device
+        self.callbacks = callbacks
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Read the checkpoint, and check X.
+        """Read the checkpoint, learn the objective, and learn to whiten, as asked for.
 
         Parameters
         ----------
         X : column of texts, or two columns of sentence pairs, of length n_texts
             A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
-            list of 2-tuples.
-        y : ignored
-            Here because a pipeline passes it on.
+            list of 2-tuples. With "pairs" two columns, with other objectives one.
+        y : array-like of shape (n_texts,), default=None
+            With "supervised" the class of each text; with "pairs" the score of each
+            pair, higher for texts that are closer, or None where all pairs belong
+            together. Otherwise ignored.
 
         Returns
         -------
@@ -174,9 +345,13 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         Raises
         ------
         TypeError, ValueError
-            Where X or a parameter is wrong; before the checkpoint is read.
+            Where X, y or a parameter is wrong; before the checkpoint is read.
         CheckpointError
             Where the checkpoint is not found or cannot be read.
+        FloatingPointError
+            Where the loss is no longer finite, naming the update.
+        BertOutOfMemoryError
+            Where not even one text fits into the device's memory.
         """
         self._fit(X, y)
         return self
@@ -188,39 +363,163 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
         Parameters
         ----------
         X : as in `fit`, of length n_texts
-        y : ignored
+        y : as in `fit`
 
         Returns
         -------
-        ndarray of shape (n_texts, width), float32
+        ndarray of shape (n_texts, n_features), float32
+
+        Raises
+        ------
+        ValueError
+            After learning from pairs, whose texts are embedded one by one.
         """
+        if self.objective == "pairs":
+            raise ValueError(
+                "objective='pairs' learns from pairs and embeds single texts, so "
+                "fit_transform cannot do both at once. Call fit on the pairs and "
+                "transform on a column of texts; in a pipeline, save the fitted "
+                "embedder and use its folder as checkpoint."
+            )
         table = self._fit(X, y)
         return self.net_.vectors(table)
 
     def _fit(self, X: Any, y: Any) -> TokenTable:
+        if self.objective is None:
+            return self._fit_nothing(X, y)
+        if self.long_text == "window":
+            raise ValueError(
+                f"objective is {self.objective!r} and long_text is 'window'; an "
+                "objective learns from one vector per text. Set long_text='head_tail' "
+                "or 'truncate', or learn first, save, and read windows afterwards."
+            )
+        texts, seen = self._read_X(X)
+        if self.objective == "mlm":
+            return self._fit_words(X, y, texts, seen)
+        run = self._start(X, y, None)
+        task = self._contrast(texts, y)
+        if self.objective == "pairs":
+            seen = {**seen, "n_features_in_": 1, "_template": None}
+            seen.pop("feature_names_in_", None)
+
+        def load() -> tuple[TextModel, TextTokenizer, str | None]:
+            found = self._load(trainable=self.trainable, dropout=self.dropout)
+            self._check_components(found[0], len(task.texts))
+            if self.objective == "simcse" and not found[0].drops:
+                raise ValueError(
+                    "objective='simcse' needs dropout, or the two views of a text are "
+                    "one; checkpoint and dropout give none. Set dropout=0.1."
+                )
+            return found
+
+        net, fitted = self._train(run, task, seen, load)
+        table = fitted["tokenizer_"](task.texts)
+        self._shape(net, table)
+        self._publish(**fitted, net_=net)
+        self._end_fit(run.context, run.told)
+        return table
+
+    def _contrast(self, texts: Texts, y: Any) -> Contrast:
+        """What is learnt from texts, classes or pairs."""
+        if self.objective == "pairs":
+            return of_pairs(texts, y, self.temperature)
+        check_single_texts(texts)
+        if self.objective == "supervised":
+            return of_classes(texts, y, self.temperature)
+        return same_twice(texts, self.temperature)
+
+    def _fit_words(
+        self, X: Any, y: Any, texts: Texts, seen: dict[str, Any]
+    ) -> TokenTable:
+        """Let a pretrainer learn, and embed with what it has learnt."""
+        check_single_texts(texts)
+        if self.trainable != "all" or self.adapter is not None:
+            raise ValueError(
+                f"objective='mlm' trains all weights; got trainable={self.trainable!r} "
+                f"and adapter={self.adapter!r}. Set trainable='all' and adapter=None."
+            )
+        shared = {name: getattr(self, name) for name in OF_PRETRAINER}
+        pretrainer = BertPretrainer(pack=False, **shared).fit(texts.first)
+        learnt = {
+            name: getattr(pretrainer, name)
+            for name in ("history_", "n_iter_", "batch_size_used_")
+        }
+        return self._fit_nothing(X, y, adapted=pretrainer.net_, learnt=learnt)
+
+    def _fit_nothing(
+        self,
+        X: Any,
+        y: Any,
+        adapted: BertNet | None = None,
+        learnt: dict[str, Any] | None = None,
+    ) -> TokenTable:
+        """Take the encoder as it is."""
         told = self._begin_fit(X, y)
         texts, seen = self._read_X(X)
-        model, tokenizer, fingerprint = self._load_model(
-            trainable="head",
-            pooling=self.pooling,
-            long_text=self.long_text,
-            window_stride=self.window_stride,
-            normalize=self.normalize,
-        )
+        if self.whiten and self.n_components is not None:
+            self._check_enough(len(texts), self.n_components)
+        model, tokenizer, fingerprint = self._load(trainable="head", adapted=adapted)
+        self._check_components(model, len(texts))
         table = tokenizer(texts)
         report = truncation_report(
             table.whole_lengths, tokenizer.max_length, table.is_cut
         )
         warn_if_cut(report)
+        net = self._build_net(model, tokenizer, fingerprint)
+        self._shape(net, table)
         self._publish(
             **seen,
-            net_=self._build_net(model, tokenizer, fingerprint),
+            **(learnt or {}),
+            net_=net,
             tokenizer_=tokenizer,
             max_length_=tokenizer.max_length,
             truncation_report_=report,
         )
         self._end_fit(*told)
         return table
+
+    def _load(self, **learning: Any) -> tuple[TextModel, TextTokenizer, str | None]:
+        return self._load_model(
+            pooling=self.pooling,
+            long_text=self.long_text,
+            window_stride=self.window_stride,
+            # Whitened are the vectors that the checkpoint makes.
+            normalize=self.normalize and not self.whiten,
+            **learning,
+        )
+
+    def _shape(self, net: BertNet, table: TokenTable) -> None:
+        """Learn what becomes of the vectors that the encoder makes."""
+        model = net.module
+        if self.whiten:
+            vectors = net.vectors(table)
+            if model.normalize:
+                model.steps.append(Normalize())
+            model.steps.append(linear_map(*whitening(vectors, self.n_components)))
+            model.normalize = bool(self.normalize)
+        elif self.n_components is not None:
+            model.steps.append(First(int(self.n_components)))
+
+    def _check_components(self, model: TextModel, n_texts: int) -> None:
+        """Raise ValueError where there cannot be as many components."""
+        width = model.n_features
+        if self.n_components is not None and self.n_components > width:
+            raise ValueError(
+                f"n_components is {self.n_components}, but the vectors of checkpoint "
+                f"{os.fspath(self.checkpoint)!r} have {width} entries; expected 1 to "
+                f"{width}, or None for all."
+            )
+        if self.whiten:
+            self._check_enough(n_texts, self.n_components or width)
+
+    def _check_enough(self, n_texts: int, n_components: int) -> None:
+        if n_texts < max(2, n_components):
+            raise ValueError(
+                f"whiten is True and X has {n_texts} texts, but the vectors are to "
+                f"have {n_components} components (n_components is "
+                f"{self.n_components}); expected at least as many texts, and two. Give "
+                "more, set n_components to fewer, or set whiten=False."
+            )
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute one vector per text.
@@ -237,9 +536,29 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertEstima
 
     @property
     def _n_features_out(self) -> int:
-        return self.net_.module.width
+        return self.net_.module.n_features
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def whitening(
+    vectors: np.ndarray, n_components: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The linear map that whitens some vectors: (n_components, width), and its bias.
+
+    Directions whose deviation is no more than what float32 rounds off are mapped to 0:
+    divided by it, noise would be as loud as what the vectors mean.
+    """
+    width = vectors.shape[1]
+    exact = vectors.astype(np.float64)
+    pca = PCA(n_components, svd_solver="covariance_eigh").fit(exact)
+    deviations = np.sqrt(pca.explained_variance_)
+    noise = width * np.finfo(np.float32).eps * np.sqrt(np.mean(exact**2))
+    factors = np.divide(
+        1, deviations, where=deviations > noise, out=np.zeros(len(deviations))
+    )
+    weight = pca.components_ * factors[:, None]
+    return weight.astype(np.float32), (-weight @ pca.mean_).astype(np.float32)

@@ -38,6 +38,8 @@ from sklearn_bert.training import (
 HISTORY = (
     "epoch",
     "train_loss",
+    "mlm_loss",
+    "nsp_loss",
     "valid_loss",
     "valid_score",
     "learning_rate",
@@ -56,6 +58,11 @@ MADE_OF = (
     "window_stride",
     "pooling",
     "dropout",
+    "hidden_size",
+    "n_layers",
+    "n_heads",
+    "position_encoding",
+    "next_sentence",
 )
 
 TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
@@ -163,7 +170,7 @@ class BertPredictor(BertEstimator):
             start = getattr(self, "net_", None)
         if start is not None:
             self._check_unchanged()
-        rng = np.random.default_rng(self._draw_seed())
+        rng = np.random.default_rng(draw_seed(self.random_state))
         return Run(context, told, rng, is_partial, n_epochs, start)
 
     def _check_unchanged(self) -> None:
@@ -176,16 +183,6 @@ class BertPredictor(BertEstimator):
                     "training can only go on with the same network, which reads texts "
                     "as it did. Set it back, or set warm_start=False and call fit."
                 )
-
-    def _draw_seed(self) -> int:
-        """One seed for everything random in a fit.
-
-        With `random_state=None` it comes from the operating system, because drawing
-        from NumPy's global generator would change the caller's next numbers.
-        """
-        if self.random_state is None:
-            return int(np.random.SeedSequence().generate_state(1)[0])
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _read_texts(
         self, run: Run, X: Any, X_val: Any, y_val: Any
@@ -246,16 +243,25 @@ class BertPredictor(BertEstimator):
         run: Run,
         task: Task,
         fitted: dict[str, Any],
-        *,
-        pooling: str,
-        long_text: str = "truncate",
-        window_stride: int | None = None,
-        of_pairs: bool = False,
+        load: Callable[[], tuple[TextModel, TextTokenizer, str | None]],
     ) -> Self:
-        """Train on a task, and publish all that is fitted: the one road up.
+        """Train on a task, and publish all that is fitted: the one road up."""
+        net, fitted = self._train(run, task, fitted, load)
+        self._publish(**fitted, net_=net)
+        self._end_fit(run.context, run.told)
+        return self
 
-        `fitted` are the attributes that are known already; the other arguments say how
-        texts are read.
+    def _train(
+        self,
+        run: Run,
+        task: Task,
+        fitted: dict[str, Any],
+        load: Callable[[], tuple[TextModel, TextTokenizer, str | None]],
+    ) -> tuple[BertNet, dict[str, Any]]:
+        """A trained net, and what else is fitted.
+
+        `fitted` are the attributes that are known already; `load` gives the model to
+        start from, with its tokenizer and a fingerprint of what is frozen.
         """
         history = list(self.history_) if run.start is not None else []
         with (
@@ -263,24 +269,18 @@ class BertPredictor(BertEstimator):
             seeded(int(run.rng.integers(2**63)), resolve_device(device)),
         ):
             if run.start is None:
-                model, tokenizer, fingerprint = self._load_model(
-                    trainable=self.trainable,
-                    pooling=pooling,
-                    long_text=long_text,
-                    window_stride=window_stride,
-                    of_pairs=of_pairs,
-                    n_outputs=task.n_outputs,
-                    dropout=self.dropout,
-                )
+                model, tokenizer, fingerprint = load()
             else:
                 model, tokenizer, fingerprint = self._go_on(run.start)
-            table = task.tokenize(tokenizer)
+            train, valid = task.examples(tokenizer, run.rng)
             fitted |= {
                 "tokenizer_": tokenizer,
                 "max_length_": tokenizer.max_length,
                 "_made_of": {n: getattr(self, n) for n in MADE_OF if hasattr(self, n)},
             }
-            if table.is_cut is not None:  # sentences of words are not cut
+            table = train.table
+            if isinstance(table, TokenTable) and table.is_cut is not None:
+                # sentences of words, and texts that are packed, are not cut
                 fitted["truncation_report_"] = report = truncation_report(
                     table.whole_lengths, tokenizer.max_length, table.is_cut
                 )
@@ -291,13 +291,12 @@ class BertPredictor(BertEstimator):
                 found = self._build_net(module, tokenizer, fingerprint)
                 return {**fitted, **_results(net, history), "net_": found}
 
-            net = self._fit_net(
-                model, tokenizer, fingerprint, run, task, table, device, fitted_now
+            net = self._net_to_fit(
+                model, tokenizer, fingerprint, run, task, valid, device, fitted_now
             )
+            net.fit(train)
         net.place(self.device)
-        self._publish(**fitted, **_results(net, history), net_=net)
-        self._end_fit(run.context, run.told)
-        return self
+        return net, {**fitted, **_results(net, history)}
 
     def _go_on(self, start: BertNet) -> tuple[TextModel, TextTokenizer, str | None]:
         """A copy of the net's model: should the training fail, the old one is there."""
@@ -310,23 +309,18 @@ class BertPredictor(BertEstimator):
         fingerprint = start.fingerprint if was_trainable == self.trainable else None
         return model, self.tokenizer_, fingerprint
 
-    def _fit_net(
+    def _net_to_fit(
         self,
         model: TextModel,
         tokenizer: TextTokenizer,
         fingerprint: str | None,
         run: Run,
         task: Task,
-        table: TokenTable,
+        valid: Examples | None,
         device: str,
         fitted_now: Callable[[BertNet], dict[str, Any]],
     ) -> BertNet:
-        """Train a model with this estimator's training parameters."""
-
-        def examples(texts: np.ndarray) -> Examples:
-            return Examples(table, table.rows_of(texts), task.targets, task.weights)
-
-        valid = None if task.valid is None else examples(task.valid)
+        """The net that trains a model with this estimator's parameters."""
         callbacks = copy.deepcopy(self.callbacks or [])
         if hasattr(self, "_skl_callbacks"):
             callbacks.append(FitTasks(self, run.context, run.told, fitted_now))
@@ -337,7 +331,7 @@ class BertPredictor(BertEstimator):
         checkpointing = self.gradient_checkpointing
         if checkpointing != "auto":
             checkpointing = bool(checkpointing)  # NumPy's is not True itself
-        net = self._build_net(
+        return self._build_net(
             model,
             tokenizer,
             fingerprint,
@@ -356,7 +350,17 @@ class BertPredictor(BertEstimator):
             valid_examples=valid,
             callbacks=callbacks,
         )
-        return net.fit(examples(task.train))
+
+
+def draw_seed(random_state: Any) -> int:
+    """One seed for everything random in a call.
+
+    With `random_state=None` it comes from the operating system, because drawing from
+    NumPy's global generator would change the caller's next numbers.
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:

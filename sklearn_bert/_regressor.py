@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, ClassVar, Self
 
@@ -22,8 +23,10 @@ from sklearn_bert._predictor import (
     scaled,
     weigh,
 )
+from sklearn_bert._pretrainer import BertPretrainer
+from sklearn_bert._pretraining import adapt, history_of, read_unlabeled
 from sklearn_bert._sklearn import StrOptions, fit_context
-from sklearn_bert._task import Task
+from sklearn_bert._task import Labelled
 from sklearn_bert.training import Numbers
 
 
@@ -66,15 +69,23 @@ class BertRegressor(
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
         token is read once.
-    pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
+    pooling : {"auto", "cls", "pooler", "mean", "max", "attention"}, default="auto"
         How the states of a text's tokens become one vector. "auto": what the
         checkpoint was trained with; for pairs of texts "cls" instead of "mean" and
-        "max".
+        "max". "attention": their mean, in which tokens weigh as the head learns that
+        they matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by
+        Z. Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, it
+        is states that are kept and not vectors.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
         below that are computed once likewise. As many as there are layers: all but the
         embeddings. What does not learn drops nothing either.
+    pretraining : BertPretrainer, default=None
+        Adapts the checkpoint to the texts, without their labels, before it learns from
+        these [6]_: to those of X that are trained on, and those of `unlabeled` in
+        `fit`. A copy is fitted, which takes over checkpoint, precision and device.
+        None: nothing is adapted.
     adapter : {"lora"}, default=None
         "lora": train low-rank additions [2]_ to the encoder's matrices (rank 8) instead
         of the matrices, with the extra `lora`; saves the memory of the optimizer, takes
@@ -146,6 +157,8 @@ class BertRegressor(
         update), `texts_per_second`, `seconds`.
     max_length_ : int
         Tokens that are read of a text.
+    pretraining_history_ : list of dict
+        That of `pretraining`; only with it.
     batch_size_used_ : int
         Texts that passed through the model at a time: `batch_size`, or less where
         memory ran out.
@@ -184,6 +197,8 @@ class BertRegressor(
        Rather Than Generators", ICLR 2020, appendix B.
     .. [5] P. J. Huber, "Robust Estimation of a Location Parameter", Annals of
        Mathematical Statistics 35, 1964.
+    .. [6] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
+       Domains and Tasks", ACL 2020.
 
     Examples
     --------
@@ -200,6 +215,7 @@ class BertRegressor(
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
+        "pretraining": [BertPretrainer, None],
         "loss": [StrOptions({"squared_error", "huber"})],
     }
 
@@ -215,6 +231,7 @@ class BertRegressor(
         window_stride: int | None = None,
         pooling: str = "auto",
         trainable: str | int = "all",
+        pretraining: BertPretrainer | None = None,
         adapter: str | None = None,
         max_epochs: int = 3,
         batch_size: int = 32,
@@ -244,6 +261,7 @@ class BertRegressor(
         self.window_stride = window_stride
         self.pooling = pooling
         self.trainable = trainable
+        self.pretraining = pretraining
         self.adapter = adapter
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -274,6 +292,7 @@ class BertRegressor(
         groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        unlabeled: Any = None,
     ) -> Self:
         """Fine-tune the checkpoint on texts and their numbers.
 
@@ -293,6 +312,8 @@ class BertRegressor(
         X_val, y_val : as X and y, default=None
             Texts to validate on after each epoch, for `history_` and
             `early_stopping`. None: `early_stopping` holds out a part of X.
+        unlabeled : as X, of any length, default=None
+            More texts that `pretraining` adapts to. None: there are none.
 
         Returns
         -------
@@ -309,7 +330,15 @@ class BertRegressor(
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """
-        return self._fit(X, y, sample_weight, groups=groups, X_val=X_val, y_val=y_val)
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            groups=groups,
+            X_val=X_val,
+            y_val=y_val,
+            unlabeled=unlabeled,
+        )
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -342,12 +371,14 @@ class BertRegressor(
         groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        unlabeled: Any = None,
         is_partial: bool = False,
     ) -> Self:
         run = self._start(
             X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
         texts, more, seen = self._read_texts(run, X, X_val, y_val)
+        more_texts = read_unlabeled(self, unlabeled)
         numbers, is_1d = read_numbers(y, texts)
         train, valid, weights = self._divide(
             run, texts, more, weigh(sample_weight, len(texts)), groups
@@ -358,15 +389,15 @@ class BertRegressor(
             numbers = np.concatenate([numbers, own])
             texts = texts.joined(more)
         scale = self._choose_scale(run, numbers[train], weights[train])
-        task = Task(
+        task = Labelled(
             lambda tokenizer: tokenizer(texts),
             scale.standardise(numbers),
             scaled(weights, train),
             train,
             valid,
             Numbers(self.loss),
-            numbers.shape[1],
         )
+        adapted = adapt(self, run, texts, train, more_texts)
         return self._learn(
             run,
             task,
@@ -375,11 +406,19 @@ class BertRegressor(
                 "target_mean_": scale.mean,
                 "target_scale_": scale.scale,
                 "_is_1d": is_1d,
+                **history_of(adapted),
             },
-            pooling=self.pooling,
-            long_text=self.long_text,
-            window_stride=self.window_stride,
-            of_pairs=texts.second is not None,
+            functools.partial(
+                self._load_model,
+                adapted=None if adapted is None else adapted.net_,
+                trainable=self.trainable,
+                pooling=self.pooling,
+                long_text=self.long_text,
+                window_stride=self.window_stride,
+                of_pairs=texts.second is not None,
+                n_outputs=numbers.shape[1],
+                dropout=self.dropout,
+            ),
         )
 
     def _choose_scale(

@@ -1,14 +1,21 @@
 """scikit-learn's private names, through one door."""
 
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _get_feature_names as get_feature_names
 
 __all__ = [
+    "HasMethods",
     "Interval",
     "StrOptions",
     "check_sample_weight",
     "fit_context",
     "get_feature_names",
+    "validate_params",
 ]

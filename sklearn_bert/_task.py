@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from sklearn_bert.text import TextTokenizer, TokenTable
-from sklearn_bert.training import Objective
+from sklearn_bert.training import Examples, Objective
+
+
+class Task(Protocol):
+    """An objective, and what it is learnt from."""
+
+    @property
+    def objective(self) -> Objective:
+        """What is learnt."""
+
+    def examples(
+        self, tokenizer: TextTokenizer, rng: np.random.Generator
+    ) -> tuple[Examples, Examples | None]:
+        """Examples to train on, and to validate on; None: there is no validation."""
 
 
 @dataclass(frozen=True)
-class Task:
+class Labelled:
     """Texts with their targets, and which of them to train and to validate on.
 
     Attributes
@@ -28,7 +42,6 @@ class Task:
     valid : ndarray of int, or None
         Texts to validate on; None: there is no validation.
     objective : Objective
-    n_outputs : int
     """
 
     tokenize: Callable[[TextTokenizer], TokenTable]
@@ -37,4 +50,14 @@ class Task:
     train: np.ndarray
     valid: np.ndarray | None
     objective: Objective
-    n_outputs: int
+
+    def examples(
+        self, tokenizer: TextTokenizer, rng: np.random.Generator
+    ) -> tuple[Examples, Examples | None]:
+        """Both of the same table."""
+        table = self.tokenize(tokenizer)
+
+        def some(texts: np.ndarray) -> Examples:
+            return Examples(table, table.rows_of(texts), self.targets, self.weights)
+
+        return some(self.train), None if self.valid is None else some(self.valid)

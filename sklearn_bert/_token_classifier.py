@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ from sklearn_bert._predictor import (
 )
 from sklearn_bert._sklearn import fit_context
 from sklearn_bert._tags import TagSet, read_tags
-from sklearn_bert._task import Task
+from sklearn_bert._task import Labelled
 from sklearn_bert.text import check_words, tokenize_words
 from sklearn_bert.training import WordTags, resolve_device
 
@@ -336,20 +337,25 @@ class BertTokenClassifier(BertPredictor):
         )
         sentence_of_word = np.repeat(np.arange(len(sentences)), n_words)
         is_trained = np.isin(sentence_of_word, train)
-        task = Task(
+        task = Labelled(
             lambda tokenizer: tokenize_words(tokenizer, sentences),
             tag_set.encode(tags, len(own_sentences)),
             scaled(weights[sentence_of_word], is_trained),
             train,
             valid,
             WordTags(tag_set.score),
-            len(tag_set.classes),
         )
         return self._learn(
             run,
             task,
             {"n_features_in_": 1, "classes_": tag_set.classes},
-            pooling="mean",  # of no effect: nothing is pooled
+            functools.partial(
+                self._load_model,
+                trainable=self.trainable,
+                pooling="mean",  # of no effect: nothing is pooled
+                n_outputs=len(tag_set.classes),
+                dropout=self.dropout,
+            ),
         )
 
     def _choose_tags(self, run: Run, tags: list[list[Any]], classes: Any) -> TagSet:

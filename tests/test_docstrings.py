@@ -8,11 +8,41 @@ import pytest
 from sklearn_bert import (
     BertClassifier,
     BertEmbedder,
+    BertGenerator,
+    BertPretrainer,
     BertRegressor,
     BertTokenClassifier,
+    WordPieceVocabulary,
 )
 
-CLASSES = [BertClassifier, BertRegressor, BertTokenClassifier, BertEmbedder]
+CLASSES = [
+    BertClassifier,
+    BertRegressor,
+    BertTokenClassifier,
+    BertEmbedder,
+    BertPretrainer,
+    BertGenerator,
+]
+# What is said of rows, which may hold several texts or a part of one.
+OF_ROWS = {
+    "checkpoint",
+    "template",
+    "max_length",
+    "max_epochs",
+    "batch_size",
+    "learning_rate",
+    "dropout",
+    "early_stopping",
+    "validation_fraction",
+    "warm_start",
+    "precision",
+    "random_state",
+    "pooling",
+    "history_",
+    "max_length_",
+    "batch_size_used_",
+    "n_features_in_",
+}
 # What is said of vectors instead of predictions, and of sentences instead of texts.
 DIFFERENT_ON_PURPOSE = {
     BertRegressor: {"long_text", "early_stopping", "warm_start"},
@@ -30,7 +60,24 @@ DIFFERENT_ON_PURPOSE = {
         "batch_size_used_",
         "n_features_in_",
     },
-    BertEmbedder: {"long_text", "pooling", "precision", "random_state", "net_"},
+    BertEmbedder: {
+        "long_text",
+        "pooling",
+        "trainable",
+        "adapter",
+        "batch_size",
+        "learning_rate",
+        "layer_decay",
+        "dropout",
+        "precision",
+        "random_state",
+        "history_",
+        "n_iter_",
+        "net_",
+        "n_features_in_",
+    },
+    BertPretrainer: OF_ROWS,
+    BertGenerator: OF_ROWS,
 }
 
 
@@ -42,7 +89,7 @@ def section(cls, name):
     return {name: (kind, text.strip()) for name, kind, text in entries}
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", [*CLASSES, WordPieceVocabulary])
 def test_every_parameter_is_documented_with_its_default(cls):
     """The docstring names the parameters in order, each with the default it has."""
     documented = section(cls, "Parameters")
@@ -53,7 +100,7 @@ def test_every_parameter_is_documented_with_its_default(cls):
         assert eval(default) == parameter.default, name
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", [*CLASSES, WordPieceVocabulary])
 def test_parameters_have_constraints(cls):
     """Every parameter is validated, and nothing else is."""
     assert set(cls._parameter_constraints) == set(inspect.signature(cls).parameters)
@@ -79,8 +126,19 @@ def examples(reviews):
         BertRegressor: (texts, [len(label) for label in texts]),
         BertTokenClassifier: (words, [["x", *["y"] * (len(w) - 1)] for w in words]),
         BertEmbedder: (texts, None),
+        BertPretrainer: (texts, None),
+        BertGenerator: (texts, None),
         BertClassifier: (texts, labels),
     }
+
+
+def test_pretrainer_and_generator_say_the_same():
+    """What the two share is documented alike, but for what one learns besides."""
+    for name in ("Parameters", "Attributes"):
+        ours, theirs = section(BertPretrainer, name), section(BertGenerator, name)
+        for entry in (ours.keys() & theirs.keys()) - {"pack", "random_state"}:
+            if entry != "history_":
+                assert ours[entry] == theirs[entry], entry
 
 
 @pytest.mark.parametrize("cls", CLASSES)

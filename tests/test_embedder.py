@@ -15,13 +15,21 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from joblib import parallel_config
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from transformers import AutoModel, AutoTokenizer
 
-from sklearn_bert import BertEmbedder, CheckpointError, TruncationWarning, cache_info
+from sklearn_bert import (
+    BertEmbedder,
+    CheckpointError,
+    TruncationWarning,
+    cache_info,
+    load,
+    save,
+)
 from sklearn_bert._cache import ENTRY_BYTES
 from sklearn_bert.model import load_checkpoint
 
@@ -230,7 +238,14 @@ def test_not_fitted():
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"), [("normalize", "l2"), ("pooling", "sum"), ("device", "tpu")]
+    ("parameter", "value"),
+    [
+        ("normalize", "l2"),
+        ("pooling", "sum"),
+        ("device", "tpu"),
+        ("n_components", 0),
+        ("whiten", "zca"),
+    ],
 )
 def test_bad_parameters_are_named(parameter, value):
     """A parameter out of range is an error that names it."""
@@ -416,3 +431,160 @@ def test_what_differs_is_not_mixed(embed, make_checkpoint):
     cache_info(clear=True)
     for embedder, expected in zip(embedders, alone, strict=True):
         np.testing.assert_array_equal(embedder.transform(["the dog runs"]), expected)
+
+
+# -- fewer and whitened components -------------------------------------------------
+
+SOME = ["the", "a", "film", "plot", "was", "very", "not", "good", "bad", "cat", "dog"]
+MANY = [" ".join(t) for t in np.random.default_rng(0).choice(SOME, (80, 5))]
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_n_components_keeps_the_first_entries(embed, embedder, normalize):
+    """The first entries are kept, and scaled to length 1 afterwards if at all."""
+    first = embed(n_components=5, normalize=normalize).transform(TEXTS)
+    expected = embedder.transform(TEXTS)[:, :5]
+    if normalize:
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(first, expected, rtol=0, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(first, expected)
+    assert first.flags.c_contiguous
+
+
+def test_n_components_of_unit_vectors_are_unit_vectors():
+    """A checkpoint that ends in unit vectors ends so when they are shortened."""
+    settings = {"precision": "float32", "device": "cpu"}
+    whole = BertEmbedder(**settings).fit_transform(["Hello world"])
+    short = BertEmbedder(**settings, n_components=64).fit_transform(["Hello world"])
+    expected = whole[:, :64] / np.linalg.norm(whole[:, :64])
+    np.testing.assert_allclose(short, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_names_of_fewer_components(embed, whiten):
+    """Names and frames have as many columns as there are components."""
+    embedder = embed(n_components=3, whiten=whiten).set_output(transform="pandas")
+    out = embedder.transform(TEXTS)
+    assert list(out.columns) == [f"bertembedder{i}" for i in range(3)]
+    assert list(out.columns) == list(embedder.get_feature_names_out())
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_too_many_components(embed, whiten):
+    """More components than entries are an error that tells how many there are."""
+    with pytest.raises(ValueError, match="n_components is 33, but .* have 32 entries"):
+        embed(MANY, n_components=33, whiten=whiten)
+
+
+@pytest.mark.parametrize("n_components", [None, 1, 7, 32])
+def test_whitening_is_that_of_pca(embed, n_components):
+    """Whitened vectors are those of scikit-learn's PCA on the vectors themselves.
+
+    But for directions of next to no variance, which PCA divides by rounding errors.
+    """
+    embedder = embed(MANY, whiten=True, n_components=n_components)
+    plain = embed().transform(MANY).astype(np.float64)
+    pca = PCA(n_components, whiten=True, svd_solver="full").fit(plain)
+    deviations = np.sqrt(pca.explained_variance_)
+    clear = deviations > 1e-2 * deviations[0]
+    assert clear[:7].all()
+    assert embedder.transform(MANY).shape == (80, n_components or 32)
+    for texts in (MANY, ["a great film", "i hate it"]):
+        vectors = embed().transform(texts).astype(np.float64)
+        expected = pca.transform(vectors)[:, clear]
+        found = embedder.transform(texts)[:, clear]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
+def test_whitened_entries_do_not_correlate(embed):
+    """Over the texts of fit the mean is 0 and the covariance the identity."""
+    vectors = embed(MANY, whiten=True, n_components=8).transform(MANY)
+    np.testing.assert_allclose(vectors.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.cov(vectors.T), np.eye(8), atol=1e-3)
+
+
+def test_whitening_and_fit_transform_are_two_ways(embed, embedder_settings):
+    """fit_transform gives the bits of fit and transform, and the same when refitted."""
+    embedder = BertEmbedder(**embedder_settings, whiten=True, n_components=4)
+    at_once = embedder.fit_transform(MANY)
+    np.testing.assert_array_equal(embedder.transform(MANY), at_once)
+    np.testing.assert_array_equal(clone(embedder).fit(MANY).transform(MANY), at_once)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_unit_vectors_are_whitened_as_they_are(normalize):
+    """What a checkpoint ends in is whitened; the result is scaled only if asked to."""
+    settings = {"precision": "float32", "device": "cpu"}
+    unit = BertEmbedder(**settings).fit_transform(MANY).astype(np.float64)
+    expected = PCA(6, whiten=True).fit_transform(unit)
+    if normalize:
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    white = BertEmbedder(
+        **settings, n_components=6, whiten=True, normalize=normalize
+    ).fit_transform(MANY)
+    np.testing.assert_allclose(white, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_distinct", [1, 2, 5])
+def test_directions_without_variance_become_0(embed, n_distinct):
+    """Where texts repeat and the covariance is singular, no noise is blown up."""
+    texts = MANY[::5][:n_distinct] * 40
+    embedder = embed(texts, whiten=True)
+    vectors = embedder.transform([*texts, "i hate this awful plot"])
+    n_directions = n_distinct - 1
+    assert np.isfinite(vectors).all()
+    assert not vectors[:, n_directions:].any()
+    spread = vectors[:-1, :n_directions].std(0)
+    np.testing.assert_allclose(spread, 1, rtol=0.01)
+
+
+def test_fewer_texts_than_components(embed, checkpoint, monkeypatch):
+    """That is an error with both numbers, before weights are read if that can be."""
+    with pytest.raises(ValueError, match="X has 5 texts.* have 32 components"):
+        embed(whiten=True)
+    with pytest.raises(ValueError, match="X has 5 texts.* have 6 components"):
+        embed(whiten=True, n_components=6, checkpoint="/nowhere")
+    with pytest.raises(ValueError, match="X has 1 texts.* have 1 components"):
+        embed(["a cat"], whiten=True, n_components=1, checkpoint="/nowhere")
+
+
+SHORTER = [
+    {"n_components": 5},
+    {"n_components": 5, "normalize": True},
+    {"n_components": 5, "whiten": True},
+    {"whiten": True, "normalize": True},
+]
+
+
+@pytest.mark.parametrize("params", SHORTER)
+def test_components_are_kept(embed, tmp_path, params):
+    """Pickles and saved folders give the same bits, and so do embedders on them."""
+    embedder = embed(MANY, **params)
+    expected = embedder.transform(TEXTS)
+    again = pickle.loads(pickle.dumps(embedder))
+    np.testing.assert_array_equal(again.transform(TEXTS), expected)
+    save(embedder, tmp_path / "model")
+    again = load(tmp_path / "model")
+    np.testing.assert_array_equal(again.transform(TEXTS), expected)
+    assert again.get_params() == embedder.get_params()
+    assert len(again.get_feature_names_out()) == expected.shape[1]
+    on_it = embed(checkpoint=tmp_path / "model")
+    np.testing.assert_allclose(on_it.transform(TEXTS), expected, rtol=0, atol=1e-6)
+    shorter = embed(checkpoint=tmp_path / "model", n_components=2).transform(TEXTS)
+    expected = expected[:, :2]
+    if params.get("normalize"):
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(shorter, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")  # its own, which are none of ours
+@pytest.mark.parametrize("params", SHORTER)
+def test_sentence_transformers_gives_the_components(embed, tmp_path, params):
+    """SentenceTransformer(folder).encode gives shortened and whitened vectors too."""
+    package = pytest.importorskip("sentence_transformers")
+    embedder = embed(MANY, **params)
+    save(embedder, tmp_path / "model")
+    model = package.SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    theirs = model.encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_allclose(embedder.transform(TEXTS), theirs, rtol=1e-3, atol=1e-4)

@@ -213,7 +213,7 @@ def test_an_occupied_folder_is_found_before_training(csv, run, tmp_path, capsys)
     """--out that holds something else is refused at once, and not touched."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "notes.txt").write_text("mine")
-    assert fails_with("exists and is not a saved estimator", run(csv), capsys)
+    assert fails_with("exists and was not saved by", run(csv), capsys)
     assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
 
 

@@ -716,7 +716,7 @@ def test_other_peoples_things_are_not_replaced(classifier, tmp_path, kind):
     path.parent.mkdir(exist_ok=True)
     path.write_text("years of work")
     before = snapshot_of(tmp_path)
-    with pytest.raises(FileExistsError, match="thesis exists and is not a saved"):
+    with pytest.raises(FileExistsError, match="thesis exists and was not saved by"):
         save(classifier, target)
     assert snapshot_of(tmp_path) == before
 
@@ -730,7 +730,7 @@ STEPS = [
     "pathlib.Path.write_bytes",
     "pathlib.Path.write_text",
     "sklearn_bert.model._files.save",
-    "sklearn_bert.persistence._sha256",
+    "sklearn_bert._save.sha256_of",
 ]
 
 

@@ -13,6 +13,7 @@ from sklearn_bert.model._checkpoint import (
     GatedCheckpointError,
     OfflineCheckpointError,
     load_checkpoint,
+    read_tokenizer,
 )
 from sklearn_bert.model._checkpointing import Checkpointing
 from sklearn_bert.model._files import (
@@ -23,26 +24,41 @@ from sklearn_bert.model._files import (
     write_model,
 )
 from sklearn_bert.model._heads import TextModel
+from sklearn_bert.model._language import (
+    FOLLOWS,
+    POOLER,
+    LanguageModel,
+    new_language_model,
+)
 from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._pooling import POOLINGS
+from sklearn_bert.model._steps import First, Normalize, linear_map
 
 __all__ = [
+    "FOLLOWS",
+    "POOLER",
     "POOLINGS",
     "Checkpoint",
     "CheckpointError",
     "CheckpointNotFoundError",
     "Checkpointing",
     "DamagedCheckpointError",
+    "First",
     "GatedCheckpointError",
+    "Normalize",
+    "LanguageModel",
     "OfflineCheckpointError",
     "TextModel",
     "add_lora",
     "can_pack",
     "layer_depths",
+    "linear_map",
     "load_checkpoint",
     "model_settings",
+    "new_language_model",
     "pack_model",
     "read_model",
+    "read_tokenizer",
     "split",
     "unpack_model",
     "write_model",

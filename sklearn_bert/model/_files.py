@@ -12,11 +12,22 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert.model._heads import TextModel
+from sklearn_bert.model._language import LanguageModel, language_class
+from sklearn_bert.model._pooling import ATTENTION_FILE
+from sklearn_bert.model._steps import (
+    Normalize,
+    n_features_after,
+    plan_of,
+    read_step_weights,
+    write_step,
+)
 from sklearn_bert.text import TextTokenizer
 
-HEAD = "head."
 ENCODER_FILE = "model.safetensors"
-HEAD_FILE = "head.safetensors"
+# What is not the encoder's, by the beginning of its name.
+FILES_BESIDE = {"head.": "head.safetensors", "attention.": ATTENTION_FILE}
+# The modules of a folder that come before the steps: Transformer and Pooling.
+N_BEFORE_STEPS = 2
 
 
 def pack_model(model: TextModel) -> dict[str, Any]:
@@ -35,9 +46,17 @@ def unpack_model(packed: dict[str, Any]) -> TextModel:
 
 
 def model_settings(model: TextModel) -> dict[str, Any]:
-    """What `TextModel` was built with, beside the encoder."""
+    """What the model was built with, beside what transformers' configuration says."""
+    if isinstance(model, LanguageModel):
+        return {
+            "pooling": model.pooling,
+            "normalize": model.normalize,
+            "left_to_right": model.left_to_right,
+            "untrained": list(model.untrained),
+        }
     return {
         "pooling": model.pooling,
+        "steps": plan_of(model.steps),
         "normalize": model.normalize,
         "n_outputs": None if model.head is None else model.head.out_features,
         "dropout": model.dropout.p,
@@ -64,13 +83,22 @@ def write_model(
         config["id2label"] = dict(enumerate(labels))
         config["label2id"] = {label: i for i, label in enumerate(labels)}
     weights = _weights(model)
-    head = {name: weights.pop(name) for name in list(weights) if name.startswith(HEAD)}
-    encoder = {name.removeprefix("encoder."): value for name, value in weights.items()}
+    if isinstance(model, LanguageModel):
+        lost = model.untrained
+        encoder = {n: w for n, w in weights.items() if not n.startswith(lost)}
+    else:
+        encoder = _starting_with("encoder.", weights)
     _write_json(folder / "config.json", config)
     # Not save_file: it makes files that only their owner may read.
     (folder / ENCODER_FILE).write_bytes(save(encoder, metadata={"format": "pt"}))
-    if head:
-        (folder / HEAD_FILE).write_bytes(save(head, metadata={"format": "pt"}))
+    for start, file in FILES_BESIDE.items():
+        if found := _starting_with(start, weights):
+            named = {f"{start}{name}": value for name, value in found.items()}
+            (folder / file).write_bytes(save(named, metadata={"format": "pt"}))
+    width = model.width
+    for place, step in enumerate(model.steps):
+        write_step(step, _step_path(folder, place), width)
+        width = n_features_after([step], width)
     (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
     _write_json(folder / "tokenizer_config.json", tokenizer.config)
     _write_sentence_modules(model, folder, tokenizer.max_length)
@@ -78,13 +106,19 @@ def write_model(
 
 def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
     """Build the model that `write_model` wrote; `settings` are `model_settings`."""
-    weights = {
-        f"encoder.{name}": value
-        for name, value in load_file(folder / ENCODER_FILE).items()
-    }
-    if settings["n_outputs"] is not None:
-        weights |= load_file(folder / HEAD_FILE)
+    weights = load_file(folder / ENCODER_FILE)
     config = json.loads((folder / "config.json").read_text("utf-8"))
+    if "untrained" in settings:
+        return _build_language_model(config, settings, weights)
+    weights = {f"encoder.{name}": value for name, value in weights.items()}
+    if settings["n_outputs"] is not None:
+        weights |= load_file(folder / FILES_BESIDE["head."])
+    if settings["pooling"] == "attention":
+        weights |= load_file(folder / ATTENTION_FILE)
+    for place, (kind, *_) in enumerate(settings.get("steps", [])):
+        if kind == "dense":
+            found = read_step_weights(_step_path(folder, place))
+            weights |= {f"steps.{place}.{n}": value for n, value in found.items()}
     return _build_model(config, settings, weights)
 
 
@@ -92,6 +126,8 @@ def _build_model(
     config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
 ) -> TextModel:
     """A model of this shape with these weights; every tensor must find its place."""
+    if "untrained" in settings:
+        return _build_language_model(config, settings, weights)
     # The random weights that it starts with must not cost the caller random numbers.
     with torch.random.fork_rng(devices=[]):
         encoder = AutoModel.from_config(
@@ -104,28 +140,45 @@ def _build_model(
     return model.eval()
 
 
+def _build_language_model(
+    config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
+) -> LanguageModel:
+    """The same with its heads; a weight may stand under two names in it."""
+    config = {**config, "is_decoder": False}  # what is read, it says itself
+    configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # for what was never trained
+        whole = language_class(configuration)(configuration)
+    first: dict[int, str] = {}
+    for name, value in whole.state_dict(keep_vars=True).items():
+        source = first.setdefault(id(value), name)
+        if source in weights:
+            weights.setdefault(name, weights[source])
+        elif name.startswith(tuple(settings["untrained"])):
+            weights[name] = value.detach()
+    whole.load_state_dict(weights, strict=True)
+    return LanguageModel(whole, **settings).eval()
+
+
 def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> None:
     """Say how the states are pooled, in the words of sentence-transformers."""
     _write_json(
         folder / "sentence_bert_config.json",
         {"max_seq_length": max_length, "do_lower_case": False},
     )
-    if model.pooling == "pooler":
+    if model.pooling in ("pooler", "attention"):
         return  # sentence-transformers has no word for it
-    package = "sentence_transformers.models"
+    steps = [*model.steps, Normalize()] if model.normalize else model.steps
+    kinds = ["Normalize" if isinstance(s, Normalize) else "Dense" for s in steps]
     modules = [
-        {"idx": 0, "name": "0", "path": "", "type": f"{package}.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{package}.Pooling"},
+        {
+            "idx": place,
+            "name": str(place),
+            "path": f"{place}_{kind}" if place else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for place, kind in enumerate(["Transformer", "Pooling", *kinds])
     ]
-    if model.normalize:
-        modules.append(
-            {
-                "idx": 2,
-                "name": "2",
-                "path": "2_Normalize",
-                "type": f"{package}.Normalize",
-            }
-        )
     (folder / "1_Pooling").mkdir()
     _write_json(folder / "modules.json", modules)
     _write_json(
@@ -139,19 +192,34 @@ def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> 
     )
 
 
+def _step_path(folder: Path, place: int) -> Path:
+    return folder / f"{place + N_BEFORE_STEPS}_Dense"
+
+
+def _starting_with(start: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(start): value
+        for name, value in weights.items()
+        if name.startswith(start)
+    }
+
+
 def _config(model: TextModel) -> dict[str, Any]:
     config: dict[str, Any] = model.encoder.config.to_dict()  # type: ignore[union-attr,operator]
     config["architectures"] = [type(model.encoder).__name__]
+    if isinstance(model, LanguageModel):
+        config["architectures"] = [model.transformers_class()]
+        config["is_decoder"] = model.reads_as_decoder
     config["dtype"] = "float32"
     config.pop("_name_or_path", None)  # a path of this machine
     return config
 
 
 def _weights(model: TextModel) -> dict[str, Tensor]:
-    return {
-        name: value.detach().cpu().contiguous()
-        for name, value in model.state_dict().items()
-    }
+    named = model.state_dict()
+    if isinstance(model, LanguageModel):
+        named = model.whole_state()
+    return {name: value.detach().cpu().contiguous() for name, value in named.items()}
 
 
 def _write_json(path: Path, content: Any) -> None:

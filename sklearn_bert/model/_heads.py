@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.modeling_outputs import BaseModelOutput
 
-from sklearn_bert.model._attention import NAME, position_offset, use_own_attention
+from sklearn_bert.model._attention import (
+    NAME,
+    check_left_to_right,
+    position_offset,
+    use_own_attention,
+)
 from sklearn_bert.model._dropout import Dropout, use_own_dropout
 from sklearn_bert.model._layers import check_trainable, frozen_modules
-from sklearn_bert.model._pooling import pool, pool_packed
+from sklearn_bert.model._pooling import AttentionPooling, pool, pool_packed
+from sklearn_bert.model._positions import keep_fixed_positions
+from sklearn_bert.model._steps import build_steps, n_features_after
 
 
 class TextModel(nn.Module):
@@ -25,15 +34,21 @@ class TextModel(nn.Module):
     ----------
     encoder : transformers.PreTrainedModel
         With `trainable="head"` it is only read, and may be shared.
-    pooling : {"cls", "pooler", "mean", "max"}
+    pooling : {"cls", "pooler", "mean", "max", "attention"}
+    attention : AttentionPooling or None
+        What pools with `pooling="attention"`; None: a new one.
+    steps : iterable of list
+        What `finish` does with the vectors first, as `build_steps` takes it.
     normalize : bool
-        Whether `finish` scales the vectors to length 1.
+        Whether `finish` scales the vectors to length 1 at last.
     n_outputs : int or None
         Width of the scores; None: no head, the scores are the vectors.
     dropout : float
         Share of the vector's entries that the head drops in training.
     trainable : {"all", "head"} or int
         What learns: everything, the head alone, or the head and so many top layers.
+    left_to_right : bool
+        Whether a token attends only to itself and those before it.
 
     Notes
     -----
@@ -49,13 +64,19 @@ class TextModel(nn.Module):
         encoder: nn.Module,
         *,
         pooling: str,
+        attention: AttentionPooling | None = None,
+        steps: Iterable[Any] = (),
         normalize: bool = False,
         n_outputs: int | None = None,
         dropout: float = 0.0,
         trainable: str | int = "all",
+        left_to_right: bool = False,
     ) -> None:
         super().__init__()
         use_own_attention(encoder)
+        if left_to_right:
+            check_left_to_right(encoder)
+        self.left_to_right = left_to_right
         use_own_dropout(encoder)
         self.encoder = encoder
         self.pooling = pooling
@@ -64,7 +85,31 @@ class TextModel(nn.Module):
         self.position_offset = position_offset(encoder)
         self.dropout = Dropout(dropout)
         self.head = None if n_outputs is None else _linear(self.width, n_outputs)
+        if pooling == "attention" and attention is None:
+            attention = AttentionPooling(self.width)
+        self.attention = attention if pooling == "attention" else None
+        self.steps = build_steps(steps)
         self.set_trainable(trainable)
+
+    # Whether the word embeddings also score words, so that all are needed.
+    ties_words = False
+    # How the names of parameters begin that start from nothing: the linear head, and
+    # what learns to pool for it.
+    heads: tuple[str, ...] = ("head.", "attention.")
+
+    @property
+    def drops(self) -> bool:
+        """Whether two passes of the encoder over a text in training differ."""
+        config: Any = self.encoder.config
+        return any(
+            value > 0
+            for name, value in config.to_dict().items()
+            if "dropout" in name and isinstance(value, float) and "class" not in name
+        )
+
+    def half_precision_modules(self) -> list[nn.Module]:
+        """The parts that may work in bfloat16."""
+        return [] if self.encoder is None else [self.encoder]
 
     def set_trainable(self, trainable: str | int) -> None:
         """Choose what learns: "all", "head", or the head and so many top layers."""
@@ -74,8 +119,21 @@ class TextModel(nn.Module):
         self.trainable = trainable
         if trainable != "head":  # then the encoder may be another's as well
             self.requires_grad_(True)
+            keep_fixed_positions(self.encoder)
+        self.steps.requires_grad_(False)
         for module in frozen_modules(self.encoder, trainable, self.pooling):
             module.requires_grad_(False)
+
+    @property
+    def n_features(self) -> int:
+        """Entries of a finished vector."""
+        return n_features_after(self.steps, self.width)
+
+    @property
+    def freezes_vectors(self) -> bool:
+        """Whether nothing learns before the vectors are there."""
+        pools_as_it_learns = self.attention is not None and self.head is not None
+        return self.trainable == "head" and not pools_as_it_learns
 
     def train(self, mode: bool = True) -> TextModel:
         """Switch dropout on, but for the frozen part: its answers stay the same."""
@@ -100,7 +158,11 @@ class TextModel(nn.Module):
         The states are of shape (n_texts, n_tokens, width), or (1, n_tokens, width)
         where the texts are packed.
         """
+        if self.encoder is None:  # it has run before, from the bottom to the top
+            return BaseModelOutput(last_hidden_state=lower_states)
         inputs = {"input_ids": input_ids, "inputs_embeds": lower_states, **packing}
+        if self.left_to_right:
+            inputs["left_to_right"] = True
         if attention_mask is not None:
             is_own = self.encoder.config._attn_implementation == NAME  # type: ignore[union-attr]
             mask = attention_mask[:, None, None] if is_own else attention_mask
@@ -133,6 +195,10 @@ class TextModel(nn.Module):
             vectors = self.encoder.pooler(first[:, None]).float()  # type: ignore[operator]
         elif self.pooling == "pooler":
             vectors = output.pooler_output.float()
+        elif self.attention is not None and cu_seq_lens is not None:
+            vectors = self.attention.packed(states[0], cu_seq_lens)
+        elif self.attention is not None:
+            vectors = self.attention(states, attention_mask)
         elif cu_seq_lens is not None:
             vectors = pool_packed(states[0], cu_seq_lens, self.pooling)
         else:
@@ -140,7 +206,8 @@ class TextModel(nn.Module):
         return vectors
 
     def finish(self, vectors: Tensor) -> Tensor:
-        """Scale whole texts' vectors to length 1, if they are to be."""
+        """Take whole texts' vectors through the steps, if there are any."""
+        vectors = self.steps(vectors)
         return functional.normalize(vectors) if self.normalize else vectors
 
     def forward(

@@ -113,22 +113,20 @@ def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
     if model.trainable == "all":
         return None, model
     if model.trainable == "head":
-        return model.vectors, _with(model, "encoder", None)
+        lower = model.vectors if model.freezes_vectors else _states_of(model)
+        return lower, with_submodule(model, "encoder", None)
     layers = _layers(model.encoder)
     n_below = len(layers) - int(model.trainable)
     path = "encoder." + LAYERS[model.encoder.config.model_type]
-    below = _with(model, path, layers[:n_below])
+    below = with_submodule(model, path, layers[:n_below])
     if getattr(model.encoder, "pooler", None) is not None:
-        below = _with(below, "encoder.pooler", None)
-    upper = _with(model, path, layers[n_below:])
+        below = with_submodule(below, "encoder.pooler", None)
+    upper = with_submodule(model, path, layers[n_below:])
     for name in BELOW_THE_LAYERS:
         if hasattr(model.encoder, name):
-            upper = _with(upper, f"encoder.{name}", PassOn())
+            upper = with_submodule(upper, f"encoder.{name}", PassOn())
 
-    def lower(*args: Any, **inputs: Any) -> Tensor:
-        return below.states(*args, **inputs).last_hidden_state
-
-    return lower, upper
+    return _states_of(below), upper
 
 
 class PassOn(nn.Module):
@@ -145,15 +143,25 @@ def _has_states(x: Any) -> bool:
     return isinstance(x, Tensor) and x.is_floating_point()
 
 
+def _states_of(model: Any) -> Callable[..., Tensor]:
+    """Takes texts as `TextModel` does and gives the states of their tokens."""
+
+    def states(*args: Any, **inputs: Any) -> Tensor:
+        return model.states(*args, **inputs).last_hidden_state
+
+    return states
+
+
 def _layers(encoder: nn.Module) -> nn.ModuleList:
     path = LAYERS[encoder.config.model_type]  # type: ignore[union-attr,index]
     return encoder.get_submodule(path)  # type: ignore[return-value]
 
 
-def _with(module: Any, path: str, new: nn.Module | None) -> Any:
+def with_submodule(module: Any, path: str, new: nn.Module | None) -> Any:
     """A copy of the module that differs in one submodule and shares all others."""
     name, _, rest = path.partition(".")
     changed = copy.copy(module)
     changed._modules = dict(module._modules)
-    changed._modules[name] = _with(getattr(module, name), rest, new) if rest else new
+    below = getattr(module, name)
+    changed._modules[name] = with_submodule(below, rest, new) if rest else new
     return changed

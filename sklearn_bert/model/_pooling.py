@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-POOLINGS = ("cls", "pooler", "mean", "max")
+POOLINGS = ("cls", "pooler", "mean", "max", "attention")
+# Where a folder has the weights of an `AttentionPooling`.
+ATTENTION_FILE = "attention.safetensors"
 
 
 def pool(states: Tensor, mask: Tensor | None, how: str) -> Tensor:
@@ -49,10 +51,65 @@ def pool_packed(states: Tensor, cu_seq_lens: Tensor, how: str) -> Tensor:
     """
     if how == "cls":
         return states[cu_seq_lens[:-1]].float()
+    return _reduce(states.float(), how, cu_seq_lens.diff().long())
+
+
+class AttentionPooling(nn.Module):
+    """The mean of the tokens' states by weights that are learnt: additive attention.
+
+    Of a token in the state h it looks at u = tanh(W h + b) and scores it u . q; the
+    weights are the softmax of the scores over the tokens of a text. The score is that
+    of D. Bahdanau, K. Cho, Y. Bengio, "Neural Machine Translation by Jointly Learning
+    to Align and Translate", ICLR 2015, appendix A.1.2; with a query q that is learnt,
+    and for pooling, Z. Yang et al., "Hierarchical Attention Networks for Document
+    Classification", NAACL 2016, equations 5 to 7.
+
+    It begins as the mean, because q begins at 0. W begins at random, for otherwise the
+    gradient of either would be 0 as long as the other is.
+
+    Parameters
+    ----------
+    width : int
+        Of the states, and of u.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, width)
+        # Keeps what goes into the tanh as large as the states are.
+        nn.init.xavier_uniform_(self.hidden.weight)
+        nn.init.zeros_(self.hidden.bias)
+        self.query = nn.Parameter(torch.zeros(width))
+
+    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool as `pool` does: (n_texts, width), in the weights' format, float32."""
+        states = states.to(self.query.dtype)
+        scores = self._scores(states)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return (scores.softmax(1)[..., None] * states).sum(1)
+
+    def packed(self, states: Tensor, cu_seq_lens: Tensor) -> Tensor:
+        """Pool as `pool_packed` does."""
+        states = states.to(self.query.dtype)
+        scores = self._scores(states)
+        lengths = cu_seq_lens.diff().long()
+        # What is subtracted cancels out; without it a large score would be infinite.
+        greatest = _reduce(scores.detach(), "max", lengths)
+        shifts = greatest.repeat_interleave(lengths, output_size=len(scores))
+        weights = (scores - shifts).exp()[:, None]
+        return _reduce(weights * states, "sum", lengths) / _reduce(
+            weights, "sum", lengths
+        )
+
+    def _scores(self, states: Tensor) -> Tensor:
+        return torch.tanh(self.hidden(states)) @ self.query
+
+
+def _reduce(values: Tensor, how: str, lengths: Tensor) -> Tensor:
+    """Values that follow each other, to one per text."""
     # unsafe: the lengths are right, and to check them a GPU would have to wait.
-    return torch.segment_reduce(
-        states.float(), how, lengths=cu_seq_lens.diff().long(), unsafe=True
-    )
+    return torch.segment_reduce(values, how, lengths=lengths, unsafe=True)
 
 
 def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:

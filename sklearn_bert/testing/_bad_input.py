@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from sklearn_bert.testing._data import new_rows, problem
-from sklearn_bert.testing._registry import needs_target, reads_texts, text_check
+from sklearn_bert.testing._registry import (
+    needs_target,
+    reads_texts,
+    refuses_iterators,
+    refuses_lists,
+    text_check,
+)
 from sklearn_bert.testing._tools import (
     assert_refused,
     assert_X_is_refused,
@@ -103,7 +109,7 @@ def check_text_number_among_texts_is_refused(name: str, estimator: Any) -> None:
     assert_X_is_refused(estimator, spoilt_by(7), "a number among the texts")
 
 
-@text_check(reads_texts)
+@text_check(refuses_lists)
 def check_text_lists_of_words_are_refused(name: str, estimator: Any) -> None:
     """Texts that are already split into words are refused."""
     assert_X_is_refused(estimator, lambda X: [text.split() for text in X], "word lists")
@@ -136,7 +142,7 @@ def check_text_set_is_refused(name: str, estimator: Any) -> None:
     )
 
 
-@text_check(reads_texts)
+@text_check(refuses_iterators)
 def check_text_generator_is_refused(name: str, estimator: Any) -> None:
     """A generator is refused, since it can be read only once."""
     assert_X_is_refused(estimator, lambda X: (text for text in X), "a generator")

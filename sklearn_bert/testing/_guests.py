@@ -19,6 +19,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn_bert.testing._data import by_turns, new_rows, problem, texts
 from sklearn_bert.testing._registry import (
     classifies,
+    gives_vectors,
     has,
     is_deterministic,
     reads_texts,
@@ -116,7 +117,7 @@ def check_text_one_vs_rest(name: str, estimator: Any) -> None:
     assert set(predicted) <= {"a", "b", "c"}, f"predicts {set(predicted)}"
 
 
-@text_check(reads_texts, has("transform"), is_deterministic)
+@text_check(reads_texts, gives_vectors, is_deterministic)
 def check_text_column_transformer(name: str, estimator: Any) -> None:
     """In a `ColumnTransformer`, it gives the vectors of one column of a frame."""
     pd = optional("pandas")
@@ -129,7 +130,7 @@ def check_text_column_transformer(name: str, estimator: Any) -> None:
     assert_same(got, fitted(estimator).transform(X), "in a ColumnTransformer")
 
 
-@text_check(reads_texts, has("transform"), is_deterministic)
+@text_check(reads_texts, gives_vectors, is_deterministic)
 def check_text_feature_union(name: str, estimator: Any) -> None:
     """In a `FeatureUnion`, two of it stand side by side."""
     X, y = problem(estimator)

@@ -13,7 +13,7 @@ from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from sklearn_bert.testing._adapter import NumbersAsTexts
-from sklearn_bert.testing._registry import Check
+from sklearn_bert.testing._registry import Check, gives_vectors
 
 # These look at the estimator alone, so they need no adapter.
 WITHOUT_DATA = {
@@ -55,6 +55,10 @@ MEANINGLESS = {
 }
 
 
+# These ask of what `transform` gives what can only be asked of a matrix.
+OF_VECTORS = {"check_transformer_data_not_an_array", "check_transformer_general"}
+
+
 def official_checks(estimator: Any) -> list[Check]:
     """The checks of scikit-learn that its type and tags call for."""
     return [_restate(check) for _, check in _generate(estimator)]
@@ -74,6 +78,8 @@ def _restate(check: partial[None]) -> Check:
     def ask(estimator_name: str, estimator: Any) -> None:
         if name in MEANINGLESS:
             raise SkipTest(MEANINGLESS[name])
+        if name in OF_VECTORS and not gives_vectors(estimator):
+            raise SkipTest("what transform gives is no matrix")
         if name not in WITHOUT_DATA:
             estimator = NumbersAsTexts(estimator)
         with warnings.catch_warnings():

@@ -12,6 +12,13 @@ from sklearn.utils.validation import has_fit_parameter
 
 Condition = Callable[[Any], bool]
 
+INPUT_KINDS = {
+    "texts": "each row of X is a str",
+    "words": "a list of str",
+    "documents": "a str, or a list of str",
+    "stream": "a str, and X may be an iterator",
+}
+
 
 @dataclass(frozen=True)
 class Check:
@@ -70,20 +77,43 @@ def text_checks(estimator: Any = None) -> list[Check]:
 
 
 def input_kind(estimator: Any) -> str:
-    """What a row of X is: `"texts"`, or `"words"` where the estimator says so."""
+    """What a row of X is, in the words of `INPUT_KINDS`; `"texts"` if it says nothing.
+
+    An estimator says it by a method `__sklearn_text_input__`.
+    """
     ask = getattr(estimator, "__sklearn_text_input__", None)
     kind = "texts" if ask is None else ask()
-    if kind not in ("texts", "words"):
+    if kind not in INPUT_KINDS:
+        choices = [f"{name!r} ({what})" for name, what in INPUT_KINDS.items()]
         raise ValueError(
             f"{type(estimator).__name__}.__sklearn_text_input__() gives {kind!r}; "
-            "expected 'texts' (each row of X is a str) or 'words' (a list of str)."
+            f"expected {' or '.join(choices)}."
         )
     return kind
 
 
 def reads_texts(estimator: Any) -> bool:
-    """Whether each row of X is a text."""
-    return input_kind(estimator) == "texts"
+    """Whether a row of X may be a text."""
+    return input_kind(estimator) != "words"
+
+
+def refuses_lists(estimator: Any) -> bool:
+    """Whether a row of X may not be a list."""
+    return input_kind(estimator) in ("texts", "stream")
+
+
+def refuses_iterators(estimator: Any) -> bool:
+    """Whether X may not be an iterator of texts."""
+    return input_kind(estimator) in ("texts", "documents")
+
+
+def gives_vectors(estimator: Any) -> bool:
+    """Whether `transform` gives a matrix; an estimator may say `"lists"` instead.
+
+    It says so by a method `__sklearn_text_output__`.
+    """
+    ask = getattr(estimator, "__sklearn_text_output__", None)
+    return hasattr(estimator, "transform") and (ask is None or ask() == "vectors")
 
 
 def reads_words(estimator: Any) -> bool:

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sklearn_bert.testing._data import by_turns, new_rows, problem, texts
 from sklearn_bert.testing._registry import (
+    gives_vectors,
     has,
     is_deterministic,
     must_be_fitted,
@@ -27,10 +28,8 @@ from sklearn_bert.testing._tools import (
     plain,
 )
 
-transforms = has("fit", "transform")
 
-
-@text_check(reads_texts, transforms)
+@text_check(reads_texts, gives_vectors)
 def check_text_vectors(name: str, estimator: Any) -> None:
     """`transform` gives one row of finite numbers for each text."""
     vectors = plain(fitted(estimator).transform(new_rows(estimator)))
@@ -41,14 +40,14 @@ def check_text_vectors(name: str, estimator: Any) -> None:
     assert np.isfinite(vectors).all(), "a number is not finite"
 
 
-@text_check(reads_texts, transforms)
+@text_check(reads_texts, gives_vectors)
 def check_text_vectors_differ(name: str, estimator: Any) -> None:
     """Texts of different words get different vectors."""
     vectors = plain(fitted(estimator).transform(["the film was good", "a dull plot"]))
     assert not np.allclose(vectors[0], vectors[1]), "different texts get one vector"
 
 
-@text_check(reads_texts, has("fit_transform", "transform"), is_deterministic)
+@text_check(reads_texts, gives_vectors, has("fit_transform"), is_deterministic)
 def check_text_fit_transform(name: str, estimator: Any) -> None:
     """`fit_transform` gives what `fit` and then `transform` give."""
     X, y = problem(estimator)
@@ -56,14 +55,14 @@ def check_text_fit_transform(name: str, estimator: Any) -> None:
     assert_same(at_once, fitted(estimator).transform(X), "fit_transform")
 
 
-@text_check(reads_texts, transforms)
+@text_check(reads_texts, gives_vectors)
 def check_text_y_is_ignored_or_used(name: str, estimator: Any) -> None:
     """`fit` takes y, also where it has no use for it, as a pipeline hands it on."""
     vectors = fit(estimator, texts(), by_turns(0, 1)).transform(texts())
     assert plain(vectors).shape[0] == 16
 
 
-@text_check(reads_texts, transforms, has("get_feature_names_out"))
+@text_check(reads_texts, gives_vectors, has("get_feature_names_out"))
 def check_text_feature_names_out(name: str, estimator: Any) -> None:
     """`get_feature_names_out` gives one str for each column, all different."""
     model = fitted(estimator)
@@ -75,7 +74,7 @@ def check_text_feature_names_out(name: str, estimator: Any) -> None:
     assert len(set(names)) == width, "names occur twice"
 
 
-@text_check(reads_texts, transforms, has("get_feature_names_out"), must_be_fitted)
+@text_check(reads_texts, gives_vectors, has("get_feature_names_out"), must_be_fitted)
 def check_text_feature_names_out_before_fit(name: str, estimator: Any) -> None:
     """Before fit, `get_feature_names_out` raises NotFittedError."""
     try:
@@ -94,7 +93,7 @@ def model_with_output(estimator: Any, library: str) -> tuple[Any, Any]:
     return model.set_output(transform=library), vectors
 
 
-@text_check(reads_texts, transforms, has("set_output"))
+@text_check(reads_texts, gives_vectors, has("set_output"))
 def check_text_output_pandas(name: str, estimator: Any) -> None:
     """`set_output` gives pandas frames, with names and the index of X."""
     pd = optional("pandas")
@@ -107,7 +106,7 @@ def check_text_output_pandas(name: str, estimator: Any) -> None:
     assert_same(frame, vectors, "the frame holds other numbers")
 
 
-@text_check(reads_texts, transforms, has("set_output"))
+@text_check(reads_texts, gives_vectors, has("set_output"))
 def check_text_output_polars(name: str, estimator: Any) -> None:
     """`set_output` gives polars frames, with names."""
     pl = optional("polars")
@@ -118,7 +117,7 @@ def check_text_output_polars(name: str, estimator: Any) -> None:
     assert_same(frame, vectors, "the frame holds other numbers")
 
 
-@text_check(reads_texts, transforms)
+@text_check(reads_texts, gives_vectors)
 def check_text_vectors_feed_a_model(name: str, estimator: Any) -> None:
     """A model on the vectors learns a decisive word from them."""
     X, y = problem(estimator, 40)

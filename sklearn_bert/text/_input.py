@@ -212,6 +212,19 @@ def rows_of_column(X: Any, name: str = "X") -> list[Any]:
     return rows
 
 
+def holds_lists(X: Any) -> bool:
+    """Whether the first row that is not missing is a list: of sentences."""
+    native = nw.to_native(X, pass_through=True)
+    is_frame = nw.dependencies.is_into_dataframe(native) and native.shape[1] == 1
+    is_column = nw.dependencies.is_into_series(native) or hasattr(native, "to_pylist")
+    if not (is_frame or is_column or isinstance(native, (list, np.ndarray))):
+        return False
+    if isinstance(native, np.ndarray) and native.ndim != 1 or not len(native):
+        return False
+    first = next((r for r in rows_of_column(native) if not is_missing(r)), None)
+    return isinstance(first, (list, np.ndarray))
+
+
 def _open(X: Any) -> _Container:
     """Take the columns out of the caller's container, without looking at the cells."""
     X = nw.to_native(X, pass_through=True)

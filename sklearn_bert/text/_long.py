@@ -72,6 +72,16 @@ class Frame:
         self.n_special = len(ids) - n_halves
         self.n_before = int(contents[0])
 
+    @property
+    def before(self) -> np.ndarray:
+        """The special tokens before a text."""
+        return self._ids[0]
+
+    @property
+    def after(self) -> np.ndarray:
+        """The special tokens behind a text, or behind the first half of a pair."""
+        return self._ids[1]
+
     def __call__(self, *halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ids and type ids of a whole row, int32 and uint8."""
         ids, types = [self._ids[0]], [self._types[0]]

@@ -27,6 +27,7 @@ from sklearn_bert.text._long import (
 )
 
 TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
+SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 KEY_LENGTH = 256  # characters; the cache knows a longer text by its hash
 
 
@@ -265,6 +266,21 @@ class TextTokenizer:
         if n_halves not in self._frames:
             self._frames[n_halves] = Frame(self._whole, n_halves)
         return self._frames[n_halves]
+
+    @property
+    def backend(self) -> Tokenizer:
+        """The tokenizer without a length limit; not to be changed."""
+        return self._whole
+
+    def special_id(self, name: str) -> int | None:
+        """The id of the token that `config` names, e.g. "mask"; None: it has none."""
+        token = self.config.get(f"{name}_token")
+        return None if token is None else self._whole.token_to_id(token)
+
+    def special_ids(self) -> np.ndarray:
+        """The ids of all tokens that are no part of a text."""
+        found = (self.special_id(name) for name in SPECIAL)
+        return np.unique([i for i in found if i is not None])
 
     @property
     def unknown_id(self) -> int:

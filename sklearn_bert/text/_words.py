@@ -32,39 +32,53 @@ def check_words(X: Any, name: str = "X") -> list[list[str]]:
     ValueError
         Where X is empty, or a sentence or word is missing.
     """
-    rows = rows_of_column(X, name)
-    return [_check_sentence(row, f"{name}[{i}]") for i, row in enumerate(rows)]
+    return check_lists(X, name, of="word", remedy="Split it first, e.g. text.split().")
 
 
-def _check_sentence(row: Any, where: str) -> list[str]:
+def check_lists(X: Any, name: str, *, of: str, remedy: str) -> list[list[str]]:
+    """Return the rows of `X` as lists of str; `of` says what these are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_words`; `remedy` is what to do with a row that is a single text.
+    """
+    found = []
+    for i, row in enumerate(rows_of_column(X, name)):
+        where = f"{name}[{i}]"
+        _check_row(row, where, of, remedy)
+        found.append([_check_item(x, f"{where}[{j}]", of) for j, x in enumerate(row)])
+    return found
+
+
+def _check_row(row: Any, where: str, of: str, remedy: str) -> None:
     if is_missing(row):
         raise ValueError(
-            f"{where} is {row!r}; every row must be a list of words. Drop such rows, "
-            "or make them [], which has no words."
+            f"{where} is {row!r}; every row must be a list of {of}s. Drop such rows, "
+            f"or make them [], which has no {of}s."
         )
     if isinstance(row, (str, bytes)):
         raise TypeError(
             f"{where} is a single {type(row).__name__} ({shown(row)}); expected a list "
-            "of words. Split it first, e.g. text.split()."
+            f"of {of}s. {remedy}"
         )
     if not isinstance(row, (Sequence, np.ndarray)):
         raise TypeError(
             f"{where} is {shown(row)} of type {type(row).__name__}; expected a list of "
-            "words."
+            f"{of}s."
         )
-    return [_check_word(word, f"{where}[{j}]") for j, word in enumerate(row)]
 
 
-def _check_word(word: Any, where: str) -> str:
-    if is_missing(word):
-        raise ValueError(f"{where} is {word!r}; every word must be a str.")
-    if not isinstance(word, str):
+def _check_item(item: Any, where: str, of: str) -> str:
+    if is_missing(item):
+        raise ValueError(f"{where} is {item!r}; every {of} must be a str.")
+    if not isinstance(item, str):
         raise TypeError(
-            f"{where} is {shown(word)} of type {type(word).__name__}; every word "
+            f"{where} is {shown(item)} of type {type(item).__name__}; every {of} "
             "must be a str."
         )
     # No tokenizer takes a lone surrogate.
-    plain = str.__str__(word)
+    plain = str.__str__(item)
     return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -4,15 +4,17 @@ The only window to skorch.
 """
 
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
 from sklearn_bert.training._device import (
     available_device,
     resolve_device,
     resolve_precision,
 )
-from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._examples import DrawnExamples, Examples, ViewedExamples
 from sklearn_bert.training._memory import BertOutOfMemoryError
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._objectives import (
+    Guesses,
     ManyLabels,
     Numbers,
     Objective,
@@ -25,13 +27,19 @@ __all__ = [
     "BertNet",
     "BertOutOfMemoryError",
     "BestWeights",
+    "DrawnExamples",
     "Examples",
     "FitProgress",
     "FitTasks",
+    "Guesses",
     "ManyLabels",
     "Numbers",
     "Objective",
     "OneLabel",
+    "OwnClass",
+    "OwnPartner",
+    "RightOrder",
+    "ViewedExamples",
     "WordTags",
     "available_device",
     "device_turn",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_bert.text import TokenTable, Windows, WordTable, flat_places
+from sklearn_bert.text import (
+    MaskedTable,
+    TokenTable,
+    Windows,
+    WordTable,
+    flat_places,
+)
 from sklearn_bert.training._features import FeatureTable
 
 
@@ -34,6 +40,10 @@ class Examples:
     targets: np.ndarray
     weights: np.ndarray
     windows: Windows | None = None
+
+    def renewed(self) -> Examples:
+        """The examples of the next epoch: the same, unless they are drawn anew."""
+        return self
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -74,3 +84,95 @@ class Examples:
                 begin, n_windows = place, 0
             n_windows += count
         yield rows[begin:]
+
+
+@dataclass(frozen=True)
+class Views(Windows):
+    """Which rows of a table are the two views of each example.
+
+    Attributes
+    ----------
+    members : ndarray of shape (n_examples, 2)
+    """
+
+    members: np.ndarray = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, members: np.ndarray, n_rows: int) -> Views:
+        """Views among the rows of a table."""
+        counts = np.full(len(members), 2)
+        return cls(members[:, 0], counts, np.ones(n_rows, dtype=np.float32), members)
+
+    def take(self, texts: np.ndarray) -> Views:
+        """Those of some of the examples."""
+        return replace(super().take(texts), members=self.members[texts])  # type: ignore[return-value,call-arg]
+
+    def rows(self) -> np.ndarray:
+        """The rows of the examples, one example after the other."""
+        return self.members.ravel()
+
+
+@dataclass(frozen=True)
+class ViewedExamples(Examples):
+    """Examples of two views, which may be drawn anew for each epoch.
+
+    Attributes
+    ----------
+    draw : callable
+        To the views of an epoch: rows of the table, of shape (n_examples, 2).
+    """
+
+    draw: Callable[[], np.ndarray] = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(
+        cls, table: TokenTable, targets: np.ndarray, draw: Callable[[], np.ndarray]
+    ) -> ViewedExamples:
+        """All examples, which weigh alike; `targets` has a row for each."""
+        return cls(
+            table=table,
+            rows=np.arange(len(targets)),
+            targets=targets,
+            weights=np.ones(len(targets), dtype=np.float32),
+            windows=Views.of(draw(), len(table)),
+            draw=draw,
+        )
+
+    def renewed(self) -> ViewedExamples:
+        """Other views of the same examples."""
+        return replace(self, windows=Views.of(self.draw(), len(self.table)))
+
+
+@dataclass(frozen=True)
+class DrawnExamples(Examples):
+    """Examples that a table makes of itself, by hiding some of its tokens.
+
+    Attributes
+    ----------
+    draw : callable
+        To a table of as many rows, with other tokens to guess.
+    """
+
+    draw: Callable[[], MaskedTable] = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, draw: Callable[[], MaskedTable]) -> DrawnExamples:
+        """All rows of a table that is drawn now, and again for each epoch."""
+        table = draw()
+        n_words = len(table.word_ids)
+        return cls(
+            table=table,
+            rows=np.arange(len(table)),
+            targets=np.zeros(n_words, dtype=np.float32),  # the table has the right ones
+            weights=np.ones(n_words, dtype=np.float32),
+            draw=draw,
+        )
+
+    def counts(self) -> np.ndarray:
+        """How many tokens are to be guessed in each row."""
+        assert isinstance(self.table, MaskedTable)
+        return self.table.word_counts[self.rows]
+
+    def renewed(self) -> DrawnExamples:
+        """Other tokens to guess."""
+        return self.of(self.draw)

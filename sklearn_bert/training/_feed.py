@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_bert.text import (
+    MaskedTable,
     TokenTable,
     WordTable,
     flat_places,
@@ -57,9 +58,11 @@ class Feed:
                 values = table.values[torch.from_numpy(table.starts[rows])]
                 return {"vectors": self.move(values)}
             return self._lay_out_states(table, rows)
-        words = {}
+        words: dict[str, np.ndarray] = {}
         if isinstance(table, WordTable):
-            words = {"word_places": self._word_places(table, rows)}
+            words["word_places"] = self._word_places(table, rows)
+        if isinstance(table, MaskedTable):
+            words |= _to_guess(table, rows)
         if not self.packed:
             return self._move_all({**pad(table, rows, self.pad_id), **words})
         arrays = {**pack(table, rows, self.pad_id, multiple), **words}
@@ -98,6 +101,15 @@ class Feed:
             "cu_seq_lens": self.move(torch.from_numpy(ends)),
             "longest": int(lengths.max()),
         }
+
+
+def _to_guess(table: MaskedTable, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """What is right at the places of some rows, and whether their halves belong."""
+    words = flat_places(table.word_starts[rows], table.word_counts[rows])
+    right = {"word_ids": table.word_ids[words]}
+    if table.follows is not None:
+        right["follows"] = table.follows[rows]
+    return right
 
 
 def _longest(table: TokenTable, rows: np.ndarray, multiple: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,14 @@ class EpochLosses:
     n_before : int
         Updates of earlier epochs, for the error.
     device : torch.device
+    n_parts : int
+        Losses of an update, which add up to the whole.
     """
 
-    def __init__(self, n_updates: int, n_before: int, device: torch.device) -> None:
-        self._losses = torch.full((n_updates,), torch.inf, device=device)
+    def __init__(
+        self, n_updates: int, n_before: int, device: torch.device, n_parts: int = 1
+    ) -> None:
+        self._losses = torch.full((n_updates, n_parts), torch.inf, device=device)
         self._n = 0
         self._n_before = n_before
         self._copy: tuple[Tensor, torch.cuda.Event] | None = None
@@ -38,8 +43,8 @@ class EpochLosses:
         elif self._n % CHECK_EVERY == 0:
             self._look()
 
-    def read(self) -> list[float]:
-        """All losses: the one time that a GPU is waited for.
+    def read(self) -> np.ndarray:
+        """All losses, (n_updates, n_parts): the one time that a GPU is waited for.
 
         Raises
         ------
@@ -48,7 +53,7 @@ class EpochLosses:
         """
         losses = self._losses[: self._n].cpu()
         self._check(losses, 0)
-        return losses.tolist()
+        return losses.numpy()
 
     def _look(self) -> None:
         """Check the last copy if it is here, and send for the next."""
@@ -57,19 +62,20 @@ class EpochLosses:
             if not arrived.query():
                 return
             self._check(losses, 0)
-        host = torch.empty(self._n, pin_memory=True)
+        host = torch.empty(self._n, self._losses.shape[1], pin_memory=True)
         host.copy_(self._losses[: self._n], non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record(torch.cuda.current_stream(self._losses.device))
         self._copy = host, arrived
 
     def _check(self, losses: Tensor, n_earlier: int) -> None:
-        finite = torch.isfinite(losses)
+        totals = losses.sum(1)
+        finite = torch.isfinite(totals)
         if finite.all():
             return
         place = int((~finite).nonzero()[0, 0])
         update = self._n_before + n_earlier + place + 1
         raise FloatingPointError(
-            f"the loss of update {update} is {losses[place].item()}; training has "
+            f"the loss of update {update} is {totals[place].item()}; training has "
             "diverged. Lower learning_rate, raise warmup, or set precision='float32'."
         )

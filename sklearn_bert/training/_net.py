@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -178,9 +179,11 @@ class BertNet(NeuralNet):
         """Set aside what does not learn, and lay out the run."""
         assert isinstance(examples.table, TokenTable)
         table, windows = examples.table.by_window()
+        if examples.windows is not None:
+            windows = examples.windows
         valid = self.valid_examples
         texts = examples.rows
-        if valid is not None:
+        if valid is not None and valid.table is examples.table:
             texts = np.concatenate([texts, valid.rows])
         self.part_ = LearningPart(
             self.module,
@@ -193,7 +196,7 @@ class BertNet(NeuralNet):
         WORKING_COPY.forget(self)  # it has computed the features
         made: dict[str, Any] = {"table": self.part_.table, "windows": windows}
         self.examples_ = replace(examples, **made)
-        if valid is not None:
+        if valid is not None and valid.table is examples.table:
             self.valid_examples = replace(valid, **made)
         self.feed_ = self._feed()
         self.batches_ = ShuffledBatches(
@@ -291,7 +294,10 @@ class BertNet(NeuralNet):
     ) -> BertNet:
         """Epochs of training, each followed by validation where there is any."""
         self.stops_ = False
-        for _ in range(self.max_epochs):
+        for epoch in range(self.max_epochs):
+            if epoch > 0:
+                X = self.examples_ = X.renewed()
+                self.batches_.lengths = X.lengths()
             datasets = {"dataset_train": X, "dataset_valid": self.valid_examples}
             self.notify("on_epoch_begin", **datasets)
             self.train_epoch(X)
@@ -305,8 +311,12 @@ class BertNet(NeuralNet):
     def train_epoch(self, examples: Examples) -> None:
         """One pass over the examples; the losses are read once, at its end."""
         start = time.perf_counter()
+        parts = self.criterion_.parts
         losses = EpochLosses(
-            len(self.batches_), self.updates_.n_done, torch.device(self.device)
+            len(self.batches_),
+            self.updates_.n_done,
+            torch.device(self.device),
+            max(1, len(parts)),
         )
         sizes = []
         self.module_.train()
@@ -319,7 +329,8 @@ class BertNet(NeuralNet):
             self.notify("on_batch_end", batch=rows, training=True)
             if self.stops_:
                 break
-        batch_losses = losses.read()
+        part_losses = losses.read()
+        batch_losses = part_losses.sum(axis=1).tolist()
         seconds = time.perf_counter() - start
         for row, loss, size in zip(
             self.history[-1]["batches"], batch_losses, sizes, strict=True
@@ -328,6 +339,10 @@ class BertNet(NeuralNet):
         self.history.record(
             "train_loss", float(np.average(batch_losses, weights=sizes))
         )
+        if len(parts) > 1:
+            means = np.average(part_losses, axis=0, weights=sizes)
+            for name, mean in zip(parts, means.tolist(), strict=True):
+                self.history.record(name, mean)
         self.history.record("learning_rate", rate)
         self.history.record("seconds", seconds)
         self.history.record("texts_per_second", sum(sizes) / seconds)
@@ -355,13 +370,12 @@ class BertNet(NeuralNet):
     def _scores_of(self, examples: Examples) -> Tensor:
         """The scores of examples, of whole texts where they are read in windows."""
         rows = examples.rows
+        function = self.criterion_.to_validate(self.module_)
         if examples.windows is not None:
             windows = examples.windows.take(rows)
-            scores = compute(
-                self.module_, examples.table.take(windows.rows()), self.feed_
-            )
+            scores = compute(function, examples.table.take(windows.rows()), self.feed_)
             return _merge(self.criterion_.merge, scores, windows)
-        return compute(self.module_, examples.table.take(rows), self.feed_)
+        return compute(function, examples.table.take(rows), self.feed_)
 
     def trained_module(self) -> TextModel:
         """A copy of the whole model as it is now, at rest, in the middle of a fit."""
@@ -433,6 +447,14 @@ class BertNet(NeuralNet):
         vectors = self._compute("vectors", table, merge, remember)
         return self.module.finish(vectors).numpy()
 
+    def answers(self, method: str, table: TokenTable, **options: Any) -> np.ndarray:
+        """What a method of the model says of each row or word of a table, float32."""
+        check_not_forked(torch.device(self.device))
+        with matmul_precision(self.precision, torch.device(self.device)):
+            function = getattr(self._model_in_place(), method)
+            found = compute(functools.partial(function, **options), table, self._feed())
+        return found.numpy()
+
     def _compute(
         self, method: str, table: TokenTable, merge: Merge, remember: bool
     ) -> Tensor:
@@ -469,7 +491,7 @@ class BertNet(NeuralNet):
         if isinstance(table, WordTable):
             return None
         model, dtype = self.module, self._dtype()
-        are_vectors = model.trainable == "head"
+        are_vectors = model.freezes_vectors
 
         def compute_these(texts: TokenTable) -> Tensor:
             lower, _ = split(self._model_in_place())
@@ -478,7 +500,7 @@ class BertNet(NeuralNet):
 
         mark = None
         if self.fingerprint is not None:
-            kind = (model.pooling, model.trainable)
+            kind = (model.pooling, model.trainable, are_vectors)
             is_rounded = self.precision == "tf32"
             mark = (self.fingerprint, *kind, dtype, is_rounded, self.device)
         return features_of(

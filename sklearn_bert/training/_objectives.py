@@ -7,6 +7,7 @@ An objective knows scores and targets, not labels. Scores are what the head give
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,46 @@ from torch.nn import functional
 
 
 class Objective(nn.Module):
-    """Base of the objectives."""
+    """Base of the objectives.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Names of the losses that add up to the whole; empty: there is one.
+    n_views : int
+        Rows of an example. With more than one the loss compares the examples of a
+        batch, so that they cannot be learnt from one after the other.
+    """
+
+    parts: tuple[str, ...] = ()
+    n_views = 1
+
+    @staticmethod
+    def to_validate(model: Any) -> Callable[..., Tensor]:
+        """What of a model gives the scores that validation looks at."""
+        return model
+
+    def losses(
+        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+    ) -> Tensor:
+        """The share of some rows in the mean losses of a batch.
+
+        Parameters
+        ----------
+        scores
+            What the model gives for these rows.
+        targets, weights : Tensor
+            Of these rows.
+        n_targets, n_rows : int
+            Of the whole batch.
+
+        Returns
+        -------
+        Tensor of shape (n_parts,), or () where there is one
+        """
+        # Behind the texts there may be one of padding.
+        losses = self(scores[: len(targets)], targets)
+        return (losses * weights).sum() / n_targets
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """The loss of each row, before weighing: of shape (n_rows,), or wider."""
@@ -173,6 +213,52 @@ class Numbers(Objective):
         constant = np.where(error == 0, 0.0, 1.0)
         share = np.divide(error, spread, out=constant, where=spread > 0)
         return float(1 - share.mean())
+
+
+class Guesses(Objective):
+    """Of words that are hidden, or to come; and of halves that follow each other.
+
+    The model computes the losses itself, so that scores of a whole vocabulary need not
+    leave it. Devlin et al. (2019, appendix A.2) add the means of the two.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        One name for the loss of words, or two with that of the halves.
+    """
+
+    def __init__(self, parts: tuple[str, ...]) -> None:
+        super().__init__()
+        self.parts = parts
+
+    @staticmethod
+    def to_validate(model: Any) -> Callable[..., Tensor]:
+        """Log-likelihoods, and what is right."""
+        return model.recall
+
+    def losses(
+        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+    ) -> Tensor:
+        """The mean loss of the words, and of the halves where rows have them."""
+        words, follows = scores
+        found = [words.sum() / max(n_targets, 1)]
+        if follows is not None:
+            found.append(follows.sum() / n_rows)
+        return torch.stack(found)
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Log-likelihoods in the first column -> losses, (n_words,)."""
+        return -scores[:, 0]
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """The mean log-likelihood."""
+        return float(np.average(scores[:, 0], weights=weights))
 
 
 class WordTags(OneLabel):

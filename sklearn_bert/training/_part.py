@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from sklearn_bert.model import TextModel, add_lora, split
 from sklearn_bert.text import TokenTable
@@ -56,13 +58,18 @@ class LearningPart:
         self.table: TokenTable | FeatureTable = table
         self._vocabulary: VocabularyInUse | None = None
         self._lora = None
+        self._shared: nn.Module | None = None
         if adapter == "lora":
             self._lora = add_lora(whole.encoder)
-        elif whole.trainable == "all":
+        elif whole.trainable == "all" and not whole.ties_words:
             self._leave_out_words(table, rows, pad_id)
-        elif (found := features(table)) is not None:
+        elif whole.trainable != "all" and (found := features(table)) is not None:
             _, self.model = split(whole)
             self.table = found
+        elif whole.trainable == "head":
+            # It moves and is rounded while it takes part, and may be another's too.
+            self._shared = whole.encoder
+            whole.encoder = copy.deepcopy(whole.encoder)
 
     def _leave_out_words(
         self, table: TokenTable, rows: np.ndarray, pad_id: int
@@ -95,4 +102,6 @@ class LearningPart:
             self._vocabulary.restore(decay)
         if self._lora is not None:
             self.whole.encoder = self._lora.merge_and_unload().requires_grad_(True)
+        if self._shared is not None:
+            self.whole.encoder = self._shared
         self.whole.eval()

@@ -116,7 +116,9 @@ class Updates:
     def _make_optimizer(self) -> torch.optim.AdamW:
         named = self.masters.named_parameters()
         optimizer = torch.optim.AdamW(
-            parameter_groups(named, self.weight_decay, self.rate_factors),
+            parameter_groups(
+                named, self.weight_decay, self.rate_factors, heads=self.model.heads
+            ),
             lr=self.lr,
             fused=True,
             capturable=self._use_graphs,
@@ -135,7 +137,10 @@ class Updates:
         return self.lr * self.schedule(self.n_done)
 
     def __call__(self, examples: Examples, rows: np.ndarray) -> Tensor:
-        """Update on some rows of the examples' table; the mean loss, on the device."""
+        """Update on some rows of the examples' table; the mean loss, on the device.
+
+        Of several parts that add up, where the objective has them.
+        """
         for group in self.optimizer.param_groups:
             self._set_rate(group, self.rate * group["rate_factor"])
         loss = self._by_graph(examples, rows)
@@ -175,22 +180,22 @@ class Updates:
 
     def _try(self, examples: Examples, rows: np.ndarray) -> tuple[Tensor | None, str]:
         try:
-            n_targets = len(examples.targets_of(rows))
-            losses = [
-                self._learn_from(examples, part, n_targets)
-                for part in examples.parts(rows, self.micro_batch_size)
-            ]
-            return torch.stack(losses).sum(), ""
+            totals = len(examples.targets_of(rows)), len(rows)
+            parts = examples.parts(rows, self.micro_batch_size)
+            if self.criterion.n_views > 1:
+                parts = iter([rows])
+            losses = [self._learn_from(examples, part, totals) for part in parts]
+            return torch.stack(losses).sum(0), ""
         except torch.OutOfMemoryError as error:
             return None, str(error)
 
     def _learn_from(
-        self, examples: Examples, rows: np.ndarray, n_targets: int
+        self, examples: Examples, rows: np.ndarray, totals: tuple[int, int]
     ) -> Tensor:
         """Add the gradients of some texts; their share of the mean loss."""
         batch = self._batch(examples, rows)
         if examples.windows is None:
-            return self._backward(n_targets, **batch)
+            return self._backward(totals, **batch)
         windows = examples.windows.take(rows)
         window_rows = windows.rows()
         scores = self._scores_of_windows(examples, window_rows)
@@ -201,7 +206,7 @@ class Updates:
             move(torch.from_numpy(windows.shares[window_rows])),
             len(rows),
         )
-        return self._descend(scores, n_targets, batch["targets"], batch["weights"])
+        return self._descend(scores, totals, batch["targets"], batch["weights"])
 
     def _scores_of_windows(self, examples: Examples, rows: np.ndarray) -> Tensor:
         """Scores of so many windows that they may not fit in at a time.
@@ -209,7 +214,7 @@ class Updates:
         They are needed together, for the loss is that of the whole text. So what they
         went through is not kept, but computed again in the backward pass.
         """
-        size = self.micro_batch_size
+        size = self.micro_batch_size * self.criterion.n_views
         groups = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
 
         def score(group: np.ndarray) -> Tensor:
@@ -257,20 +262,25 @@ class Updates:
         return batch
 
     def _backward(
-        self, n_targets: int, inputs: dict[str, Any], targets: Tensor, weights: Tensor
+        self,
+        totals: tuple[int, int],
+        inputs: dict[str, Any],
+        targets: Tensor,
+        weights: Tensor,
     ) -> Tensor:
-        """Add the gradients of a part; its share of the mean loss of `n_targets`."""
-        # Behind the texts there may be one of padding.
-        scores = self.model(**inputs)[: len(targets)]
-        return self._descend(scores, n_targets, targets, weights)
+        """Add the gradients of a part of a batch; its share of the mean loss.
+
+        `totals` are the targets and the rows of the whole batch.
+        """
+        return self._descend(self.model(**inputs), totals, targets, weights)
 
     def _descend(
-        self, scores: Tensor, n_targets: int, targets: Tensor, weights: Tensor
+        self, scores: Any, totals: tuple[int, int], targets: Tensor, weights: Tensor
     ) -> Tensor:
-        loss = (self.criterion(scores, targets) * weights).sum() / n_targets
-        loss.backward()
+        losses = self.criterion.losses(scores, targets, weights, *totals)
+        losses.sum().backward()
         self.masters.collect_gradients()
-        return loss.detach()
+        return losses.detach()
 
     def _step(self) -> None:
         """Clip what was collected, and step."""
@@ -322,6 +332,7 @@ class Updates:
         make_room(self.feed.device)
 
     def _whole_step(self, targets: Tensor, weights: Tensor, **inputs: Any) -> Tensor:
-        loss = self._backward(len(targets), inputs, targets, weights)
+        totals = len(targets), len(targets)
+        loss = self._backward(totals, inputs, targets, weights)
         self._step()
         return loss

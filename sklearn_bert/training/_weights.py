@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sklearn_bert.model import TextModel
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -36,17 +38,17 @@ class MasterWeights:
 
     Parameters
     ----------
-    model : nn.Module
-        Its `encoder`, if it has one, is cast to `dtype` in place.
+    model : TextModel
+        Its `half_precision_modules` are cast to `dtype` in place.
     dtype : torch.dtype
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        encoder: nn.Module | None = model.encoder  # type: ignore[assignment]
-        is_cast = encoder is not None and dtype != torch.float32
+    def __init__(self, model: TextModel, dtype: torch.dtype) -> None:
+        modules = model.half_precision_modules() if dtype != torch.float32 else []
+        cast = dict.fromkeys(p for module in modules for p in module.parameters())
         self._halves: list[tuple[nn.Parameter, Tensor, Tensor]] = []
         originals: dict[nn.Parameter, Tensor] = {}
-        for parameter in encoder.parameters() if is_cast else ():  # type: ignore[union-attr]
+        for parameter in cast:
             original = originals[parameter] = parameter.detach().clone()
             if parameter.requires_grad:
                 self._halves.append((parameter, original, torch.empty_like(original)))

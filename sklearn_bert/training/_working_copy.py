@@ -16,11 +16,12 @@ from sklearn_bert.model import TextModel
 def copy_in_place(
     model: TextModel, device: torch.device, dtype: torch.dtype
 ) -> TextModel:
-    """A copy on the device whose encoder is in `dtype`; the original is not touched."""
+    """A copy on the device that works in `dtype`; the original is not touched."""
     # deepcopy takes these for copies that it has made already.
     weights = {
         id(p): nn.Parameter(p.detach().to(device, dtype), requires_grad=False)
-        for p in model.encoder.parameters()
+        for module in model.half_precision_modules()
+        for p in module.parameters()
     }
     return copy.deepcopy(model, weights).to(device)
 

@@ -76,3 +76,29 @@ def test_head_starts_small(checkpoint):
         head = make_model(checkpoint, pooling="mean", n_outputs=100).head
     assert head.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert not head.bias.any()
+
+
+@torch.inference_mode()
+def test_steps_come_before_the_scaling(checkpoint):
+    """Shortened vectors have length 1 too, and as many entries as are told."""
+    plain = make_model(checkpoint, pooling="mean").vectors(IDS, MASK)
+    model = make_model(checkpoint, pooling="mean", steps=[["first", 5]], normalize=True)
+    finished = model.finish(model.vectors(IDS, MASK))
+    torch.testing.assert_close(finished, functional.normalize(plain[:, :5]))
+    assert model.n_features == 5
+
+
+@pytest.mark.parametrize("trainable", ["all", "head", 1])
+def test_attention_learns_with_the_head(checkpoint, trainable):
+    """Whatever else learns, attention does, and a linear step does not."""
+    model = make_model(
+        checkpoint,
+        pooling="attention",
+        n_outputs=2,
+        trainable=trainable,
+        steps=[["dense", 32, 32, True]],
+    )
+    assert {p.requires_grad for p in model.attention.parameters()} == {True}
+    assert {p.requires_grad for p in model.steps.parameters()} == {False}
+    model(IDS, MASK).square().sum().backward()
+    assert model.attention.query.grad.any()

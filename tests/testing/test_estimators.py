@@ -5,8 +5,11 @@ import pytest
 from sklearn_bert import (
     BertClassifier,
     BertEmbedder,
+    BertGenerator,
+    BertPretrainer,
     BertRegressor,
     BertTokenClassifier,
+    WordPieceVocabulary,
 )
 from sklearn_bert.testing._run import all_checks
 
@@ -17,8 +20,19 @@ IN_BATCHES = (
 EXPECTED = {"check_sample_weight_equivalence_on_dense_data": IN_BATCHES}
 
 
+ESTIMATORS = (
+    BertClassifier,
+    BertRegressor,
+    BertTokenClassifier,
+    BertEmbedder,
+    BertPretrainer,
+    BertGenerator,
+    WordPieceVocabulary,
+)
+
+
 def cases():
-    for estimator in (BertClassifier, BertRegressor, BertTokenClassifier, BertEmbedder):
+    for estimator in ESTIMATORS:
         for check in all_checks(estimator()):
             reason = EXPECTED.get(check.name)
             marks = [] if reason is None else [pytest.mark.xfail(reason=reason)]
@@ -31,6 +45,10 @@ def test_our_estimators(estimator, check, settings, embedder_settings):
     """No check that is for an estimator of ours fails."""
     if estimator is BertEmbedder:
         check(BertEmbedder(**embedder_settings))
+    elif estimator is WordPieceVocabulary:
+        check(WordPieceVocabulary(vocab_size=200, min_frequency=1))
+    elif estimator in (BertPretrainer, BertGenerator):
+        check(estimator(**settings, max_epochs=1))
     else:
         # One number of ten is not found out in three passes from random weights.
         max_epochs = 10 if check.name == "check_regressors_train" else 3

@@ -12,7 +12,7 @@ def test_losses_are_read_in_order():
     losses, loss = EpochLosses(5, 0, CPU), torch.tensor(0.0)
     for value in (0.5, 0.25, 2.0):
         losses.append(loss.fill_(value))
-    assert losses.read() == [0.5, 0.25, 2.0]
+    assert losses.read().tolist() == [[0.5], [0.25], [2.0]]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

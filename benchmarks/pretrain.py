@@ -1,0 +1,347 @@
+"""A BERT from nothing, next to a hand-written loop and transformers.Trainer.
+
+A WordPiece vocabulary and a BERT of 4 layers and width 256 are trained on the written
+texts of MASC (592,514 words), of which every tenth document is held out.
+
+- The loop is `transformers.BertForPreTraining` in float32 with AdamW, by hand. It
+  starts with the same weights and is given the very batches, masks and pairs; only the
+  dropout is drawn otherwise, and ours works in the machine's quickest format.
+- transformers.Trainer with `DataCollatorForLanguageModeling` trains on the same texts,
+  cut into the same full rows, on masked words alone, with its defaults and tuned. Its
+  time and ours alternate; loading and tokenising are part of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+import time
+import warnings
+
+import numpy as np
+import torch
+import transformers
+from _common import ON_GPU, command_line, finish, ratios, table
+from _data import masc
+from skorch.callbacks import Callback
+from torch.nn.functional import log_softmax
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+    DataCollatorForLanguageModeling,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
+
+from sklearn_bert import BertPretrainer, WordPieceVocabulary, cache_info
+from sklearn_bert._pretrainer import _masked_rows
+from sklearn_bert.training import DrawnExamples
+from sklearn_bert.training._feed import Feed
+from sklearn_bert.training._schedule import parameter_groups, warmup_then_decay
+
+warnings.filterwarnings("ignore", message=".*pin_memory.*")
+SHAPE = {"hidden_size": 256, "n_layers": 4, "n_heads": 4}
+IGNORED = -100  # transformers' label of what is not to be guessed
+
+
+def pretrainer(vocabulary: WordPieceVocabulary, options: argparse.Namespace, **changes):
+    """An estimator of the shape that is compared."""
+    settings = {
+        "checkpoint": None,
+        "vocabulary": vocabulary,
+        "max_length": options.max_length,
+        "batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
+        "max_epochs": options.epochs,
+        "random_state": 0,
+        **SHAPE,
+    }
+    return BertPretrainer(**(settings | changes))
+
+
+class Recorder(Callback):
+    """Keeps the weights that a training starts with, and all of its batches."""
+
+    def __init__(self, kept: dict) -> None:
+        self.kept = kept
+
+    def __deepcopy__(self, memo: dict) -> Recorder:
+        """Stay the one: an estimator copies its callbacks."""
+        return self
+
+    def on_train_begin(self, net, **kwargs) -> None:
+        """Keep the first weights."""
+        state = net.module_.whole_state()
+        # In bfloat16 the masters are what was there.
+        masters = dict(net.masters_.named_parameters())
+        for name, value in masters.items():
+            name = name.replace("language_head.", "").replace("encoder.", "bert.", 1)
+            state[name] = value.detach()
+        self.kept["state"] = {n: v.clone().float().cpu() for n, v in state.items()}
+        self.kept["config"] = copy.deepcopy(net.module_.encoder.config)
+        self.kept["batches"] = []
+
+    def on_batch_begin(self, net, batch=None, **kwargs) -> None:
+        """Keep a batch as transformers takes it."""
+        examples = net.examples_
+        feed = Feed(torch.device("cpu"), net.pad_id)
+        self.kept["batches"].append(
+            as_transformers_takes_it(feed(examples.table, batch))
+        )
+
+
+def as_transformers_takes_it(inputs: dict) -> dict:
+    """Places and words become labels; what follows, the label of the second head."""
+    places, words = inputs.pop("word_places"), inputs.pop("word_ids")
+    labels = torch.full_like(inputs["input_ids"], IGNORED).flatten()
+    labels[places] = words
+    inputs["labels"] = labels.view_as(inputs["input_ids"])
+    if "follows" in inputs:
+        inputs["next_sentence_label"] = 1 - inputs.pop("follows")
+    if "attention_mask" in inputs:
+        inputs["attention_mask"] = inputs["attention_mask"].long()
+    return inputs
+
+
+def hand_written(kept: dict, options: argparse.Namespace) -> tuple:
+    """The loop: a model and its mean losses by epoch."""
+    config = kept["config"]
+    config._attn_implementation = "sdpa"
+    transformers.set_seed(1)
+    model = BertForPreTraining(config)
+    model.load_state_dict(kept["state"], strict=False)
+    model.tie_weights()
+    model.train()
+    n_updates = len(kept["batches"])
+    rate = warmup_then_decay(n_updates, 0.1)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model.named_parameters(), 0.01), lr=options.learning_rate
+    )
+    losses = []
+    for update, batch in enumerate(kept["batches"]):
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate * rate(update)
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    by_epoch = np.array_split(losses, options.epochs)
+    return model.eval(), [float(part.mean()) for part in by_epoch]
+
+
+@torch.inference_mode()
+def of_transformers(model, batches: list[dict]) -> dict[str, float]:
+    """Held-out loss and accuracy of masked words, and accuracy of next sentences."""
+    gains, hits, follows = [], [], []
+    for batch in batches:
+        output = model(**batch)
+        labels = batch["labels"]
+        asked = labels != IGNORED
+        logs = log_softmax(output.prediction_logits[asked].float(), 1)
+        gains.append(logs.gather(1, labels[asked][:, None])[:, 0])
+        hits.append(logs.argmax(1) == labels[asked])
+        guess = output.seq_relationship_logits.argmax(1)
+        follows.append(guess == batch["next_sentence_label"])
+    return figures(torch.cat(gains), torch.cat(hits), torch.cat(follows))
+
+
+def figures(gains, hits, follows) -> dict[str, float]:
+    """Means, and the standard errors of the shares."""
+    hits, follows = np.asarray(hits, float), np.asarray(follows, float)
+    return {
+        "masked_loss": -float(np.asarray(gains, float).mean()),
+        "masked_accuracy": float(hits.mean()),
+        "masked_accuracy_se": float(hits.std() / len(hits) ** 0.5),
+        "next_sentence_accuracy": float(follows.mean()),
+        "next_sentence_se": float(follows.std() / len(follows) ** 0.5),
+        "n_words": len(hits),
+        "n_pairs": len(follows),
+    }
+
+
+def follow(
+    vocabulary: WordPieceVocabulary, train: list, test: list, options
+) -> tuple[dict, dict]:
+    """Train both on the same batches, and hold them against each other."""
+    kept: dict = {}
+    ours = pretrainer(
+        vocabulary, options, next_sentence=True, callbacks=[Recorder(kept)]
+    )
+    start = time.perf_counter()
+    ours.fit(train)
+    print(f"ours: {time.perf_counter() - start:.0f} s", flush=True)
+    draw = _masked_rows(ours.tokenizer_, test, np.random.default_rng(0), **ours._layout)
+    tables = [DrawnExamples.of(draw).table for _ in range(options.test_draws)]
+    recall = np.concatenate([ours.net_.answers("recall", t) for t in tables])
+    scores = np.concatenate([ours.net_.answers("follow_scores", t) for t in tables])
+    right = np.concatenate([t.follows for t in tables])
+    own = figures(recall[:, 0], recall[:, 1], scores.argmax(1) == 1 - right)
+
+    feed = Feed(torch.device("cpu"), ours.tokenizer_.pad_id)
+    batches = [
+        as_transformers_takes_it(feed(t, rows))
+        for t in tables
+        for rows in np.array_split(np.arange(len(t)), max(1, len(t) // 32))
+    ]
+    same = equal_loss(ours, batches[0])
+    start = time.perf_counter()
+    model, losses = hand_written(kept, options)
+    print(f"loop: {time.perf_counter() - start:.0f} s", flush=True)
+    rows = [
+        {"contender": "hand-written loop", **of_transformers(model, batches)},
+        {"contender": "BertPretrainer", **own},
+    ]
+    history = [
+        {"epoch": row["epoch"], "loop_loss": loss, "our_loss": row["train_loss"]}
+        for row, loss in zip(ours.history_, losses, strict=True)
+    ]
+    size = {"n_documents": len(train), "n_updates": len(kept["batches"])}
+    return (
+        table("Held-out documents, the same batches in training", rows, **size),
+        table("Training loss by epoch", history, equal_loss_difference=same),
+    )
+
+
+@torch.inference_mode()
+def equal_loss(ours: BertPretrainer, batch: dict) -> float:
+    """How far the loss on equal weights, ids and masks is from transformers'."""
+    model = copy.deepcopy(ours.net_.module)
+    whole = BertForPreTraining(copy.deepcopy(model.encoder.config))
+    whole.load_state_dict(model.whole_state(), strict=False)
+    whole.tie_weights()
+    theirs = whole.eval()(**batch).loss.item()
+    inputs = dict(batch)
+    labels = inputs.pop("labels").flatten()
+    places = (labels != IGNORED).nonzero()[:, 0]
+    follows = 1 - inputs.pop("next_sentence_label")
+    if "attention_mask" in inputs:
+        inputs["attention_mask"] = inputs["attention_mask"].bool()
+    words, pairs = model(
+        **inputs, word_places=places, word_ids=labels[places], follows=follows
+    )
+    difference = abs(theirs - (words.mean() + pairs.mean()).item())
+    print(f"loss on equal ids and masks differs by {difference:.1e}", flush=True)
+    return difference
+
+
+# -- how fast ----------------------------------------------------------------------
+
+
+def trainer(folder: str, texts: list[str], options, **arguments) -> None:
+    """Masked words by transformers.Trainer, on rows of full length."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    stream = [i for text in ids for i in [*text, tokenizer.sep_token_id]]
+    room = options.max_length - 2
+    rows = [
+        {
+            "input_ids": [
+                tokenizer.cls_token_id,
+                *stream[begin : begin + room],
+                tokenizer.sep_token_id,
+            ]
+        }
+        for begin in range(0, len(stream), room)
+    ]
+    model = BertForMaskedLM(
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=SHAPE["hidden_size"],
+            num_hidden_layers=SHAPE["n_layers"],
+            num_attention_heads=SHAPE["n_heads"],
+            intermediate_size=4 * SHAPE["hidden_size"],
+            max_position_embeddings=options.max_length,
+        )
+    )
+    with tempfile.TemporaryDirectory() as output:
+        run = Trainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=output,
+                num_train_epochs=1,
+                per_device_train_batch_size=options.batch_size,
+                learning_rate=options.learning_rate,
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                **arguments,
+            ),
+            train_dataset=rows,
+            data_collator=DataCollatorForLanguageModeling(tokenizer),
+        )
+        run.remove_callback(PrinterCallback)
+        run.train()
+
+
+def throughput(vocabulary: WordPieceVocabulary, texts: list[str], options) -> dict:
+    """Seconds for one epoch over masked words, alternating."""
+    tuned = {"bf16": True, "optim": "adamw_torch_fused"}
+    if not ON_GPU:
+        tuned["use_cpu"] = True
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary.save(f"{folder}/vocabulary", max_length=options.max_length)
+        contenders = {
+            "Trainer": lambda t: trainer(f"{folder}/vocabulary", t, options),
+            "Trainer, tuned": lambda t: trainer(
+                f"{folder}/vocabulary", t, options, **tuned
+            ),
+            "BertPretrainer": lambda t: pretrainer(
+                f"{folder}/vocabulary", options, max_epochs=1
+            ).fit(t),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        for run in contenders.values():
+            run(texts[:50])
+        for number in range(options.rounds):
+            names = list(contenders)
+            for name in names if number % 2 == 0 else reversed(names):
+                cache_info(clear=True)
+                start = time.perf_counter()
+                contenders[name](texts)
+                seconds[name].append(time.perf_counter() - start)
+    n_tokens = sum(map(len, vocabulary.transform(texts))) - 2 * len(texts)
+    ours = seconds["BertPretrainer"]
+    rows = [
+        {
+            "contender": name,
+            "tokens_per_second": n_tokens / float(np.median(times)),
+            **({} if times is ours else ratios(times, ours)),
+            "seconds": times,
+        }
+        for name, times in seconds.items()
+    ]
+    return table("One epoch of masked words", rows, n_tokens=n_tokens)
+
+
+def main() -> None:
+    """Run it all, print the tables, write the JSON."""
+    parser = command_line(__doc__, rounds=3)
+    parser.add_argument("--vocab-size", type=int, default=8000)
+    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--test-draws", type=int, default=5, help="pairs and masks")
+    parser.add_argument("--speed-sentences", type=int, default=4000)
+    options = parser.parse_args()
+
+    documents = masc()
+    test = documents[::10]
+    train = [d for i, d in enumerate(documents) if i % 10]
+    sentences = [sentence for document in train for sentence in document]
+    vocabulary = WordPieceVocabulary(vocab_size=options.vocab_size).fit(sentences)
+    speed = throughput(vocabulary, sentences[: options.speed_sentences], options)
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary.save(f"{folder}/vocabulary", max_length=options.max_length)
+        tables = follow(f"{folder}/vocabulary", train, test, options)
+    finish("pretrain", options, [speed, *tables])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What an embedder learns from: texts alone, texts with classes, or pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sklearn_bert._labels import OneOfSeveral, read_labels
+from sklearn_bert._numbers import read_numbers
+from sklearn_bert.text import Texts, TextTokenizer
+from sklearn_bert.training import (
+    Examples,
+    Objective,
+    OwnClass,
+    OwnPartner,
+    RightOrder,
+    ViewedExamples,
+)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Texts of which examples of two views are made.
+
+    Attributes
+    ----------
+    texts : Texts
+        One column.
+    targets : ndarray
+        A row for each example.
+    objective : Objective
+    draw : callable
+        From a generator to the views of an epoch: texts, of shape (n_examples, 2).
+    """
+
+    texts: Texts
+    targets: np.ndarray
+    objective: Objective
+    draw: Callable[[np.random.Generator], np.ndarray]
+
+    def examples(
+        self, tokenizer: TextTokenizer, rng: np.random.Generator
+    ) -> tuple[Examples, None]:
+        """All of them to train on."""
+        table = tokenizer(self.texts)
+        return ViewedExamples.of(table, self.targets, lambda: self.draw(rng)), None
+
+
+def same_twice(texts: Texts, temperature: float) -> Contrast:
+    """Each text is to be found again under another dropout."""
+    distinct, number = texts.distinct()
+    if len(distinct) < 2:
+        raise ValueError(
+            "objective='simcse' tells texts from each other, and X holds only one "
+            f"({len(texts)} times); expected at least two that differ."
+        )
+    views = np.repeat(np.arange(len(texts))[:, None], 2, axis=1)
+    targets = np.repeat(number[:, None], 2, axis=1)
+    return Contrast(texts, targets, OwnPartner(temperature), lambda rng: views)
+
+
+def of_classes(texts: Texts, y: Any, temperature: float) -> Contrast:
+    """Each text with another of its class, drawn anew for each epoch."""
+    if y is None:
+        raise ValueError(
+            "objective='supervised' learns from classes, and y is None; pass the label "
+            "of each text, or set objective='simcse' to learn without."
+        )
+    labels = read_labels(y, texts, None)
+    if not isinstance(labels, OneOfSeveral):
+        raise ValueError(
+            "y is an indicator of several labels per text; objective='supervised' "
+            "needs one class per text. Pass a column of labels."
+        )
+    codes = labels.encode(y)
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes)
+    first = np.cumsum(counts) - counts
+    place = np.empty(len(codes), dtype=np.int64)
+    place[order] = np.arange(len(codes)) - first[codes[order]]
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        size = counts[codes]
+        # Any other of the class; of a class of one the text itself, twice.
+        step = 1 + rng.integers(0, np.maximum(size - 1, 1))
+        other = order[first[codes] + (place + step) % size]
+        return np.column_stack([np.arange(len(codes)), other])
+
+    return Contrast(texts, codes, OwnClass(temperature), draw)
+
+
+def of_pairs(texts: Texts, y: Any, temperature: float) -> Contrast:
+    """Pairs that belong together, or that have a score each."""
+    if texts.second is None:
+        raise ValueError(
+            "objective='pairs' learns from pairs of texts, and X has one column; "
+            "expected two columns, or a list of 2-tuples."
+        )
+    n_pairs = len(texts)
+    both = Texts(texts.first + texts.second, None, 1, texts.is_2d)
+    views = np.arange(2 * n_pairs).reshape(2, n_pairs).T
+    if y is None:
+        number = both.distinct()[1].reshape(2, n_pairs).T
+        return Contrast(both, number, OwnPartner(temperature), lambda rng: views)
+    scores, is_1d = read_numbers(y, texts)
+    if not is_1d:
+        raise ValueError(
+            f"y has {scores.shape[1]} columns; expected one score per pair, or None "
+            "where all pairs belong together."
+        )
+    ranks = np.unique(scores[:, 0], return_inverse=True)[1].astype(np.float32)
+    if not ranks.any():
+        raise ValueError(
+            f"y is {scores[0, 0]} for all {n_pairs} pairs, which is no order to learn; "
+            "pass scores that differ, or y=None where all pairs belong together."
+        )
+    return Contrast(both, ranks, RightOrder(temperature), lambda rng: views)

@@ -1,0 +1,332 @@
+"""`BertLanguageLearner`: what the estimators of raw texts have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+from tokenizers import Tokenizer
+
+from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor, Run, weigh
+from sklearn_bert._sklearn import Interval, StrOptions
+from sklearn_bert._vocabulary import WordPieceVocabulary
+from sklearn_bert.model import (
+    FOLLOWS,
+    POOLER,
+    Checkpoint,
+    LanguageModel,
+    load_checkpoint,
+    new_language_model,
+    read_tokenizer,
+)
+from sklearn_bert.text import (
+    Corpus,
+    MaskedTable,
+    TextTokenizer,
+    check_documents,
+    check_single_texts,
+    holds_lists,
+    read_corpus,
+)
+from sklearn_bert.training import DrawnExamples, Examples, Objective
+
+# Positions of a network that starts from nothing, as Devlin et al. (2019) have them.
+DEFAULT_LENGTH = 512
+
+LANGUAGE_CONSTRAINTS: dict[str, list[Any]] = {
+    **CHECKPOINT_CONSTRAINTS,
+    "checkpoint": [*CHECKPOINT_CONSTRAINTS["checkpoint"], None],
+    "vocabulary": [WordPieceVocabulary, str, os.PathLike, None],
+    "hidden_size": [Interval(Integral, 1, None, closed="left")],
+    "n_layers": [Interval(Integral, 1, None, closed="left")],
+    "n_heads": [Interval(Integral, 1, None, closed="left")],
+    "position_encoding": [StrOptions({"learned", "sinusoidal"})],
+    "template": TEXT_CONSTRAINTS["template"],
+    "missing": TEXT_CONSTRAINTS["missing"],
+    "pack": ["boolean"],
+    **{
+        name: TRAINING_CONSTRAINTS[name]
+        for name in (
+            "gradient_checkpointing",
+            "max_epochs",
+            "batch_size",
+            "learning_rate",
+            "weight_decay",
+            "warmup",
+            "dropout",
+            "early_stopping",
+            "validation_fraction",
+            "n_iter_no_change",
+            "warm_start",
+            "callbacks",
+            "verbose",
+        )
+    },
+}
+
+
+@dataclass(frozen=True)
+class RawTexts:
+    """Documents to learn from and to validate on, and how they become rows.
+
+    Attributes
+    ----------
+    train : list of list of str
+    valid : list of list of str, or None
+    objective : Objective
+    rows : callable
+        From tokenizer, documents and generator to a function that draws the table of
+        an epoch.
+    """
+
+    train: list[list[str]]
+    valid: list[list[str]] | None
+    objective: Objective
+    rows: Callable[
+        [TextTokenizer, list[list[str]], np.random.Generator],
+        Callable[[], MaskedTable],
+    ]
+
+    def examples(
+        self, tokenizer: TextTokenizer, rng: np.random.Generator
+    ) -> tuple[Examples, Examples | None]:
+        """Those to train on are drawn anew in each epoch, the others once."""
+        train = DrawnExamples.of(self.rows(tokenizer, self.train, rng))
+        if self.valid is None:
+            return train, None
+        fixed = np.random.default_rng(0)
+        return train, DrawnExamples.of(self.rows(tokenizer, self.valid, fixed))
+
+
+class BertLanguageLearner(BertPredictor):
+    """Base of the estimators that learn from texts without labels."""
+
+    vocabulary: WordPieceVocabulary | str | os.PathLike[str] | None
+    hidden_size: int
+    n_layers: int
+    n_heads: int
+    position_encoding: str
+    pack: bool
+    # Everything learns, at one rate.
+    trainable = "all"
+    adapter = None
+    layer_decay = 1.0
+
+    def __sklearn_text_input__(self) -> str:
+        return "documents"
+
+    # -- what is handed in -----------------------------------------------------------
+
+    def _check_shape(self) -> None:
+        """Hold the parameters of a network that starts from nothing together."""
+        if self.checkpoint is not None and self.vocabulary is not None:
+            raise ValueError(
+                f"checkpoint is {self.checkpoint!r} and vocabulary is "
+                f"{self.vocabulary!r}, but a checkpoint has a vocabulary of its own. "
+                "Set vocabulary=None, or checkpoint=None to start from nothing."
+            )
+        if self.checkpoint is not None:
+            return
+        if self.vocabulary is None:
+            raise ValueError(
+                "checkpoint is None, to start from nothing, and so is vocabulary; set "
+                "vocabulary to a WordPieceVocabulary or to a folder that has one."
+            )
+        if self.hidden_size % self.n_heads:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size} and n_heads is {self.n_heads}; "
+                "expected a number of heads that divides the width without rest."
+            )
+
+    def _read_documents(self, X: Any) -> tuple[list[list[str]], dict[str, Any]]:
+        """Documents of a fit, and what X looked like; a text is a document."""
+        if not holds_lists(X):
+            texts, seen = self._read_X(X)
+            check_single_texts(texts)
+            return _check_content([[text] for text in texts.first]), seen
+        if self.template is not None:
+            raise ValueError(
+                f"template is {self.template!r}, but X holds lists of sentences; "
+                "expected a data frame, or template=None."
+            )
+        documents = check_documents(X)
+        seen = {"n_features_in_": 1, "_template": None, "_missing": self.missing}
+        return _check_content(documents), seen
+
+    def _read_documents_again(self, X: Any) -> list[list[str]]:
+        """Documents of a call after fit."""
+        check_is_fitted(self)
+        if holds_lists(X):
+            return _check_content(check_documents(X))
+        return _check_content([[text] for text in self._read_X_again(X).first])
+
+    def _joined(self, X: Any) -> Any:
+        """X with the sentences of each document joined, if it holds documents."""
+        check_is_fitted(self)
+        if not holds_lists(X):
+            return X
+        return [" ".join(document) for document in check_documents(X)]
+
+    def _part_documents(
+        self, run: Run, documents: list[list[str]], X_val: Any
+    ) -> tuple[list[list[str]], list[list[str]] | None]:
+        """Documents to train on, and those to validate on."""
+        if X_val is not None:
+            try:
+                return documents, self._read_documents(X_val)[0]
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"in X_val: {error}") from error
+        weights = weigh(None, len(documents))
+        train, valid, _ = self._divide(run, documents, None, weights, None)
+        if valid is None:
+            return documents, None
+        return [documents[i] for i in train], [documents[i] for i in valid]
+
+    # -- what is trained -------------------------------------------------------------
+
+    def _load_language_model(
+        self,
+        texts: list[list[str]],
+        *,
+        pooling: str,
+        left_to_right: bool = False,
+        next_sentence: bool = False,
+    ) -> tuple[LanguageModel, TextTokenizer, None]:
+        """The checkpoint with its heads, or a network that knows nothing."""
+        if self.checkpoint is None:
+            tokenizer = self._new_tokenizer(texts)
+            whole = new_language_model(
+                n_words=max(tokenizer.backend.get_vocab().values()) + 1,
+                hidden_size=int(self.hidden_size),
+                n_layers=int(self.n_layers),
+                n_heads=int(self.n_heads),
+                max_length=tokenizer.max_length,
+                pad_id=tokenizer.pad_id,
+                dropout=self.dropout,
+                position_encoding=self.position_encoding,
+            )
+            untrained = [] if next_sentence else [POOLER, FOLLOWS]
+            pooling = "mean" if pooling == "auto" else pooling
+            normalize = has_new_head = False
+        else:
+            checkpoint = load_checkpoint(
+                self.checkpoint,
+                revision=self.revision,
+                dropout=self.dropout,
+                with_heads=True,
+            )
+            whole = checkpoint.whole
+            has_new_head = _lacks_word_head(checkpoint)
+            tokenizer = checkpoint.text_tokenizer(self.max_length)
+            untrained = [] if next_sentence else _untrained(checkpoint)
+            if left_to_right:  # transformers' class for that has no room for them
+                untrained = [POOLER, FOLLOWS]
+            normalize = pooling == "auto" and checkpoint.ends_normalized()
+            pooling = checkpoint.resolve_pooling(pooling)
+        family = whole.config.model_type  # type: ignore[union-attr]
+        if next_sentence and family != "bert":
+            raise ValueError(
+                "next_sentence=True needs a BERT, which was made for it; checkpoint "
+                f"{self.checkpoint!r} is of the family {family!r}. "
+                "Set next_sentence=False."
+            )
+        model = LanguageModel(
+            whole,
+            pooling=pooling,
+            normalize=normalize,
+            left_to_right=left_to_right,
+            has_new_head=has_new_head,
+            untrained=untrained,
+        )
+        return model, tokenizer, None
+
+    def _new_tokenizer(self, texts: list[list[str]]) -> TextTokenizer:
+        """The vocabulary as a tokenizer; one that is not fitted is fitted on texts."""
+        length = self.max_length or DEFAULT_LENGTH
+        if not isinstance(self.vocabulary, WordPieceVocabulary):
+            assert self.vocabulary is not None
+            return read_tokenizer(self.vocabulary, length)
+        try:
+            check_is_fitted(self.vocabulary)
+            vocabulary = self.vocabulary
+        except NotFittedError:
+            sentences = [sentence for document in texts for sentence in document]
+            vocabulary = clone(self.vocabulary).fit(sentences)
+        return new_tokenizer(vocabulary.tokenizer_, length)
+
+
+def new_tokenizer(backend: Tokenizer, max_length: int) -> TextTokenizer:
+    """The tokenizer of a BERT with a WordPiece vocabulary of its own."""
+    pad_id = backend.token_to_id("[PAD]")
+    assert pad_id is not None
+    special = {f"{name}_token": f"[{name.upper()}]" for name in SPECIAL_OF_BERT}
+    return TextTokenizer(
+        backend,
+        max_length=max_length,
+        pad_id=pad_id,
+        has_type_ids=True,
+        config={
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": max_length,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            **special,
+        },
+    )
+
+
+SPECIAL_OF_BERT = ("unk", "sep", "pad", "cls", "mask")
+
+
+def check_mask(tokenizer: TextTokenizer, checkpoint: Any) -> None:
+    """Raise ValueError where there is no token to hide others with."""
+    if tokenizer.special_id("mask") is None:
+        raise ValueError(
+            f"the tokenizer of checkpoint {checkpoint!r} has no mask token, which "
+            "masked-language modelling hides words with. Choose a checkpoint that was "
+            "pretrained by it, such as 'bert-base-uncased'."
+        )
+
+
+def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
+    """The tokens of the documents.
+
+    Raises
+    ------
+    ValueError
+        Where there are none.
+    """
+    corpus = read_corpus(tokenizer, documents)
+    if not len(corpus.ids):
+        raise ValueError(
+            f"the tokenizer makes no token of the {len(documents)} texts in X; nothing "
+            "could be learnt. Give texts with words."
+        )
+    return corpus
+
+
+def _check_content(documents: list[list[str]]) -> list[list[str]]:
+    if not any(sentence.strip() for document in documents for sentence in document):
+        raise ValueError(
+            f"X holds {len(documents)} texts and not one word; nothing could be learnt."
+        )
+    return documents
+
+
+def _lacks_word_head(checkpoint: Checkpoint) -> bool:
+    return any(not name.startswith(FOLLOWS) for name in checkpoint.new_heads)
+
+
+def _untrained(checkpoint: Checkpoint) -> list[str]:
+    """What of BERT's heads for next sentences a checkpoint lacks."""
+    found = [] if checkpoint.has_trained_pooler else [POOLER]
+    if any(name.startswith(FOLLOWS) for name in checkpoint.new_heads):
+        found.append(FOLLOWS)
+    return found

@@ -1,0 +1,558 @@
+"""`BertPretrainer`: teach BERT the language of raw texts."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_bert._language_learner import (
+    LANGUAGE_CONSTRAINTS,
+    BertLanguageLearner,
+    RawTexts,
+    check_mask,
+    read_tokens,
+)
+from sklearn_bert._save import save
+from sklearn_bert._sklearn import Interval, StrOptions, fit_context
+from sklearn_bert._vocabulary import WordPieceVocabulary
+from sklearn_bert.model import POOLINGS
+from sklearn_bert.text import (
+    MaskedTable,
+    Masking,
+    SentencePairs,
+    TextTokenizer,
+    check_texts,
+    flat_places,
+    guess_at,
+    one_by_one,
+    packed_rows,
+    shown,
+    split_sentences,
+    text_rows,
+    truncation_report,
+    warn_if_cut,
+)
+from sklearn_bert.training import Guesses
+
+# What decides which tokens are hidden in which rows.
+LAYOUT = ("next_sentence", "mask_fraction", "whole_words", "pack")
+# Rows with one masked token each that are laid out at a time.
+ROWS_AT_ONCE = 4096
+
+
+def _learns_next_sentences(estimator: Any) -> bool:
+    return estimator.next_sentence
+
+
+class BertPretrainer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertLanguageLearner
+):
+    """Teach BERT the language of raw texts, without labels.
+
+    `fit` hides some words of the texts and trains the encoder to guess them from the
+    others (masked-language modelling), and if asked also to tell whether two segments
+    follow each other (next-sentence prediction) [1]_. It goes on with a checkpoint, to
+    carry it over to a new domain [2]_, or starts from nothing. What `save` writes is a
+    checkpoint for every other estimator, and for `transformers`.
+
+    Parameters
+    ----------
+    checkpoint : str, path or None, default="sentence-transformers/all-MiniLM-L6-v2"
+        What to go on with: a name on the Hugging Face Hub, or a folder, looked for as
+        by `BertClassifier`. A head that it lacks starts from nothing. None: a new BERT
+        with random weights, of the shape that the next parameters give.
+    revision : str, default=None
+        Branch, tag or commit on the Hub. None: what the local cache holds, or else the
+        newest.
+    vocabulary : WordPieceVocabulary, str or path, default=None
+        Of a new BERT: an estimator (one that is not fitted is fitted on the texts), or
+        a folder with a tokenizer. None: that of the checkpoint.
+    hidden_size : int, default=256
+        Width of a new BERT.
+    n_layers : int, default=4
+        Layers of a new BERT.
+    n_heads : int, default=4
+        Attention heads per layer of a new BERT; they divide its width.
+    position_encoding : {"learned", "sinusoidal"}, default="learned"
+        How a new BERT knows the order of tokens: by a table that it learns, or by sines
+        and cosines [3]_ that stay as they are, in later fine-tuning too.
+    template : str, default=None
+        Joins columns of a data frame into one text, e.g. `"{title}. {body}"`; numbers
+        are formatted as by `str.format`. None: X is one column of texts.
+    missing : {"error", "empty"}, default="error"
+        Whether None, NaN and NA in X are refused, or read as empty texts.
+    max_length : int, default=None
+        Tokens of a row, special ones included. Longer texts go on in the next row.
+        None: the length that the checkpoint was made for; 512 for a new BERT, which
+        will never read more than this.
+    next_sentence : bool, default=False
+        Whether to learn which segments follow each other as well. X then holds
+        documents: lists of sentences, or texts, which are split at punctuation and
+        line breaks. Half of the pairs are of one document, the others of two.
+    mask_fraction : float, default=0.15
+        Share of the tokens of a row that are to be guessed. Of these 8 of 10 are
+        hidden, 1 is replaced by a random token and 1 stays; anew in every epoch.
+    whole_words : bool, default=False
+        Whether all pieces of a word are hidden together.
+    pack : bool, default=True
+        Whether rows are filled up to `max_length` with one text after the other [4]_.
+        False: each text is read alone, in a row of its own. Has no effect with
+        `next_sentence`.
+    pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
+        How `transform` makes one vector of the states of a text's tokens. "auto": what
+        the checkpoint was trained with; "mean" for a new BERT.
+    max_epochs : int, default=3
+        Passes over the training texts.
+    batch_size : int, default=32
+        Rows per update. Where so many do not fit into the device's memory, they pass
+        through it in parts, and the update stays the same.
+    learning_rate : float, default=5e-5
+        Peak step size, reached after warm-up. A new BERT takes about ten times as much.
+    weight_decay : float, default=0.01
+        Decay of the weight matrices, per update, times the learning rate.
+    warmup : float, default=0.1
+        Share of the updates in which the learning rate rises to its peak.
+    dropout : float, default=None
+        Dropout in the encoder. None: the checkpoint's own; 0.1 for a new BERT.
+    early_stopping : bool, default=False
+        Whether to validate after each epoch, stop when the score no longer rises, and
+        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
+        of the texts that is held out.
+    validation_fraction : float, default=0.1
+        Share of the texts held out; used only with `early_stopping` and without
+        `X_val`.
+    n_iter_no_change : int, default=2
+        Epochs without a better validation score after which training stops.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the weights of an earlier `fit` instead of the
+        checkpoint's; `history_` goes on as well.
+    gradient_checkpointing : bool or "auto", default=False
+        Whether to compute the insides of the layers a second time in the backward pass
+        instead of keeping them: about a fifth slower, in a fraction of the memory.
+        "auto": once memory has run out.
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+        Number format of the encoder and of the head for words. "auto": bfloat16 where
+        the hardware computes in it (GPUs since Ampere, CPUs with AMX or AVX512-BF16),
+        else float32. In bfloat16 the weights that are trained stay in float32. "tf32":
+        float32 whose products are rounded to ten bits, on a GPU.
+    device : str, default="auto"
+        "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+    callbacks : list of skorch callbacks, default=None
+        Copied for each fit.
+    random_state : int, RandomState or None, default=None
+        Seed of new weights, masks, pairs, dropout, order and held-out part. None: a new
+        one for each fit.
+    verbose : int, default=0
+        1 shows a progress bar on a terminal.
+
+    Attributes
+    ----------
+    n_iter_ : int
+        Epochs run, those of earlier calls that were gone on with included.
+    history_ : list of dict
+        One per epoch: `epoch`, `train_loss` (in nats per guessed token; with
+        `next_sentence` the sum of `mlm_loss` and `nsp_loss`), `valid_loss` and
+        `valid_score` (that of `score`) where there is validation, `learning_rate` (of
+        the epoch's last update), `texts_per_second` (rows), `seconds`.
+    max_length_ : int
+        Tokens of a row.
+    batch_size_used_ : int
+        Rows that passed through the model at a time: `batch_size`, or less where
+        memory ran out.
+    net_ : BertNet
+        The skorch net with the trained network.
+    tokenizer_ : TextTokenizer
+        The tokenizer with its length limit.
+    n_features_in_ : int
+        1, or with `template` the number of columns it names.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names; only with `template`, or where X was a data frame whose names are
+        strings.
+
+    See Also
+    --------
+    BertClassifier : Has a parameter `pretraining` for an estimator of this class.
+    BertEmbedder : Learns vectors of whole texts without labels.
+    WordPieceVocabulary : The vocabulary of a new BERT.
+
+    Notes
+    -----
+    Only for the tokens that are guessed is a score computed for each word of the
+    vocabulary. Devlin et al. fill stretches of a document likewise, but draw their
+    pairs and masks once for all epochs.
+
+    References
+    ----------
+    .. [1] J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, "BERT: Pre-training of Deep
+       Bidirectional Transformers for Language Understanding", NAACL 2019, section 3.1.
+    .. [2] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
+       Domains and Tasks", ACL 2020.
+    .. [3] A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.5.
+    .. [4] Y. Liu et al., "RoBERTa: A Robustly Optimized BERT Pretraining Approach",
+       2019, section 4.2.
+
+    Examples
+    --------
+    >>> from sklearn_bert import BertPretrainer, WordPieceVocabulary
+    >>> texts = ["the cat sleeps on the mat", "the dog sleeps on the rug"] * 50
+    >>> pretrainer = BertPretrainer(
+    ...     checkpoint=None, vocabulary=WordPieceVocabulary(vocab_size=60),
+    ...     hidden_size=32, n_layers=2, n_heads=2, pack=False,
+    ...     max_epochs=30, learning_rate=5e-3, random_state=0,
+    ... ).fit(texts)
+    >>> ((word, _), *_), = pretrainer.fill_mask(["the cat [MASK] on the mat"])[0]
+    >>> word
+    'sleeps'
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **LANGUAGE_CONSTRAINTS,
+        "pooling": [StrOptions({"auto", *POOLINGS} - {"attention"})],
+        "next_sentence": ["boolean"],
+        "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "whole_words": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        checkpoint: str
+        | os.PathLike[str]
+        | None = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        vocabulary: WordPieceVocabulary | str | os.PathLike[str] | None = None,
+        hidden_size: int = 256,
+        n_layers: int = 4,
+        n_heads: int = 4,
+        position_encoding: str = "learned",
+        template: str | None = None,
+        missing: str = "error",
+        max_length: int | None = None,
+        next_sentence: bool = False,
+        mask_fraction: float = 0.15,
+        whole_words: bool = False,
+        pack: bool = True,
+        pooling: str = "auto",
+        max_epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        dropout: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        warm_start: bool = False,
+        gradient_checkpointing: bool | str = False,
+        precision: str = "auto",
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.checkpoint = checkpoint  # type: ignore[assignment]
+        self.revision = revision
+        self.vocabulary = vocabulary
+        self.hidden_size = hidden_size
+        self.n_layers = n_layers
+        self.n_heads = n_heads
+        self.position_encoding = position_encoding
+        self.template = template
+        self.missing = missing
+        self.max_length = max_length
+        self.next_sentence = next_sentence
+        self.mask_fraction = mask_fraction
+        self.whole_words = whole_words
+        self.pack = pack
+        self.pooling = pooling
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.dropout = dropout
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.gradient_checkpointing = gradient_checkpointing
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
+        """Learn from raw texts.
+
+        Parameters
+        ----------
+        X : column of texts, or of lists of sentences, of length n_texts
+            A list, tuple, array, or a pandas, polars or Arrow column or frame.
+        y : ignored
+            Here because a pipeline passes it on.
+        X_val : as X, default=None
+            Texts to validate on after each epoch, for `history_` and
+            `early_stopping`. None: `early_stopping` holds out a part of X.
+
+        Returns
+        -------
+        self : BertPretrainer
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where X or a parameter is wrong; before the checkpoint is read, but for what
+            only the checkpoint tells (that it has no mask token, or no head).
+        CheckpointError
+            Where the checkpoint is not found or cannot be read.
+        FloatingPointError
+            Where the loss is no longer finite, naming the update.
+        BertOutOfMemoryError
+            Where not even one row fits into the device's memory.
+        """
+        self._check_shape()
+        run = self._start(X, None, None)
+        documents, seen = self._read_documents(X)
+        if self.next_sentence:
+            documents = _in_sentences(documents)
+        train, valid = self._part_documents(run, documents, X_val)
+        if self.next_sentence and valid is not None:
+            valid = _in_sentences(valid)
+        parts = ("mlm_loss", "nsp_loss") if self.next_sentence else ("mlm_loss",)
+        layout = {name: getattr(self, name) for name in LAYOUT}
+        rows = functools.partial(_masked_rows, checkpoint=self.checkpoint, **layout)
+        task = RawTexts(train, valid, Guesses(parts), rows)
+        load = functools.partial(
+            self._load_language_model,
+            train,
+            pooling=self.pooling,
+            next_sentence=self.next_sentence,
+        )
+        return self._learn(run, task, {**seen, "_layout": layout}, load)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write what was learnt as a checkpoint; the same as `sklearn_bert.save`.
+
+        Every other estimator takes the folder as its `checkpoint`, and
+        `transformers` opens it with `AutoModel`, `AutoModelForMaskedLM` or (with
+        `next_sentence`) `BertForPreTraining`.
+
+        Parameters
+        ----------
+        folder : str or path
+            Made if needed; replaced if it holds a saved estimator.
+
+        Raises
+        ------
+        FileExistsError
+            Where the folder holds something else.
+        """
+        save(self, folder)
+
+    # -- what has been learnt --------------------------------------------------------
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean log-likelihood of hidden tokens, in nats; more is better.
+
+        Tokens are hidden as in training, but the same ones in every call.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+        y : ignored
+
+        Returns
+        -------
+        float
+            At most 0; a guess at random among n words has minus the logarithm of n.
+        """
+        documents = self._read_documents_again(X)
+        if self._layout["next_sentence"]:
+            documents = _in_sentences(documents)
+        rng = np.random.default_rng(0)
+        table = _masked_rows(self.tokenizer_, documents, rng, **self._layout)()
+        return float(self.net_.answers("recall", table)[:, 0].mean(dtype=np.float64))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return the pseudo-log-likelihood of each text, in nats.
+
+        The sum over its tokens of the log-likelihood of each, given all others [1]_. As
+        many rows are computed as the text has tokens.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts,), float64
+            A text without tokens has 0.
+
+        References
+        ----------
+        .. [1] J. Salazar, D. Liang, T. Q. Nguyen, K. Kirchhoff, "Masked Language Model
+           Scoring", ACL 2020.
+        """
+        texts = self._read_X_again(self._joined(X))
+        distinct, row_of = texts.distinct()
+        table = self.tokenizer_(distinct)
+        assert table.is_cut is not None
+        report = truncation_report(
+            table.whole_lengths[row_of], self.max_length_, table.is_cut[row_of]
+        )
+        warn_if_cut(report)
+        found = np.zeros(len(distinct))
+        ends = np.cumsum(table.lengths) // ROWS_AT_ONCE
+        for part in np.split(np.arange(len(table)), np.flatnonzero(np.diff(ends)) + 1):
+            masked, text_of_row = one_by_one(self.tokenizer_, table.take(part))
+            if len(masked):
+                gains = self.net_.answers("recall", masked)[:, 0]
+                np.add.at(found, part[text_of_row], gains.astype(np.float64))
+        return found[row_of]
+
+    def fill_mask(self, X: Any, top_k: int = 5) -> list[list[list[tuple[str, float]]]]:
+        """Guess what stands in the place of each mask in the texts.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+            Each text with the mask of the tokenizer (`[MASK]`, or `<mask>`), once or
+            more.
+        top_k : int, default=5
+            How many guesses there are for a mask.
+
+        Returns
+        -------
+        list of list of list of (str, float)
+            For each text, for each mask in it: the likeliest pieces and their
+            probabilities, the likeliest first.
+
+        Raises
+        ------
+        ValueError
+            Where a text has no mask, naming the row.
+        """
+        texts = self._read_X_again(self._joined(X))
+        table = self.tokenizer_(texts)
+        mask_id = self.tokenizer_.special_id("mask")
+        flat = flat_places(table.starts, table.lengths)
+        row_of = np.repeat(np.arange(len(table)), table.lengths)
+        places = flat - table.starts[row_of]
+        is_mask = table.ids[flat] == mask_id
+        counts = np.bincount(row_of[is_mask], minlength=len(table))
+        if not counts.all():
+            row = int(np.flatnonzero(counts == 0)[0])
+            raise ValueError(
+                f"X[{row}] is {shown(texts.first[row])}, in which there is no "
+                f"{self.tokenizer_.config['mask_token']} among the first "
+                f"{self.max_length_} tokens; write it where a word is to be guessed."
+            )
+        asked = guess_at(
+            table, row_of[is_mask], places[is_mask], table.ids[flat[is_mask]]
+        )
+        found = self.net_.answers("best_words", asked, n_best=top_k)
+        decode = functools.partial(
+            self.tokenizer_.backend.decode, skip_special_tokens=False
+        )
+        guesses = [
+            [(decode([int(i)]).strip(), float(p)) for i, p in zip(*row, strict=True)]
+            for row in found.reshape(len(found), 2, top_k)
+        ]
+        ends = np.cumsum(counts)
+        return [
+            guesses[end - count : end] for end, count in zip(ends, counts, strict=True)
+        ]
+
+    @available_if(_learns_next_sentences)
+    def next_sentence_proba(self, X: Any) -> np.ndarray:
+        """Return the probability that the second text of each pair follows the first.
+
+        Only with `next_sentence=True`.
+
+        Parameters
+        ----------
+        X : two columns of texts, of length n_pairs
+            Two columns of a frame, or a list of 2-tuples.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs,), float32
+            From 0 to 1.
+        """
+        check_is_fitted(self)
+        texts = check_texts(X, missing=self.missing)
+        if texts.second is None:
+            raise ValueError(
+                "X has one column; expected two, of texts that may follow each other, "
+                "or a list of 2-tuples."
+            )
+        scores = self.net_.answers("follow_scores", self.tokenizer_(texts))
+        odds = scores[:, 1] - scores[:, 0]
+        return 1 / (1 + np.exp(odds))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute one vector per text, as `BertEmbedder` would of what is saved.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts, width), float32
+        """
+        return self._compute(self._joined(X), "vectors")
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.net_.module.width
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _in_sentences(documents: list[list[str]]) -> list[list[str]]:
+    """Documents with their sentences apart."""
+    return [
+        [sentence for text in document for sentence in split_sentences(text)]
+        for document in documents
+    ]
+
+
+def _masked_rows(
+    tokenizer: TextTokenizer,
+    documents: list[list[str]],
+    rng: np.random.Generator,
+    *,
+    next_sentence: bool,
+    mask_fraction: float,
+    whole_words: bool,
+    pack: bool,
+    checkpoint: Any = None,
+) -> Callable[[], MaskedTable]:
+    """What draws the masked rows of an epoch."""
+    check_mask(tokenizer, checkpoint)
+    masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
+    corpus = read_tokens(tokenizer, documents)
+    if not next_sentence:
+        rows = (packed_rows if pack else text_rows)(tokenizer, corpus)
+        return lambda: masking(rows, rng)
+    pairs = SentencePairs(tokenizer, corpus)
+
+    def draw() -> MaskedTable:
+        table, follows = pairs(rng)
+        return masking(table, rng, follows)
+
+    return draw

@@ -1,0 +1,86 @@
+"""A pretrainer inside another estimator: on its texts, before it learns its targets."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from sklearn_bert._predictor import Run
+from sklearn_bert._pretrainer import BertPretrainer
+from sklearn_bert.text import Texts, check_texts
+
+# What the two must agree on, and the pretrainer takes over where it says nothing.
+SHARED = ("checkpoint", "revision", "precision", "device")
+DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(BertPretrainer).parameters.items()
+}
+
+
+def read_unlabeled(estimator: Any, unlabeled: Any) -> list[str]:
+    """More texts to adapt to, of the same form as those to learn from, one by one."""
+    if unlabeled is None:
+        return []
+    if estimator.pretraining is None:
+        raise ValueError(
+            "unlabeled is given and pretraining is None, so that nothing would be "
+            "learnt from it; set pretraining=BertPretrainer()."
+        )
+    try:
+        found = check_texts(
+            unlabeled, template=estimator.template, missing=estimator.missing
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"in unlabeled: {error}") from error
+    return found.first + (found.second or [])
+
+
+def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretrainer:
+    """A copy that starts where the estimator would, on the same device.
+
+    Raises
+    ------
+    ValueError
+        Where the two say different things, or the pretrainer starts from nothing.
+    """
+    if pretraining.checkpoint is None:
+        raise ValueError(
+            "pretraining has checkpoint=None, to start from nothing; inside another "
+            "estimator it adapts that one's checkpoint. Fit and save it first, and "
+            "give its folder as checkpoint."
+        )
+    nested = clone(pretraining)
+    for name in SHARED:
+        ours, own = getattr(estimator, name), getattr(nested, name)
+        if own not in (ours, DEFAULTS[name]):
+            raise ValueError(
+                f"{name} is {ours!r} and pretraining__{name} is {own!r}; expected the "
+                f"same, or pretraining__{name}={DEFAULTS[name]!r}, which takes it over."
+            )
+        nested.set_params(**{name: ours})
+    if nested.random_state is None:
+        nested.set_params(random_state=seed)
+    return nested
+
+
+def adapt(
+    estimator: Any, run: Run, texts: Texts, rows: np.ndarray, unlabeled: list[str]
+) -> BertPretrainer | None:
+    """Pretrain on `unlabeled`, and of X on the texts to learn from and no others.
+
+    None: there is nothing to do, for `fit` goes on with what has learnt already.
+    """
+    if estimator.pretraining is None or run.start is not None:
+        return None
+    nested = settle(estimator.pretraining, estimator, int(run.rng.integers(2**31)))
+    sides = [texts.first] if texts.second is None else [texts.first, texts.second]
+    own = [side[row] for side in sides for row in rows]
+    return nested.fit(own + unlabeled)
+
+
+def history_of(adapted: BertPretrainer | None) -> dict[str, Any]:
+    """What of a pretraining is kept."""
+    return {} if adapted is None else {"pretraining_history_": adapted.history_}

@@ -1,0 +1,72 @@
+"""Which token comes next: drawn from scores, or the likeliest."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import softmax
+
+from sklearn_bert.text import TextTokenizer
+
+
+class Sampling:
+    """Draws a token for each of some texts; every text has random numbers of its own.
+
+    Parameters
+    ----------
+    tokenizer : TextTokenizer
+        Its special tokens are not written, but for the one that ends a text.
+    temperature : float
+        0: always the likeliest.
+    top_k : int or None
+    top_p : float or None
+    seed : int
+    n_texts : int
+    """
+
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        *,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+        seed: int,
+        n_texts: int,
+    ) -> None:
+        self.temperature = temperature
+        self.top_k = top_k
+        self.top_p = top_p
+        self.ends = set(tokenizer.frame().after.tolist())
+        known = tokenizer.backend.get_vocab().values()
+        unwanted = set(tokenizer.special_ids().tolist()) - self.ends
+        self._allowed = np.array(sorted(set(known) - unwanted))
+        seeds = np.random.SeedSequence(seed).spawn(n_texts)
+        self._rngs = [np.random.default_rng(child) for child in seeds]
+
+    def __call__(self, scores: np.ndarray, texts: list[int]) -> list[int]:
+        """A token for each of some texts.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (len(texts), n_words)
+        texts : list of int
+            Which texts these are.
+        """
+        scores = scores[:, self._allowed].astype(np.float64)
+        if self.temperature == 0:
+            return self._allowed[scores.argmax(1)].tolist()
+        shares = softmax(scores / self.temperature, axis=1)
+        return [
+            int(self._allowed[self._draw(row, self._rngs[text])])
+            for row, text in zip(shares, texts, strict=True)
+        ]
+
+    def _draw(self, shares: np.ndarray, rng: np.random.Generator) -> int:
+        """A place, drawn by its share among the likeliest."""
+        order = np.argsort(-shares, kind="stable")[: self.top_k]
+        if self.top_p is not None:
+            total = np.cumsum(shares[order])
+            # as many as it takes to reach the probability, and at least one
+            order = order[: int(np.searchsorted(total, self.top_p)) + 1]
+        kept = shares[order]
+        return int(rng.choice(order, p=kept / kept.sum()))

@@ -1,0 +1,210 @@
+"""Write a fitted estimator to a folder: JSON and safetensors, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import skorch
+import torch
+import transformers
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_bert._base import BertEstimator
+from sklearn_bert._folder import new_folder
+from sklearn_bert._version import __version__
+from sklearn_bert.model import model_settings, write_model
+
+FORMAT = 4
+MANIFEST = "estimator.json"
+PACKAGE = "sklearn_bert."
+# Fitted state that is not public, and fitted state that has files of its own.
+PRIVATE_STATE = (
+    "_template",
+    "_missing",
+    "_indicator",
+    "_is_1d",
+    "_made_of",
+    "_layout",
+    "_sklearn_output_config",
+)
+IN_OWN_FILES = ("net_", "tokenizer_")
+METHODS_WITH_METADATA = ("fit", "partial_fit", "score")
+
+
+def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
+    """Write a fitted estimator to a folder.
+
+    The folder holds JSON, safetensors and tokenizer files, and nothing that could run
+    code. `transformers.AutoModel.from_pretrained` and `sentence_transformers` open it
+    as well, and it can be the `checkpoint` of another estimator.
+
+    The files are written beside the folder and put in its place at the end: a save that
+    is killed leaves the old model or none, never a mixture.
+
+    Parameters
+    ----------
+    estimator : estimator of this package
+        Fitted. A whole pipeline is saved with `joblib.dump`.
+    folder : str or path
+        Made if needed; replaced if it holds a saved estimator.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Where the estimator is not fitted.
+    TypeError
+        Where it is no estimator of this package, or a parameter cannot be written as
+        JSON (`callbacks`).
+    FileExistsError
+        Where the folder holds something else.
+
+    See Also
+    --------
+    load : The way back.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn_bert import BertEmbedder, load, save
+    >>> embedder = BertEmbedder().fit(["any text"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(embedder, f"{folder}/embedder")
+    ...     load(f"{folder}/embedder").transform(["Hello"]).shape
+    (1, 384)
+    """
+    is_ours = type(estimator).__module__.startswith(PACKAGE)
+    if not (is_ours and isinstance(estimator, BertEstimator)):
+        raise TypeError(
+            "save takes an estimator of this package with a network, such as "
+            f"BertClassifier; got {type(estimator).__name__}. Save a pipeline or "
+            "another estimator with joblib.dump, and a WordPieceVocabulary with its "
+            "method save."
+        )
+    check_is_fitted(estimator)
+    content = _describe(estimator)  # complains before anything is written
+    with new_folder(Path(folder), may_replace=is_saved_estimator) as draft:
+        write_model(
+            estimator.net_.module,
+            draft,
+            tokenizer=estimator.tokenizer_,
+            labels=_label_names(estimator),
+        )
+        content["files"] = {
+            path.relative_to(draft).as_posix(): sha256_of(path.read_bytes())
+            for path in sorted(draft.rglob("*"))
+            if path.is_file()
+        }
+        manifest = {"sha256": sha256_of(canonical(content)), "content": content}
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+
+
+def is_saved_estimator(folder: Path) -> bool:
+    """Whether `save` has written this folder."""
+    return (folder / MANIFEST).is_file()
+
+
+# -- writing -----------------------------------------------------------------------
+
+
+def _describe(estimator: BaseEstimator) -> dict[str, Any]:
+    """Everything but the weights, as JSON."""
+    params = estimator.get_params(deep=False)
+    fitted = {
+        name: value
+        for name, value in vars(estimator).items()
+        if (name.endswith("_") and name not in IN_OWN_FILES) or name in PRIVATE_STATE
+    }
+    return {
+        "format": FORMAT,
+        "class": type(estimator).__name__,
+        "params": {name: _encode(value, name) for name, value in params.items()},
+        "fitted": {name: _encode(value, name) for name, value in fitted.items()},
+        "requests": _requests(estimator),
+        "model": model_settings(estimator.net_.module),
+        "net": estimator.net_.settings(),
+        "tokenizer": estimator.tokenizer_.settings(),
+        "versions": {
+            "python": platform.python_version(),
+            "sklearn_bert": __version__,
+            "scikit-learn": sklearn.__version__,
+            "skorch": skorch.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def _requests(estimator: BaseEstimator) -> dict[str, dict[str, Any]]:
+    """Which metadata the user lets scikit-learn pass on, by method and name."""
+    routing = estimator.get_metadata_routing()
+    found = {name: getattr(routing, name).requests for name in METHODS_WITH_METADATA}
+    asked = {
+        method: {name: wish for name, wish in wishes.items() if wish is not None}
+        for method, wishes in found.items()
+    }
+    return {method: wishes for method, wishes in asked.items() if wishes}
+
+
+def _label_names(estimator: BaseEstimator) -> list[str] | None:
+    classes = getattr(estimator, "classes_", None)
+    return None if classes is None else [str(label) for label in classes]
+
+
+def canonical(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# -- values as JSON: whatever JSON lacks becomes {"kind": ..., ...} -------------------
+
+
+def _encode(value: Any, name: str) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        if isinstance(value, np.generic):  # numpy's float64 and str_ are subclasses
+            return _encode_scalar(value, name)
+        return value
+    if isinstance(value, os.PathLike):
+        return {"kind": "path", "path": os.fsdecode(value)}
+    if isinstance(value, (list, tuple)):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {"kind": kind, "items": [_encode(item, name) for item in value]}
+    if isinstance(value, dict):
+        items = [[_encode(k, name), _encode(v, name)] for k, v in value.items()]
+        return {"kind": "dict", "items": items}
+    if isinstance(value, np.generic):
+        return _encode_scalar(value, name)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufUOmM":
+        flat = value.view("i8") if value.dtype.kind in "mM" else value
+        items = [_encode(item, name) for item in flat.ravel().tolist()]
+        dtype = value.dtype.str
+        return {"kind": "array", "dtype": dtype, "shape": value.shape, "items": items}
+    if isinstance(value, BaseEstimator) and type(value).__module__.startswith(PACKAGE):
+        params = value.get_params(deep=False)
+        return {
+            "kind": "estimator",
+            "class": type(value).__name__,
+            "params": {n: _encode(p, f"{name}__{n}") for n, p in params.items()},
+        }
+    if isinstance(value, np.random.RandomState):
+        state = value.get_state(legacy=False)
+        if state["bit_generator"] == "MT19937":  # set_state takes no other
+            return {"kind": "RandomState", "state": _encode(state, name)}
+    raise TypeError(
+        f"{name} holds {value!r} of type {type(value).__name__}, which cannot be saved "
+        "as JSON; nothing was written. Set it to None, or pickle the estimator."
+    )
+
+
+def _encode_scalar(value: np.generic, name: str) -> Any:
+    return {"kind": "scalar", "array": _encode(np.array([value]), name)}

@@ -1,0 +1,305 @@
+"""An encoder with the heads it was pretrained with: which word, and which sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from sklearn_bert.model._heads import TextModel
+from sklearn_bert.model._layers import with_submodule
+from sklearn_bert.model._positions import use_sinusoids
+
+# Words whose scores over a whole vocabulary are held at a time.
+WORDS_AT_ONCE = 2048
+# Names of BERT's weights for next sentences.
+POOLER, FOLLOWS = "bert.pooler.", "cls.seq_relationship."
+
+
+def language_class(config: Any) -> Any:
+    """The class of transformers that has an encoder of this kind and its word head.
+
+    Of BERT it is the one with both heads of Devlin et al. (2019, section 3.1).
+
+    Raises
+    ------
+    ValueError
+        Where there is none.
+    """
+    if config.model_type == "bert":
+        return BertForPreTraining
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise ValueError(
+            f"the family {config.model_type!r} has no head for masked words in "
+            "transformers; expected an encoder such as BERT, RoBERTa or DistilBERT."
+        )
+    return MODEL_FOR_MASKED_LM_MAPPING[type(config)]
+
+
+class LanguageModel(TextModel):
+    """Token ids -> how likely the words are that stand, or stood, at some places.
+
+    Only at those places, and not for every token, is a score computed for each word of
+    the vocabulary. The head works in the number format of the encoder, whose word
+    embeddings it shares; its scores are compared in float32.
+
+    Parameters
+    ----------
+    whole : transformers.PreTrainedModel
+        Of `language_class`. It is taken apart.
+    pooling : {"cls", "pooler", "mean", "max"}
+        Of the vectors that the encoder gives besides.
+    normalize : bool
+    left_to_right : bool
+        Whether a token attends only to itself and those before it.
+    has_new_head : bool
+        Whether the head for words starts from nothing, above an encoder that does not.
+    untrained : iterable of str
+        Beginnings of the names, in `whole`, of weights that are as good as random and
+        do not learn either.
+
+    Notes
+    -----
+    Texts come as a `TextModel` takes them, with `word_places` among all tokens that are
+    laid out.
+    """
+
+    ties_words = True
+
+    def __init__(
+        self,
+        whole: Any,
+        *,
+        pooling: str,
+        normalize: bool = False,
+        left_to_right: bool = False,
+        has_new_head: bool = False,
+        untrained: Iterable[str] = (),
+    ) -> None:
+        super().__init__(
+            whole.base_model,
+            pooling=pooling,
+            normalize=normalize,
+            left_to_right=left_to_right,
+        )
+        self.heads = ("language_head.",) if has_new_head else ()
+        self.untrained = tuple(untrained)
+        self.prefix: str = whole.base_model_prefix
+        embeddings = SimpleNamespace(word_embeddings=whole.get_input_embeddings())
+        stand_in = _StandIn(embeddings)
+        self.language_head = with_submodule(whole, self.prefix, stand_in)
+
+    def half_precision_modules(self) -> list[nn.Module]:
+        """The parts that may work in bfloat16: the word head as well."""
+        return [*super().half_precision_modules(), self.language_head]
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        *,
+        word_places: Tensor,
+        word_ids: Tensor,
+        follows: Tensor | None = None,
+        **inputs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The losses of a batch, float32.
+
+        Parameters
+        ----------
+        word_places, word_ids : int64 Tensor of shape (n_words,)
+            Where to guess, and what is right.
+        follows : int64 Tensor of shape (n_texts,), or None
+            1 where the second half of a pair follows the first in its document.
+
+        Returns
+        -------
+        word_losses : Tensor of shape (n_words,)
+            Minus the log-likelihood (in nats) of each word.
+        follow_losses : Tensor of shape (n_texts,), or None
+        """
+        states = self._states(input_ids, attention_mask, token_type_ids, **inputs)
+        at_words = states.flatten(0, 1)[word_places]
+        parts = zip(
+            at_words.split(WORDS_AT_ONCE), word_ids.split(WORDS_AT_ONCE), strict=True
+        )
+        if len(at_words) <= WORDS_AT_ONCE or not torch.is_grad_enabled():
+            losses = [self._word_losses(*part) for part in parts]
+        else:  # what a chunk went through is computed again instead of kept
+            losses = [
+                checkpoint(self._word_losses, *part, use_reentrant=False)
+                for part in parts
+            ]
+        if follows is None:
+            return torch.cat(losses), None
+        scores = self._follow_scores(states, inputs.get("cu_seq_lens"))
+        return (
+            torch.cat(losses),
+            functional.cross_entropy(scores, 1 - follows, reduction="none"),
+        )
+
+    def recall(
+        self, *args: Any, word_places: Tensor, word_ids: Tensor, **inputs: Any
+    ) -> Tensor:
+        """Of each word its log-likelihood, and 1 where it is the likeliest of all.
+
+        Returns
+        -------
+        Tensor of shape (n_words, 2), float32
+        """
+        states = self._states(*args, **inputs).flatten(0, 1)[word_places]
+        parts = []
+        for some, ids in zip(
+            states.split(WORDS_AT_ONCE), word_ids.split(WORDS_AT_ONCE), strict=True
+        ):
+            scores = self._word_scores(some)
+            losses = functional.cross_entropy(scores, ids, reduction="none")
+            parts.append(torch.stack([-losses, (scores.argmax(1) == ids).float()], 1))
+        return torch.cat(parts)
+
+    def best_words(
+        self,
+        *args: Any,
+        word_places: Tensor,
+        word_ids: Tensor,
+        n_best: int,
+        **inputs: Any,
+    ) -> Tensor:
+        """The likeliest words at some places.
+
+        Returns
+        -------
+        Tensor of shape (n_words, 2 * n_best), float32
+            Their ids (exact up to 2 ** 24), and then their probabilities.
+        """
+        states = self._states(*args, **inputs).flatten(0, 1)[word_places]
+        parts = []
+        for some in states.split(WORDS_AT_ONCE):
+            best = self._word_scores(some).softmax(1).topk(n_best, 1)
+            parts.append(torch.cat([best.indices.float(), best.values], 1))
+        return torch.cat(parts)
+
+    def next_scores(self, *args: Any, word_places: Tensor, **inputs: Any) -> Tensor:
+        """Scores of all words at some places: (n_words, vocabulary), float32."""
+        states = self._states(*args, **inputs).flatten(0, 1)[word_places]
+        return self._word_scores(states)
+
+    def follow_scores(self, *args: Any, **inputs: Any) -> Tensor:
+        """Scores of each pair: that its halves follow each other, and that not.
+
+        Returns
+        -------
+        Tensor of shape (n_texts, 2), float32
+        """
+        states = self._states(*args, **inputs)
+        return self._follow_scores(states, inputs.get("cu_seq_lens"))
+
+    @property
+    def reads_as_decoder(self) -> bool:
+        """Whether transformers has a class that reads from left to right as this."""
+        return self.left_to_right and (
+            type(self.encoder.config) in MODEL_FOR_CAUSAL_LM_MAPPING
+        )
+
+    def transformers_class(self) -> str:
+        """The class of transformers that a folder of this model is opened with."""
+        if self.reads_as_decoder:
+            config: Any = self.encoder.config
+            found: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            return found.__name__
+        if FOLLOWS in self.untrained:
+            return BertForMaskedLM.__name__
+        return type(self.language_head).__name__
+
+    def whole_state(self) -> dict[str, Tensor]:
+        """All weights once, under the names that transformers has for them."""
+        found: dict[str, Tensor] = {}
+        names: dict[int, str] = {}
+        for name, value in self.state_dict(keep_vars=True).items():
+            if names.setdefault(id(value), name) != name:
+                continue  # the same tensor under a second name
+            if name.startswith("encoder."):
+                name = f"{self.prefix}.{name.removeprefix('encoder.')}"
+            found[name.removeprefix("language_head.")] = value.detach()
+        return found
+
+    def _states(self, *args: Any, **inputs: Any) -> Tensor:
+        return self.states(*args, **inputs).last_hidden_state
+
+    def _word_scores(self, states: Tensor) -> Tensor:
+        output = self.language_head(inputs_embeds=states[None])
+        scores = getattr(output, "prediction_logits", None)
+        return (output.logits if scores is None else scores)[0].float()
+
+    def _word_losses(self, states: Tensor, ids: Tensor) -> Tensor:
+        scores = self._word_scores(states)
+        return functional.cross_entropy(scores, ids, reduction="none")
+
+    def _follow_scores(self, states: Tensor, cu_seq_lens: Tensor | None) -> Tensor:
+        first = states[:, :1]
+        if cu_seq_lens is not None:
+            first = states[0, cu_seq_lens[:-1]][:, None]
+        pooled = self.encoder.pooler(first)  # type: ignore[operator]
+        return self.language_head.cls.seq_relationship(pooled).float()
+
+
+class _StandIn(nn.Module):
+    """Stands where the encoder was, and hands on the states that it has made."""
+
+    def __init__(self, embeddings: SimpleNamespace) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+
+    def forward(
+        self, *args: Any, inputs_embeds: Tensor, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        return BaseModelOutputWithPooling(
+            last_hidden_state=inputs_embeds, pooler_output=inputs_embeds[:, 0]
+        )
+
+
+def new_language_model(
+    *,
+    n_words: int,
+    hidden_size: int,
+    n_layers: int,
+    n_heads: int,
+    max_length: int,
+    pad_id: int,
+    dropout: float | None,
+    position_encoding: str,
+) -> Any:
+    """A BERT with random weights and both of its heads, as Devlin et al. start it.
+
+    `position_encoding` is "learned" or "sinusoidal".
+    """
+    rate = 0.1 if dropout is None else dropout  # Devlin et al., appendix A.2
+    config = BertConfig(
+        vocab_size=n_words,
+        hidden_size=hidden_size,
+        num_hidden_layers=n_layers,
+        num_attention_heads=n_heads,
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=max_length,
+        pad_token_id=pad_id,
+        hidden_dropout_prob=rate,
+        attention_probs_dropout_prob=rate,
+    )
+    whole = BertForPreTraining(config).eval()
+    if position_encoding == "sinusoidal":
+        use_sinusoids(whole.base_model)
+    return whole

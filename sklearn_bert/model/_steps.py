@@ -1,0 +1,132 @@
+"""What becomes of pooled vectors: scaled to length 1, shortened, mapped linearly.
+
+A plan tells the steps as JSON can: `["normalize"]`, `["first", n]`,
+`["dense", n_in, n_out, has_bias]`. In a folder each is a module of
+sentence-transformers: Normalize, or Dense without an activation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.nn import functional
+
+IDENTITY = "torch.nn.modules.linear.Identity"
+
+
+class Normalize(nn.Module):
+    """Scale vectors to length 1."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(n_texts, width) -> the same shape."""
+        return functional.normalize(vectors)
+
+
+class First(nn.Module):
+    """Keep the first entries of vectors.
+
+    Parameters
+    ----------
+    n : int
+    """
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(n_texts, width) -> (n_texts, n)."""
+        return vectors[:, : self.n]
+
+
+def build_steps(plan: Iterable[Any]) -> nn.Sequential:
+    """The steps of a plan; linear maps have random weights."""
+    kinds = {"normalize": Normalize, "first": First, "dense": nn.Linear}
+    return nn.Sequential(*(kinds[kind](*sizes) for kind, *sizes in plan))
+
+
+def plan_of(steps: Iterable[nn.Module]) -> list[list[Any]]:
+    """The plan that `build_steps` makes such steps of."""
+    return [_describe(step) for step in steps]
+
+
+def n_features_after(steps: Iterable[nn.Module], width: int) -> int:
+    """How many entries vectors of this width have after the steps."""
+    for step in steps:
+        if isinstance(step, First):
+            width = step.n
+        elif isinstance(step, nn.Linear):
+            width = step.out_features
+    return width
+
+
+def linear_map(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    """X -> weight x + bias, which does not learn; weight of shape (n_out, n_in)."""
+    n_out, n_in = weight.shape
+    linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    values = {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
+    linear.load_state_dict(values)
+    return linear.requires_grad_(False)
+
+
+def write_step(step: nn.Module, path: Path, width: int) -> None:
+    """Write a step as the folder of a module, unless it is known by its name alone."""
+    if isinstance(step, Normalize):
+        return
+    if isinstance(step, First):
+        linear = nn.utils.skip_init(nn.Linear, width, step.n, bias=False)
+        linear.weight.data = torch.eye(step.n, width)
+    else:
+        assert isinstance(step, nn.Linear)
+        linear = step
+    path.mkdir()
+    config = {
+        "in_features": linear.in_features,
+        "out_features": linear.out_features,
+        "bias": linear.bias is not None,
+        "activation_function": IDENTITY,
+    }
+    (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    weights = {f"linear.{n}": p.detach() for n, p in linear.named_parameters()}
+    data = save(weights, metadata={"format": "pt"})
+    (path / "model.safetensors").write_bytes(data)
+
+
+def read_step(path: Path) -> nn.Linear | None:
+    """The linear map that the folder of a Dense module describes; None: it is none."""
+    config_file = path / "config.json"
+    if not config_file.is_file():
+        return None
+    config = json.loads(config_file.read_text("utf-8"))
+    is_linear = config.get("activation_function") == IDENTITY
+    reads_vectors = {config.get(f"module_{x}_name") for x in ("input", "output")} <= {
+        None,
+        "sentence_embedding",
+    }
+    if not (is_linear and reads_vectors) or config.get("use_residual"):
+        return None
+    sizes = config["in_features"], config["out_features"]
+    linear = nn.utils.skip_init(nn.Linear, *sizes, bias=config["bias"])
+    linear.load_state_dict(read_step_weights(path), strict=True)
+    return linear.requires_grad_(False)
+
+
+def read_step_weights(path: Path) -> dict[str, Tensor]:
+    """Weights of a linear map, by their names there."""
+    weights = load_file(path / "model.safetensors")
+    return {name.removeprefix("linear."): value for name, value in weights.items()}
+
+
+def _describe(step: nn.Module) -> list[Any]:
+    if isinstance(step, First):
+        return ["first", step.n]
+    if isinstance(step, nn.Linear):
+        return ["dense", step.in_features, step.out_features, step.bias is not None]
+    return ["normalize"]

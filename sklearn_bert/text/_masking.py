@@ -1,0 +1,208 @@
+"""Rows of tokens of which some are hidden, to be guessed from the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_bert.text._tokens import TextTokenizer, TokenTable
+from sklearn_bert.text._words import WordTable
+
+# Of the tokens to guess: the share that the mask hides, and that with a random token
+# in its place. The others stand as they are.
+MASKED, RANDOM = 0.8, 0.1
+
+
+@dataclass(frozen=True)
+class MaskedTable(WordTable):
+    """Rows of tokens, where in them to guess, and what is right.
+
+    Attributes
+    ----------
+    word_ids : ndarray of shape (n_words,), int64
+        The token that stands, or stood, at each place.
+    follows : ndarray of shape (n_rows,), int64, or None
+        1 where the second half of a row follows the first; None: rows have no halves.
+    """
+
+    word_ids: np.ndarray = None  # type: ignore[assignment]
+    follows: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> MaskedTable:
+        """A table of some of the rows."""
+        follows = None if self.follows is None else self.follows[rows]
+        return replace(super().take(rows), follows=follows)  # type: ignore[return-value,call-arg]
+
+
+class Masking:
+    """Chooses tokens to guess, and hides them.
+
+    Devlin et al. (2019, section 3.1 and appendix A.1): 15 % of the tokens of each row;
+    8 of 10 of them are replaced by the mask, 1 by a random token, and 1 is kept.
+
+    Parameters
+    ----------
+    tokenizer : TextTokenizer
+        With a mask token.
+    fraction : float
+        Share of each row's tokens, special ones not counted; at least one of them.
+    whole_words : bool
+        Whether all pieces of a word are hidden together. A word that is longer than
+        what may be hidden of its row is taken piece by piece.
+    """
+
+    def __init__(
+        self, tokenizer: TextTokenizer, fraction: float, *, whole_words: bool = False
+    ) -> None:
+        mask_id = tokenizer.special_id("mask")
+        assert mask_id is not None
+        self.mask_id = mask_id
+        self.fraction = fraction
+        known = np.array(sorted(tokenizer.backend.get_vocab().values()))
+        self.special = tokenizer.special_ids()
+        self.ordinary = np.setdiff1d(known, self.special)
+        self.begins_word = _begins_word(tokenizer) if whole_words else None
+
+    def __call__(
+        self,
+        table: TokenTable,
+        rng: np.random.Generator,
+        follows: np.ndarray | None = None,
+    ) -> MaskedTable:
+        """Draw the tokens to guess in each row; a table in which they are hidden."""
+        places, row_of = self._choose(table, rng)
+        flat = table.starts[row_of] + places
+        right = table.ids[flat]
+        ids = table.ids.copy()
+        fate = rng.random(len(flat))
+        ids[flat[fate < MASKED]] = self.mask_id
+        strange = (fate >= MASKED) & (fate < MASKED + RANDOM)
+        ids[flat[strange]] = rng.choice(self.ordinary, int(strange.sum()))
+        return guess_at(replace(table, ids=ids), row_of, places, right, follows)
+
+    def _choose(
+        self, table: TokenTable, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Places within their rows, and those rows, in order."""
+        row_of = np.repeat(np.arange(len(table)), table.lengths)
+        begins = np.cumsum(table.lengths) - table.lengths
+        places = np.arange(len(row_of)) - np.repeat(begins, table.lengths)
+        ids = table.ids[table.starts[row_of] + places]
+        can_be = ~np.isin(ids, self.special)
+        row_of, places, ids = row_of[can_be], places[can_be], ids[can_be]
+        counts = np.bincount(row_of, minlength=len(table))
+        budget = np.maximum(np.rint(counts * self.fraction), 1).astype(np.int64)
+        unit = self._units(row_of, places, ids, budget)
+        # The pieces of a unit draw one number, so that sorting keeps them together.
+        drawn = rng.random(len(unit))[unit] if len(unit) else np.zeros(0)
+        order = np.lexsort((places, unit, drawn, row_of))
+        sizes = np.bincount(unit, minlength=len(unit))[unit[order]]
+        first_in_row = np.cumsum(counts) - counts
+        rank = np.arange(len(order)) - first_in_row[row_of[order]]
+        is_first = np.diff(unit[order], prepend=-1) != 0
+        begin = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+        rank_of_unit = rank[begin] if len(order) else rank
+        chosen = order[rank_of_unit + sizes <= budget[row_of[order]]]
+        chosen = np.sort(chosen)
+        return places[chosen], row_of[chosen]
+
+    def _units(
+        self,
+        row_of: np.ndarray,
+        places: np.ndarray,
+        ids: np.ndarray,
+        budget: np.ndarray,
+    ) -> np.ndarray:
+        """For each token the number of what is hidden with it: itself, or its word."""
+        each = np.arange(len(ids))
+        if self.begins_word is None or not len(ids):
+            return each
+        goes_on = ~self.begins_word[ids]
+        goes_on &= np.diff(places, prepend=-2) == 1
+        goes_on &= np.diff(row_of, prepend=-1) == 0
+        word = np.cumsum(~goes_on) - 1
+        is_long = np.bincount(word)[word] > budget[row_of]
+        first = np.flatnonzero(~goes_on)[word]
+        return np.where(is_long, each, first)
+
+
+def guess_at(
+    table: TokenTable,
+    row_of: np.ndarray,
+    places: np.ndarray,
+    right: np.ndarray,
+    follows: np.ndarray | None = None,
+) -> MaskedTable:
+    """A table whose tokens at some places of its rows, in order, are to be guessed."""
+    counts = np.bincount(row_of, minlength=len(table))
+    none = np.zeros(0, dtype=np.int64)
+    return MaskedTable(
+        ids=table.ids,
+        starts=table.starts,
+        lengths=table.lengths,
+        whole_lengths=table.whole_lengths,
+        type_ids=table.type_ids,
+        word_starts=np.cumsum(counts) - counts,
+        word_counts=counts,
+        word_places=places,
+        row_starts=none,
+        row_counts=none,
+        word_ids=right.astype(np.int64),
+        follows=follows,
+    )
+
+
+def one_by_one(
+    tokenizer: TextTokenizer, table: TokenTable
+) -> tuple[MaskedTable, np.ndarray]:
+    """Every token masked in a row of its own, and which text each row is of."""
+    mask_id = tokenizer.special_id("mask")
+    special = tokenizer.special_ids()
+    rows, places, right, text_of_row = [], [], [], []
+    for text in range(len(table)):
+        start = table.starts[text]
+        ids = table.ids[start : start + table.lengths[text]]
+        for place in np.flatnonzero(~np.isin(ids, special)):
+            row = ids.copy()
+            row[place] = mask_id
+            rows.append(row)
+            places.append(place)
+            right.append(ids[place])
+            text_of_row.append(text)
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    hidden = TokenTable(
+        ids=np.concatenate([*rows, np.zeros(0, dtype=np.int32)]),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        whole_lengths=lengths,
+        type_ids=None,
+    )
+    masked = guess_at(hidden, np.arange(len(rows)), np.array(places), np.array(right))
+    return masked, np.array(text_of_row, dtype=np.int64)
+
+
+def next_tokens(table: TokenTable) -> MaskedTable:
+    """Every token but the last of a row, to guess the one behind it from."""
+    counts = np.maximum(table.lengths - 1, 0)
+    row_of = np.repeat(np.arange(len(table)), counts)
+    places = np.arange(len(row_of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    right = table.ids[table.starts[row_of] + places + 1]
+    return guess_at(table, row_of, places, right)
+
+
+def _begins_word(tokenizer: TextTokenizer) -> np.ndarray:
+    """Of each piece of the vocabulary, whether a word begins with it.
+
+    WordPiece marks pieces that go on ("##"); byte-level and SentencePiece tokenizers
+    those that begin (with a space, written as one of two letters).
+    """
+    vocabulary = tokenizer.backend.get_vocab()
+    begins = np.ones(max(vocabulary.values()) + 1, dtype=bool)
+    marks_others = any(piece.startswith("##") for piece in vocabulary)
+    for piece, place in vocabulary.items():
+        if marks_others:
+            begins[place] = not piece.startswith("##")
+        else:
+            begins[place] = piece.startswith(("\u0120", "\u2581"))
+    return begins

@@ -1,0 +1,101 @@
+"""What vectors of texts learn: to be near those of like texts, and far from others.
+
+Every example has two views, which are rows of a table: the same text twice, two texts
+of a class, or a pair. Vectors are compared by their cosine, within a batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sklearn_bert.training._objectives import Objective
+
+
+class Contrast(Objective):
+    """Base of the objectives that compare the examples of a batch.
+
+    Parameters
+    ----------
+    temperature : float
+        What cosines are divided by.
+    """
+
+    n_views = 2
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    @staticmethod
+    def merge(
+        scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
+    ) -> Tensor:
+        """The two vectors of each example, side by side: (n_examples, 2 * width)."""
+        return scores.reshape(n_texts, -1)
+
+    def cosines(self, first: Tensor, second: Tensor) -> Tensor:
+        """Of all first with all second views, over the temperature: (n, n)."""
+        unit = functional.normalize
+        return unit(first) @ unit(second).T / self.temperature
+
+
+class OwnPartner(Contrast):
+    """The second view of an example is to be found among those of all examples.
+
+    With the same text twice, under two draws of dropout: T. Gao, X. Yao, D. Chen,
+    "SimCSE: Simple Contrastive Learning of Sentence Embeddings", EMNLP 2021, equation
+    4. With pairs: M. Henderson et al., "Efficient Natural Language Response Suggestion
+    for Smart Reply", 2017, section 4.4 (multiple negatives).
+    """
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Numbers of the texts, (n, 2) -> the loss of each example, (n,).
+
+        An example with a text that the other has as well is no wrong answer.
+        """
+        first, second = scores.chunk(2, dim=1)
+        cosines = self.cosines(first, second)
+        same = (targets[:, None] == targets[None]).any(2)
+        same.fill_diagonal_(False)
+        cosines = cosines.masked_fill(same, -torch.inf)
+        right = torch.arange(len(cosines), device=cosines.device)
+        return functional.cross_entropy(cosines, right, reduction="none")
+
+
+class OwnClass(Contrast):
+    """The views of a class are to be near each other and far from all others.
+
+    P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, equation 2.
+    """
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Codes of classes, (n,) -> the loss of each example, (n,)."""
+        views = torch.cat(scores.chunk(2, dim=1))
+        codes = targets.repeat(2)
+        cosines = self.cosines(views, views)
+        cosines.fill_diagonal_(-torch.inf)
+        like = codes[:, None] == codes[None]
+        like.fill_diagonal_(False)
+        logs = cosines.log_softmax(1).masked_fill(~like, 0.0)
+        losses = -logs.sum(1) / like.sum(1)
+        return losses.view(2, -1).mean(0)
+
+
+class RightOrder(Contrast):
+    """Of two pairs, the one with the higher score is to have the higher cosine.
+
+    J. Su, "CoSENT", 2022; X. Li, J. Li, "AnglE-optimized Text Embeddings", ACL 2024,
+    equation 4. Only the order of the scores counts, and not their scale.
+    """
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Scores of pairs, (n,) -> a share of the batch's loss for each, (n,)."""
+        first, second = scores.chunk(2, dim=1)
+        cosines = functional.cosine_similarity(first, second) / self.temperature
+        gaps = cosines[:, None] - cosines[None]
+        is_lower = targets[:, None] < targets[None]
+        gaps = gaps.masked_fill(~is_lower, -torch.inf).flatten()
+        loss = torch.logsumexp(torch.cat([gaps.new_zeros(1), gaps]), 0)
+        return loss.expand(len(cosines))
