@@ -21,13 +21,13 @@ docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 BENCHMARKS := fit_short fit_long embed predict grid_search token_cache precision \
-	loop_overhead ablation memory
+	loop_overhead ablation memory checkpoints
 
 bench: .venv/.bench
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-accuracy: .venv/.bench
-	for name in accuracy targets long_text; do \
+	for name in accuracy targets long_text pretrain adapt embed_learning generate; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:

@@ -39,6 +39,7 @@ from transformers import (
 
 from sklearn_bert import BertPretrainer, WordPieceVocabulary, cache_info
 from sklearn_bert._pretrainer import _masked_rows
+from sklearn_bert.text import TokenTable
 from sklearn_bert.training import DrawnExamples
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._schedule import parameter_groups, warmup_then_decay
@@ -105,6 +106,13 @@ def as_transformers_takes_it(inputs: dict) -> dict:
     if "attention_mask" in inputs:
         inputs["attention_mask"] = inputs["attention_mask"].long()
     return inputs
+
+
+def as_pairs(table) -> TokenTable:
+    """The rows alone, without what is to be guessed in them."""
+    return TokenTable(
+        table.ids, table.starts, table.lengths, table.lengths, table.type_ids
+    )
 
 
 def hand_written(kept: dict, options: argparse.Namespace) -> tuple:
@@ -179,7 +187,9 @@ def follow(
     draw = _masked_rows(ours.tokenizer_, test, np.random.default_rng(0), **ours._layout)
     tables = [DrawnExamples.of(draw).table for _ in range(options.test_draws)]
     recall = np.concatenate([ours.net_.answers("recall", t) for t in tables])
-    scores = np.concatenate([ours.net_.answers("follow_scores", t) for t in tables])
+    scores = np.concatenate(
+        [ours.net_.answers("follow_scores", as_pairs(table)) for table in tables]
+    )
     right = np.concatenate([t.follows for t in tables])
     own = figures(recall[:, 0], recall[:, 1], scores.argmax(1) == 1 - right)
 
@@ -328,10 +338,11 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--test-draws", type=int, default=5, help="pairs and masks")
+    parser.add_argument("--documents", type=int, help="so many only")
     parser.add_argument("--speed-sentences", type=int, default=4000)
     options = parser.parse_args()
 
-    documents = masc()
+    documents = masc()[: options.documents]
     test = documents[::10]
     train = [d for i, d in enumerate(documents) if i % 10]
     sentences = [sentence for document in train for sentence in document]

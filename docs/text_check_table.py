@@ -18,12 +18,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn_bert import (
     BertClassifier,
     BertEmbedder,
+    BertGenerator,
+    BertPretrainer,
     BertRegressor,
     BertTokenClassifier,
+    WordPieceVocabulary,
 )
 from sklearn_bert.testing import check_text_estimator
 from sklearn_bert.testing._official import MEANINGLESS, official_checks
-from sklearn_bert.testing._registry import text_checks
+from sklearn_bert.testing._registry import reads_texts, text_checks
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "text_checks.rst"
@@ -87,6 +90,9 @@ def estimators(checkpoint):
             BertRegressor(**trained, max_epochs=10),
             BertTokenClassifier(**trained),
             embedder,
+            BertPretrainer(**trained, max_epochs=1),
+            BertGenerator(**trained, max_epochs=1),
+            WordPieceVocabulary(vocab_size=200, min_frequency=1),
         ],
         "embedder + LR": [make_pipeline(embedder, LogisticRegression())],
         "tf-idf": [TfidfVectorizer()],
@@ -111,7 +117,7 @@ def headings(models):
     official = {
         check.name: IN_WORDS.get(check.name, check.summary)
         for model in models
-        if not hasattr(model, "__sklearn_text_input__")
+        if reads_texts(model)
         for check in official_checks(model)
     }
     for name, reason in MEANINGLESS.items():

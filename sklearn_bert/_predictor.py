@@ -17,7 +17,7 @@ from sklearn_bert._hold_out import check_groups, hold_out
 from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
-from sklearn_bert.model import TextModel
+from sklearn_bert.model import TextModel, can_checkpoint
 from sklearn_bert.text import (
     Texts,
     TextTokenizer,
@@ -272,6 +272,7 @@ class BertPredictor(BertEstimator):
                 model, tokenizer, fingerprint = load()
             else:
                 model, tokenizer, fingerprint = self._go_on(run.start)
+            self._check_checkpointing(model)
             train, valid = task.examples(tokenizer, run.rng)
             fitted |= {
                 "tokenizer_": tokenizer,
@@ -297,6 +298,18 @@ class BertPredictor(BertEstimator):
             net.fit(train)
         net.place(self.device)
         return net, {**fitted, **_results(net, history)}
+
+    def _check_checkpointing(self, model: TextModel) -> None:
+        """Raise ValueError where the insides of layers cannot be computed again."""
+        if self.gradient_checkpointing in ("auto", False):
+            return
+        if not can_checkpoint(model.encoder):
+            family = model.encoder.config.model_type  # type: ignore[union-attr]
+            raise ValueError(
+                "gradient_checkpointing is True, but transformers cannot do that for "
+                f"the family {family!r} of this checkpoint. Set it to False; a batch "
+                "that does not fit into memory is halved in any case."
+            )
 
     def _go_on(self, start: BertNet) -> tuple[TextModel, TextTokenizer, str | None]:
         """A copy of the net's model: should the training fail, the old one is there."""

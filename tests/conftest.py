@@ -1,18 +1,33 @@
 """A tiny BERT made from scratch, so that the tests need no network and no download."""
 
+import functools
 import itertools
 import json
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import (
     AutoConfig,
     AutoModel,
     BertConfig,
     BertModel,
+    BertTokenizer,
+    DebertaTokenizer,
+    DebertaV2Tokenizer,
+    DistilBertTokenizer,
+    MPNetTokenizer,
     PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    XLMRobertaTokenizer,
 )
 
 from sklearn_bert.text import TokenTable
@@ -182,5 +197,132 @@ def make_table():
         ids = rng.integers(first_id, 80, lengths.sum()).astype(np.int32)
         types = rng.integers(0, 2, len(ids)).astype(np.uint8) if with_types else None
         return TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, types)
+
+    return make
+
+
+# Short texts by language: without spaces, right to left, with accents, of symbols.
+TEXTS_OF = {
+    "English": ["The parcel never arrived.", "It was a great film, really great!"],
+    "Chinese": ["我喜欢这部电影。", "快递一直没有到，太慢了！"],
+    "German": ["Das Päckchen kam nie an.", "Größere Straßen gefallen mir."],
+    "Arabic": ["لَمْ يَصِلِ الطَّرْدُ أَبَدًا.", "الفيلم جميل جدًا، جميل!"],
+    "emoji": ["👍🏽 😀😀 👩‍👩‍👧", "🇩🇪 ❤️!"],
+    "mixed": ["Film 电影 فيلم 🎬 Straße", "قال: “great film” ثم 好👍🏽 (2024)"],
+}
+OF_ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+OF_DEBERTA = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+# Kind of vocabulary, class of the tokenizer, special tokens in their published order.
+TOKENIZERS = {
+    "bert": ("pieces", BertTokenizer, SPECIAL),
+    "distilbert": ("pieces", DistilBertTokenizer, SPECIAL),
+    "electra": ("pieces", BertTokenizer, SPECIAL),
+    "mpnet": ("pieces", MPNetTokenizer, ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"]),
+    "roberta": ("bytes", RobertaTokenizer, OF_ROBERTA),
+    "modernbert": ("bytes", None, ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]),
+    "deberta": ("bytes", DebertaTokenizer, OF_DEBERTA),
+    "xlm-roberta": ("unigrams", XLMRobertaTokenizer, OF_ROBERTA),
+    "deberta-v2": ("unigrams", DebertaV2Tokenizer, OF_DEBERTA),
+    "e5": ("unigrams", XLMRobertaTokenizer, OF_ROBERTA),
+}
+MODEL_TYPES = {"e5": "bert"}  # the multilingual E5 and MiniLM: a BERT, XLM-R's pieces
+RELATIVE = {"relative_attention": True, "position_biased_input": False}
+# What the published checkpoints of a family have and its configuration has not.
+SHAPES = {
+    "roberta": {"type_vocab_size": 1},
+    "xlm-roberta": {"type_vocab_size": 1},
+    "modernbert": {
+        "local_attention": 8,
+        "global_attn_every_n_layers": 2,
+        **{f"{name}_token_id": 1 for name in ("bos", "cls")},
+        **{f"{name}_token_id": 2 for name in ("eos", "sep")},
+    },
+    "deberta": {**RELATIVE, "pos_att_type": ["c2p", "p2c"]},
+    "e5": {"pad_token_id": 0},  # which is not its tokenizer's
+    "deberta-v2": {
+        **RELATIVE,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 8,
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+    },
+}
+
+
+def train_vocabulary(kind, special):
+    """Train a tokenizer's vocabulary of a kind on the texts of all languages."""
+    unknown = next(token for token in special if "unk" in token.lower())
+    options = {"special_tokens": special, "show_progress": False}
+    if kind == "pieces":
+        backend = Tokenizer(models.WordPiece(unk_token=unknown))
+        backend.normalizer = normalizers.BertNormalizer()
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(vocab_size=250, **options)
+    elif kind == "bytes":
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=300, initial_alphabet=alphabet, **options
+        )
+    else:
+        backend = Tokenizer(models.Unigram())
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=250, unk_token=unknown, **options)
+    backend.train_from_iterator(itertools.chain(*TEXTS_OF.values()), trainer)
+    return json.loads(backend.to_str())["model"]
+
+
+def make_family_tokenizer(family):
+    """A tokenizer as the family's checkpoints have it, with a small vocabulary."""
+    kind, tokenizer_class, special = TOKENIZERS[family]
+    model = train_vocabulary(kind, special)
+    vocabulary = {"vocab": model["vocab"]}
+    if kind == "bytes":
+        vocabulary["merges"] = [tuple(pair) for pair in model["merges"]]
+    if kind == "unigrams":
+        vocabulary["vocab"] = [tuple(piece) for piece in model["vocab"]]
+    if tokenizer_class is not None:
+        return tokenizer_class(**vocabulary)
+    return modernbert_tokenizer(vocabulary)
+
+
+def modernbert_tokenizer(vocabulary):
+    """ModernBERT has no class of its own: all is in its tokenizer.json."""
+    backend = Tokenizer(models.BPE(**vocabulary))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(t, vocabulary["vocab"][t]) for t in ("[CLS]", "[SEP]")],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_input_names=["input_ids", "attention_mask"],
+        **{f"{t[1:-1].lower()}_token": t for t in TOKENIZERS["modernbert"][2]},
+    )
+
+
+@pytest.fixture(scope="session")
+def texts_of():
+    """Short texts by language."""
+    return TEXTS_OF
+
+
+@pytest.fixture(scope="session")
+def family_checkpoint(tmp_path_factory, make_encoder):
+    """The folder of a tiny checkpoint of a family: two layers with random weights."""
+
+    @functools.cache
+    def make(family):
+        folder = tmp_path_factory.mktemp(family)
+        tokenizer = make_family_tokenizer(family)
+        n_layers = {"distilbert": "n_layers"}.get(family, "num_hidden_layers")
+        sizes = {"vocab_size": len(tokenizer), n_layers: 2}
+        shape = {"pad_token_id": tokenizer.pad_token_id, **SHAPES.get(family, {})}
+        encoder = make_encoder(MODEL_TYPES.get(family, family), **sizes, **shape)
+        encoder.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
 
     return make

@@ -15,7 +15,7 @@ from sklearn_bert.model._checkpoint import (
     load_checkpoint,
     read_tokenizer,
 )
-from sklearn_bert.model._checkpointing import Checkpointing
+from sklearn_bert.model._checkpointing import Checkpointing, can_checkpoint
 from sklearn_bert.model._files import (
     model_settings,
     pack_model,
@@ -50,6 +50,7 @@ __all__ = [
     "OfflineCheckpointError",
     "TextModel",
     "add_lora",
+    "can_checkpoint",
     "can_pack",
     "layer_depths",
     "linear_map",

@@ -8,6 +8,11 @@ from typing import Any
 from torch.utils.checkpoint import checkpoint
 
 
+def can_checkpoint(encoder: Any) -> bool:
+    """Whether the layers of this family can be computed twice."""
+    return bool(getattr(encoder, "supports_gradient_checkpointing", False))
+
+
 class Checkpointing:
     """Keeps only what goes from layer to layer for the backward pass, until `stop`.
 

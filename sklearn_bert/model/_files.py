@@ -149,11 +149,11 @@ def _build_language_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for what was never trained
         whole = language_class(configuration)(configuration)
-    first: dict[int, str] = {}
-    for name, value in whole.state_dict(keep_vars=True).items():
-        source = first.setdefault(id(value), name)
-        if source in weights:
-            weights.setdefault(name, weights[source])
+    state = whole.state_dict(keep_vars=True)
+    given = {id(state[name]): weights[name] for name in weights if name in state}
+    for name, value in state.items():
+        if id(value) in given:
+            weights[name] = given[id(value)]
         elif name.startswith(tuple(settings["untrained"])):
             weights[name] = value.detach()
     whole.load_state_dict(weights, strict=True)

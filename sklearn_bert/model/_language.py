@@ -152,33 +152,22 @@ class LanguageModel(TextModel):
             functional.cross_entropy(scores, 1 - follows, reduction="none"),
         )
 
-    def recall(
-        self, *args: Any, word_places: Tensor, word_ids: Tensor, **inputs: Any
-    ) -> Tensor:
+    def recall(self, *args: Any, word_ids: Tensor, **inputs: Any) -> Tensor:
         """Of each word its log-likelihood, and 1 where it is the likeliest of all.
 
         Returns
         -------
         Tensor of shape (n_words, 2), float32
         """
-        states = self._states(*args, **inputs).flatten(0, 1)[word_places]
         parts = []
-        for some, ids in zip(
-            states.split(WORDS_AT_ONCE), word_ids.split(WORDS_AT_ONCE), strict=True
-        ):
+        states = self._at_words(*args, **inputs).split(WORDS_AT_ONCE)
+        for some, ids in zip(states, word_ids.split(WORDS_AT_ONCE), strict=True):
             scores = self._word_scores(some)
             losses = functional.cross_entropy(scores, ids, reduction="none")
             parts.append(torch.stack([-losses, (scores.argmax(1) == ids).float()], 1))
         return torch.cat(parts)
 
-    def best_words(
-        self,
-        *args: Any,
-        word_places: Tensor,
-        word_ids: Tensor,
-        n_best: int,
-        **inputs: Any,
-    ) -> Tensor:
+    def best_words(self, *args: Any, n_best: int, **inputs: Any) -> Tensor:
         """The likeliest words at some places.
 
         Returns
@@ -186,17 +175,15 @@ class LanguageModel(TextModel):
         Tensor of shape (n_words, 2 * n_best), float32
             Their ids (exact up to 2 ** 24), and then their probabilities.
         """
-        states = self._states(*args, **inputs).flatten(0, 1)[word_places]
         parts = []
-        for some in states.split(WORDS_AT_ONCE):
+        for some in self._at_words(*args, **inputs).split(WORDS_AT_ONCE):
             best = self._word_scores(some).softmax(1).topk(n_best, 1)
             parts.append(torch.cat([best.indices.float(), best.values], 1))
         return torch.cat(parts)
 
-    def next_scores(self, *args: Any, word_places: Tensor, **inputs: Any) -> Tensor:
+    def next_scores(self, *args: Any, **inputs: Any) -> Tensor:
         """Scores of all words at some places: (n_words, vocabulary), float32."""
-        states = self._states(*args, **inputs).flatten(0, 1)[word_places]
-        return self._word_scores(states)
+        return self._word_scores(self._at_words(*args, **inputs))
 
     def follow_scores(self, *args: Any, **inputs: Any) -> Tensor:
         """Scores of each pair: that its halves follow each other, and that not.
@@ -239,6 +226,17 @@ class LanguageModel(TextModel):
 
     def _states(self, *args: Any, **inputs: Any) -> Tensor:
         return self.states(*args, **inputs).last_hidden_state
+
+    def _at_words(
+        self,
+        *args: Any,
+        word_places: Tensor,
+        word_ids: Tensor | None = None,
+        follows: Tensor | None = None,
+        **inputs: Any,
+    ) -> Tensor:
+        """The states of some tokens, whatever is right for them."""
+        return self._states(*args, **inputs).flatten(0, 1)[word_places]
 
     def _word_scores(self, states: Tensor) -> Tensor:
         output = self.language_head(inputs_embeds=states[None])

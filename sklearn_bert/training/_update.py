@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sklearn_bert._warn import warn
-from sklearn_bert.model import Checkpointing
+from sklearn_bert.model import Checkpointing, can_checkpoint
 from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._feed import Feed
@@ -109,7 +109,11 @@ class Updates:
         self._graphs: StepGraphs | None = None
         self.optimizer = self._make_optimizer()
         self._checkpointing: Checkpointing | None = None
-        self._may_keep_less = checkpointing == "auto" and model.encoder is not None
+        self._may_keep_less = (
+            checkpointing == "auto"
+            and model.encoder is not None
+            and can_checkpoint(model.encoder)
+        )
         if checkpointing is True:
             self._keep_less()
 

@@ -1,8 +1,9 @@
 import warnings
 from inspect import signature
+from unittest import SkipTest
 
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import EstimatorCheckFailedWarning, SkipTestWarning
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
@@ -29,6 +30,24 @@ class Words(Nothing):
 class Sounds(Nothing):
     def __sklearn_text_input__(self):
         return "sounds"
+
+
+class Documents(Nothing):
+    def __sklearn_text_input__(self):
+        return "documents"
+
+
+class Stream(TransformerMixin, BaseEstimator):
+    """What reads iterators, and gives lists."""
+
+    def __sklearn_text_input__(self):
+        return "stream"
+
+    def __sklearn_text_output__(self):
+        return "lists"
+
+    def transform(self, X):
+        return [[len(text)] for text in X]
 
 
 @pytest.fixture
@@ -193,6 +212,38 @@ def test_words_have_their_own_list():
     assert "check_text_tuple" not in names
     of_texts = {check.name for check in all_checks(Nothing())}
     assert not any(name.startswith("check_text_words_") for name in of_texts)
+
+
+def test_lists_and_iterators_are_refused_but_where_they_are_read():
+    """Who reads lists or iterators is not asked to refuse them."""
+    lists, iterators = (
+        "check_text_lists_of_words_are_refused",
+        "check_text_generator_is_refused",
+    )
+    asked = {
+        type(estimator): {check.name for check in text_checks(estimator)}
+        for estimator in (Nothing(), Documents(), Stream(), Words())
+    }
+    assert {lists, iterators} <= asked[Nothing]
+    assert lists not in asked[Documents]
+    assert iterators in asked[Documents]
+    assert lists in asked[Stream]
+    assert iterators not in asked[Stream]
+    assert not {lists, iterators} & asked[Words]
+
+
+def test_lists_are_asked_nothing_that_only_a_matrix_has():
+    """Of an estimator that gives lists, no shape, names or neighbours are asked."""
+    names = {check.name for check in text_checks(Stream())}
+    assert "check_text_vectors" not in names
+    assert "check_text_vectors" in {c.name for c in text_checks(HashingVectorizer())}
+    check = next(
+        check
+        for check in official_checks(Stream())
+        if check.name == "check_transformer_general"
+    )
+    with pytest.raises(SkipTest, match="no matrix"):
+        check(Stream())
 
 
 def test_unknown_kind_of_input():
