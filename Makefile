@@ -21,7 +21,7 @@ docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 BENCHMARKS := fit_short fit_long embed predict grid_search token_cache precision \
-	loop_overhead ablation memory checkpoints
+	loop_overhead ablation memory checkpoints pretrain_speed
 
 bench: .venv/.bench
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

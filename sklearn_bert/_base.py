@@ -191,6 +191,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
             n_outputs=n_outputs,
             dropout=checkpoint.head_dropout if dropout is None else dropout,
             trainable=trainable,
+            left_to_right=checkpoint.left_to_right,
         )
         model.steps.extend(steps)
         is_as_read = trainable != "all" and adapted is None

@@ -414,7 +414,7 @@ class BertClassifier(
             X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
         texts, more, seen = self._read_texts(run, X, X_val, y_val)
-        more_texts = read_unlabeled(self, unlabeled)
+        more_texts = read_unlabeled(self, run, unlabeled)
         labels = self._choose_labels(run, y, texts, classes)
         targets = own_targets = labels.encode(y)
         if more is not None:
@@ -446,7 +446,7 @@ class BertClassifier(
                 **seen,
                 "classes_": labels.classes,
                 **_labels_state(labels),
-                **history_of(adapted),
+                **history_of(self, run, adapted),
             },
             functools.partial(
                 self._load_model,

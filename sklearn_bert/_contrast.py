@@ -104,9 +104,15 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> Contrast:
     views = np.arange(2 * n_pairs).reshape(2, n_pairs).T
     if y is None:
         number = both.distinct()[1].reshape(2, n_pairs).T
+        if len(np.unique(number, axis=0)) < 2:
+            raise ValueError(
+                "objective='pairs' without y tells the second text of a pair from "
+                f"those of others, and X has one pair ({n_pairs} times); expected two "
+                "or more that differ, or scores in y."
+            )
         return Contrast(both, number, OwnPartner(temperature), lambda rng: views)
-    scores, is_1d = read_numbers(y, texts)
-    if not is_1d:
+    scores, _ = read_numbers(y, texts)
+    if scores.shape[1] != 1:
         raise ValueError(
             f"y has {scores.shape[1]} columns; expected one score per pair, or None "
             "where all pairs belong together."

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
 from sklearn_bert._contrast import Contrast, of_classes, of_pairs, same_twice
+from sklearn_bert._language_learner import check_content
 from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor
 from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._sklearn import Interval, StrOptions, fit_context
@@ -26,6 +27,10 @@ from sklearn_bert.text import (
 )
 from sklearn_bert.training import BertNet
 
+NO_DROPOUT = (
+    "objective='simcse' needs dropout, or the two views of a text are one; checkpoint "
+    "and dropout give none. Set dropout=0.1."
+)
 # What of the training is as in the other estimators.
 TRAINING = (
     "adapter",
@@ -393,7 +398,18 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
                 "objective learns from one vector per text. Set long_text='head_tail' "
                 "or 'truncate', or learn first, save, and read windows afterwards."
             )
+        if self.objective != "mlm" and self.batch_size < 2:
+            raise ValueError(
+                f"objective is {self.objective!r} and batch_size is {self.batch_size}; "
+                "the texts of a batch are compared with each other, so that there must "
+                "be two or more. Raise batch_size."
+            )
+        if self.objective == "simcse" and self.dropout == 0:
+            raise ValueError(NO_DROPOUT)
         texts, seen = self._read_X(X)
+        if self.whiten and self.n_components is not None:
+            n_sides = 1 if texts.second is None else 2
+            self._check_enough(n_sides * len(texts), self.n_components)
         if self.objective == "mlm":
             return self._fit_words(X, y, texts, seen)
         run = self._start(X, y, None)
@@ -406,10 +422,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             found = self._load(trainable=self.trainable, dropout=self.dropout)
             self._check_components(found[0], len(task.texts))
             if self.objective == "simcse" and not found[0].drops:
-                raise ValueError(
-                    "objective='simcse' needs dropout, or the two views of a text are "
-                    "one; checkpoint and dropout give none. Set dropout=0.1."
-                )
+                raise ValueError(NO_DROPOUT)
             return found
 
         net, fitted = self._train(run, task, seen, load)
@@ -433,11 +446,16 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
     ) -> TokenTable:
         """Let a pretrainer learn, and embed with what it has learnt."""
         check_single_texts(texts)
-        if self.trainable != "all" or self.adapter is not None:
-            raise ValueError(
-                f"objective='mlm' trains all weights; got trainable={self.trainable!r} "
-                f"and adapter={self.adapter!r}. Set trainable='all' and adapter=None."
-            )
+        changed = {"trainable": "all", "adapter": None, "layer_decay": 1.0}
+        for name, only in changed.items():
+            if getattr(self, name) != only:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but objective='mlm' trains "
+                    f"all weights at one rate; set {name}={only!r}."
+                )
+        check_content([[text] for text in texts.first])
+        # What cannot become vectors is said before anything is trained.
+        self._check_components(self._load(trainable="head")[0], len(texts))
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
         pretrainer = BertPretrainer(pack=False, **shared).fit(texts.first)
         learnt = {

@@ -15,6 +15,7 @@ from sklearn_bert._language_learner import (
     BertLanguageLearner,
     RawTexts,
     read_tokens,
+    whole_documents,
 )
 from sklearn_bert._predictor import draw_seed
 from sklearn_bert._sampling import Sampling
@@ -30,8 +31,6 @@ from sklearn_bert.text import (
     packed_rows,
     shown,
     text_rows,
-    truncation_report,
-    warn_if_cut,
 )
 from sklearn_bert.training import Guesses
 
@@ -276,10 +275,10 @@ class BertGenerator(BertLanguageLearner):
         self._check_shape()
         run = self._start(X, None, None)
         documents, seen = self._read_documents(X)
-        train, valid = self._part_documents(run, _whole(documents), X_val)
+        train, valid = self._part_documents(run, whole_documents(documents), X_val)
         rows = functools.partial(_rows_to_write, pack=self.pack)
-        valid = None if valid is None else _whole(valid)
-        task = RawTexts(train, valid, Guesses(("train_loss",)), rows)
+        valid = None if valid is None else whole_documents(valid)
+        task = RawTexts(train, valid, Guesses(("train_loss",)), rows, rows)
         load = functools.partial(
             self._load_language_model, train, pooling="mean", left_to_right=True
         )
@@ -359,8 +358,14 @@ class BertGenerator(BertLanguageLearner):
         for begin in range(0, len(texts), PROMPTS_AT_ONCE):
             group = range(begin, min(begin + PROMPTS_AT_ONCE, len(texts)))
             self._write_on(sequences, list(group), sampling, max_new_tokens)
+        return [self._in_words(ids, sampling.ends) for ids in sequences]
+
+    def _in_words(self, ids: list[int], ends: set[int]) -> str:
+        """The text of a sequence; what the vocabulary lacks is seen to be lacking."""
+        begin = len(self.tokenizer_.frame().before)
+        end = len(ids) - 1 if ids[-1] in ends else len(ids)
         decode = self.tokenizer_.backend.decode
-        return [decode(ids, skip_special_tokens=True) for ids in sequences]
+        return decode(ids[begin:end], skip_special_tokens=False)
 
     def _begin(self, prompts: list[str]) -> list[list[int]]:
         """The ids of the prompts, behind what stands before a text."""
@@ -421,7 +426,7 @@ class BertGenerator(BertLanguageLearner):
         float
             At most 0.
         """
-        documents = _whole(self._read_documents_again(X))
+        documents = whole_documents(self._read_documents_again(X))
         rng = np.random.default_rng(0)
         pack = self._layout["pack"]
         table = _rows_to_write(self.tokenizer_, documents, rng, pack=pack)()
@@ -441,23 +446,11 @@ class BertGenerator(BertLanguageLearner):
         -------
         ndarray of shape (n_texts,), float64
         """
-        texts = self._read_X_again(self._joined(X))
-        distinct, row_of = texts.distinct()
-        table = self.tokenizer_(distinct)
-        assert table.is_cut is not None
-        report = truncation_report(
-            table.whole_lengths[row_of], self.max_length_, table.is_cut[row_of]
-        )
-        warn_if_cut(report)
+        table, row_of = self._distinct_rows(X)
         asked = next_tokens(table)
         gains = self.net_.answers("recall", asked)[:, 0].astype(np.float64)
         text_of_word = np.repeat(np.arange(len(table)), asked.word_counts)
         return np.bincount(text_of_word, gains, minlength=len(table))[row_of]
-
-
-def _whole(documents: list[list[str]]) -> list[list[str]]:
-    """Documents with their sentences joined."""
-    return [[" ".join(document)] for document in documents]
 
 
 def _rows_to_write(

@@ -31,10 +31,14 @@ from sklearn_bert.text import (
     Corpus,
     MaskedTable,
     TextTokenizer,
+    TokenTable,
     check_documents,
     check_single_texts,
     holds_lists,
     read_corpus,
+    split_sentences,
+    truncation_report,
+    warn_if_cut,
 )
 from sklearn_bert.training import DrawnExamples, Examples, Objective
 
@@ -73,6 +77,11 @@ LANGUAGE_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
+Rows = Callable[
+    [TextTokenizer, list[list[str]], np.random.Generator], Callable[[], MaskedTable]
+]
+
+
 @dataclass(frozen=True)
 class RawTexts:
     """Documents to learn from and to validate on, and how they become rows.
@@ -85,15 +94,15 @@ class RawTexts:
     rows : callable
         From tokenizer, documents and generator to a function that draws the table of
         an epoch.
+    valid_rows : callable
+        The same for the documents to validate on.
     """
 
     train: list[list[str]]
     valid: list[list[str]] | None
     objective: Objective
-    rows: Callable[
-        [TextTokenizer, list[list[str]], np.random.Generator],
-        Callable[[], MaskedTable],
-    ]
+    rows: Rows
+    valid_rows: Rows
 
     def examples(
         self, tokenizer: TextTokenizer, rng: np.random.Generator
@@ -103,7 +112,7 @@ class RawTexts:
         if self.valid is None:
             return train, None
         fixed = np.random.default_rng(0)
-        return train, DrawnExamples.of(self.rows(tokenizer, self.valid, fixed))
+        return train, DrawnExamples.of(self.valid_rows(tokenizer, self.valid, fixed))
 
 
 class BertLanguageLearner(BertPredictor):
@@ -146,34 +155,50 @@ class BertLanguageLearner(BertPredictor):
                 "expected a number of heads that divides the width without rest."
             )
 
-    def _read_documents(self, X: Any) -> tuple[list[list[str]], dict[str, Any]]:
-        """Documents of a fit, and what X looked like; a text is a document."""
+    def _read_documents(
+        self, X: Any, *, in_sentences: bool = False
+    ) -> tuple[list[list[str]], dict[str, Any]]:
+        """Documents of a fit, and what X looked like.
+
+        A text is a document of one piece, or `in_sentences`, which it is split into.
+        """
         if not holds_lists(X):
             texts, seen = self._read_X(X)
             check_single_texts(texts)
-            return _check_content([[text] for text in texts.first]), seen
+            return _documents(texts.first, in_sentences), seen
         if self.template is not None:
             raise ValueError(
                 f"template is {self.template!r}, but X holds lists of sentences; "
                 "expected a data frame, or template=None."
             )
-        documents = check_documents(X)
         seen = {"n_features_in_": 1, "_template": None, "_missing": self.missing}
-        return _check_content(documents), seen
+        return check_content(check_documents(X, missing=self.missing)), seen
 
     def _read_documents_again(self, X: Any) -> list[list[str]]:
         """Documents of a call after fit."""
         check_is_fitted(self)
         if holds_lists(X):
-            return _check_content(check_documents(X))
-        return _check_content([[text] for text in self._read_X_again(X).first])
+            return check_content(check_documents(X, missing=self._missing))
+        return _documents(self._read_X_again(X).first, in_sentences=False)
 
     def _joined(self, X: Any) -> Any:
         """X with the sentences of each document joined, if it holds documents."""
         check_is_fitted(self)
         if not holds_lists(X):
             return X
-        return [" ".join(document) for document in check_documents(X)]
+        documents = check_documents(X, missing=self._missing)
+        return [" ".join(document) for document in documents]
+
+    def _distinct_rows(self, X: Any) -> tuple[TokenTable, np.ndarray]:
+        """Each text of a call after fit once, cut to a row; and the place of each."""
+        distinct, row_of = self._read_X_again(self._joined(X)).distinct()
+        table = self.tokenizer_(distinct)
+        assert table.is_cut is not None
+        report = truncation_report(
+            table.whole_lengths[row_of], self.max_length_, table.is_cut[row_of]
+        )
+        warn_if_cut(report)
+        return table, row_of
 
     def _part_documents(
         self, run: Run, documents: list[list[str]], X_val: Any
@@ -304,20 +329,33 @@ def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
         Where there are none.
     """
     corpus = read_corpus(tokenizer, documents)
-    if not len(corpus.ids):
+    if not np.setdiff1d(corpus.ids, tokenizer.special_ids()).size:
         raise ValueError(
-            f"the tokenizer makes no token of the {len(documents)} texts in X; nothing "
-            "could be learnt. Give texts with words."
+            f"the tokenizer knows no word of the {len(documents)} texts in X; nothing "
+            "could be learnt from them, or told of them. Give texts in the language of "
+            "the checkpoint or vocabulary."
         )
     return corpus
 
 
-def _check_content(documents: list[list[str]]) -> list[list[str]]:
+def _documents(texts: list[str], in_sentences: bool) -> list[list[str]]:
+    """Each text as a document."""
+    pieces = split_sentences if in_sentences else lambda text: [text]
+    return check_content([pieces(text) for text in texts])
+
+
+def check_content(documents: list[list[str]]) -> list[list[str]]:
+    """The documents, or a ValueError where none has a word."""
     if not any(sentence.strip() for document in documents for sentence in document):
         raise ValueError(
             f"X holds {len(documents)} texts and not one word; nothing could be learnt."
         )
     return documents
+
+
+def whole_documents(documents: list[list[str]]) -> list[list[str]]:
+    """Documents with their sentences joined."""
+    return [[" ".join(document)] for document in documents]
 
 
 def _lacks_word_head(checkpoint: Checkpoint) -> bool:

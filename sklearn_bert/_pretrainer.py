@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,9 +19,15 @@ from sklearn_bert._language_learner import (
     RawTexts,
     check_mask,
     read_tokens,
+    whole_documents,
 )
 from sklearn_bert._save import save
-from sklearn_bert._sklearn import Interval, StrOptions, fit_context
+from sklearn_bert._sklearn import (
+    Interval,
+    StrOptions,
+    fit_context,
+    validate_params,
+)
 from sklearn_bert._vocabulary import WordPieceVocabulary
 from sklearn_bert.model import POOLINGS
 from sklearn_bert.text import (
@@ -30,20 +36,18 @@ from sklearn_bert.text import (
     SentencePairs,
     TextTokenizer,
     check_texts,
-    flat_places,
-    guess_at,
     one_by_one,
     packed_rows,
     shown,
-    split_sentences,
     text_rows,
     truncation_report,
     warn_if_cut,
+    where_masked,
 )
 from sklearn_bert.training import Guesses
 
 # What decides which tokens are hidden in which rows.
-LAYOUT = ("next_sentence", "mask_fraction", "whole_words", "pack")
+LAYOUT = ("mask_fraction", "whole_words", "pack")
 # Rows with one masked token each that are laid out at a time.
 ROWS_AT_ONCE = 4096
 
@@ -105,7 +109,7 @@ class BertPretrainer(
     pack : bool, default=True
         Whether rows are filled up to `max_length` with one text after the other [4]_.
         False: each text is read alone, in a row of its own. Has no effect with
-        `next_sentence`.
+        `next_sentence`, but in `score` and in validation.
     pooling : {"auto", "cls", "pooler", "mean", "max"}, default="auto"
         How `transform` makes one vector of the states of a text's tokens. "auto": what
         the checkpoint was trained with; "mean" for a new BERT.
@@ -322,16 +326,17 @@ class BertPretrainer(
         """
         self._check_shape()
         run = self._start(X, None, None)
-        documents, seen = self._read_documents(X)
-        if self.next_sentence:
-            documents = _in_sentences(documents)
+        documents, seen = self._read_documents(X, in_sentences=self.next_sentence)
         train, valid = self._part_documents(run, documents, X_val)
-        if self.next_sentence and valid is not None:
-            valid = _in_sentences(valid)
+        if self.next_sentence:
+            _check_pairs(train)
         parts = ("mlm_loss", "nsp_loss") if self.next_sentence else ("mlm_loss",)
         layout = {name: getattr(self, name) for name in LAYOUT}
         rows = functools.partial(_masked_rows, checkpoint=self.checkpoint, **layout)
-        task = RawTexts(train, valid, Guesses(parts), rows)
+        pairs = self.next_sentence
+        task = RawTexts(
+            train, valid, Guesses(parts), functools.partial(rows, in_pairs=pairs), rows
+        )
         load = functools.partial(
             self._load_language_model,
             train,
@@ -364,7 +369,8 @@ class BertPretrainer(
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean log-likelihood of hidden tokens, in nats; more is better.
 
-        Tokens are hidden as in training, but the same ones in every call.
+        Tokens are hidden as in training, but the same ones in every call, and in rows
+        of one text or of several, not in pairs.
 
         Parameters
         ----------
@@ -377,8 +383,6 @@ class BertPretrainer(
             At most 0; a guess at random among n words has minus the logarithm of n.
         """
         documents = self._read_documents_again(X)
-        if self._layout["next_sentence"]:
-            documents = _in_sentences(documents)
         rng = np.random.default_rng(0)
         table = _masked_rows(self.tokenizer_, documents, rng, **self._layout)()
         return float(self.net_.answers("recall", table)[:, 0].mean(dtype=np.float64))
@@ -403,15 +407,8 @@ class BertPretrainer(
         .. [1] J. Salazar, D. Liang, T. Q. Nguyen, K. Kirchhoff, "Masked Language Model
            Scoring", ACL 2020.
         """
-        texts = self._read_X_again(self._joined(X))
-        distinct, row_of = texts.distinct()
-        table = self.tokenizer_(distinct)
-        assert table.is_cut is not None
-        report = truncation_report(
-            table.whole_lengths[row_of], self.max_length_, table.is_cut[row_of]
-        )
-        warn_if_cut(report)
-        found = np.zeros(len(distinct))
+        table, row_of = self._distinct_rows(X)
+        found = np.zeros(len(table))
         ends = np.cumsum(table.lengths) // ROWS_AT_ONCE
         for part in np.split(np.arange(len(table)), np.flatnonzero(np.diff(ends)) + 1):
             masked, text_of_row = one_by_one(self.tokenizer_, table.take(part))
@@ -420,6 +417,10 @@ class BertPretrainer(
                 np.add.at(found, part[text_of_row], gains.astype(np.float64))
         return found[row_of]
 
+    @validate_params(
+        {"top_k": [Interval(Integral, 1, None, closed="left")]},
+        prefer_skip_nested_validation=True,
+    )
     def fill_mask(self, X: Any, top_k: int = 5) -> list[list[list[tuple[str, float]]]]:
         """Guess what stands in the place of each mask in the texts.
 
@@ -429,7 +430,7 @@ class BertPretrainer(
             Each text with the mask of the tokenizer (`[MASK]`, or `<mask>`), once or
             more.
         top_k : int, default=5
-            How many guesses there are for a mask.
+            How many guesses there are for a mask; of a smaller vocabulary all.
 
         Returns
         -------
@@ -444,34 +445,30 @@ class BertPretrainer(
         """
         texts = self._read_X_again(self._joined(X))
         table = self.tokenizer_(texts)
-        mask_id = self.tokenizer_.special_id("mask")
-        flat = flat_places(table.starts, table.lengths)
-        row_of = np.repeat(np.arange(len(table)), table.lengths)
-        places = flat - table.starts[row_of]
-        is_mask = table.ids[flat] == mask_id
-        counts = np.bincount(row_of[is_mask], minlength=len(table))
-        if not counts.all():
-            row = int(np.flatnonzero(counts == 0)[0])
+        warn_if_cut(
+            truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
+        )
+        asked = where_masked(self.tokenizer_, table)
+        if not asked.word_counts.all():
+            row = int(np.flatnonzero(asked.word_counts == 0)[0])
             raise ValueError(
                 f"X[{row}] is {shown(texts.first[row])}, in which there is no "
                 f"{self.tokenizer_.config['mask_token']} among the first "
                 f"{self.max_length_} tokens; write it where a word is to be guessed."
             )
-        asked = guess_at(
-            table, row_of[is_mask], places[is_mask], table.ids[flat[is_mask]]
-        )
-        found = self.net_.answers("best_words", asked, n_best=top_k)
-        decode = functools.partial(
-            self.tokenizer_.backend.decode, skip_special_tokens=False
-        )
-        guesses = [
-            [(decode([int(i)]).strip(), float(p)) for i, p in zip(*row, strict=True)]
-            for row in found.reshape(len(found), 2, top_k)
-        ]
-        ends = np.cumsum(counts)
+        found = self.net_.answers("best_words", asked, n_best=int(top_k))
+        guesses = [self._in_words(row) for row in found]
         return [
-            guesses[end - count : end] for end, count in zip(ends, counts, strict=True)
+            guesses[begin : begin + count]
+            for begin, count in zip(asked.word_starts, asked.word_counts, strict=True)
         ]
+
+    def _in_words(self, best: np.ndarray) -> list[tuple[str, float]]:
+        """Pieces and their probabilities, from ids that are followed by these."""
+        ids, shares = best.reshape(2, -1)
+        decode = self.tokenizer_.backend.decode
+        pieces = [decode([int(i)], skip_special_tokens=False).strip() for i in ids]
+        return list(zip(pieces, shares.tolist(), strict=True))
 
     @available_if(_learns_next_sentences)
     def next_sentence_proba(self, X: Any) -> np.ndarray:
@@ -496,7 +493,11 @@ class BertPretrainer(
                 "X has one column; expected two, of texts that may follow each other, "
                 "or a list of 2-tuples."
             )
-        scores = self.net_.answers("follow_scores", self.tokenizer_(texts))
+        table = self.tokenizer_(texts)
+        warn_if_cut(
+            truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
+        )
+        scores = self.net_.answers("follow_scores", table)
         odds = scores[:, 1] - scores[:, 0]
         return 1 / (1 + np.exp(odds))
 
@@ -523,12 +524,16 @@ class BertPretrainer(
         return tags
 
 
-def _in_sentences(documents: list[list[str]]) -> list[list[str]]:
-    """Documents with their sentences apart."""
-    return [
-        [sentence for text in document for sentence in split_sentences(text)]
-        for document in documents
-    ]
+def _check_pairs(documents: list[list[str]]) -> None:
+    """Raise ValueError where segments cannot be drawn from two documents."""
+    n_long = sum(sum(bool(s.strip()) for s in document) > 1 for document in documents)
+    if n_long < 2:
+        raise ValueError(
+            "next_sentence=True needs at least two documents of two sentences or more "
+            f"to train on, and there are {n_long} in {len(documents)}. Give more "
+            "documents (as lists of sentences, or longer texts), or set "
+            "next_sentence=False."
+        )
 
 
 def _masked_rows(
@@ -536,20 +541,20 @@ def _masked_rows(
     documents: list[list[str]],
     rng: np.random.Generator,
     *,
-    next_sentence: bool,
     mask_fraction: float,
     whole_words: bool,
     pack: bool,
+    in_pairs: bool = False,
     checkpoint: Any = None,
 ) -> Callable[[], MaskedTable]:
     """What draws the masked rows of an epoch."""
     check_mask(tokenizer, checkpoint)
     masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
-    corpus = read_tokens(tokenizer, documents)
-    if not next_sentence:
+    if not in_pairs:
+        corpus = read_tokens(tokenizer, whole_documents(documents))
         rows = (packed_rows if pack else text_rows)(tokenizer, corpus)
         return lambda: masking(rows, rng)
-    pairs = SentencePairs(tokenizer, corpus)
+    pairs = SentencePairs(tokenizer, read_tokens(tokenizer, documents))
 
     def draw() -> MaskedTable:
         table, follows = pairs(rng)

@@ -20,7 +20,7 @@ DEFAULTS = {
 }
 
 
-def read_unlabeled(estimator: Any, unlabeled: Any) -> list[str]:
+def read_unlabeled(estimator: Any, run: Run, unlabeled: Any) -> list[str]:
     """More texts to adapt to, of the same form as those to learn from, one by one."""
     if unlabeled is None:
         return []
@@ -28,6 +28,11 @@ def read_unlabeled(estimator: Any, unlabeled: Any) -> list[str]:
         raise ValueError(
             "unlabeled is given and pretraining is None, so that nothing would be "
             "learnt from it; set pretraining=BertPretrainer()."
+        )
+    if run.start is not None:
+        raise ValueError(
+            "unlabeled is given, but this call goes on with what has learnt already, "
+            "and adapts nothing. Leave it out, or set warm_start=False and call fit."
         )
     try:
         found = check_texts(
@@ -63,6 +68,7 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
         nested.set_params(**{name: ours})
     if nested.random_state is None:
         nested.set_params(random_state=seed)
+    nested._validate_params()  # scikit-learn skips it inside of another fit
     return nested
 
 
@@ -81,6 +87,10 @@ def adapt(
     return nested.fit(own + unlabeled)
 
 
-def history_of(adapted: BertPretrainer | None) -> dict[str, Any]:
-    """What of a pretraining is kept."""
-    return {} if adapted is None else {"pretraining_history_": adapted.history_}
+def history_of(estimator: Any, run: Run, adapted: BertPretrainer | None) -> dict:
+    """What is kept of a pretraining: of this call, or of the one it goes on with."""
+    if adapted is not None:
+        return {"pretraining_history_": adapted.history_}
+    if run.start is not None and hasattr(estimator, "pretraining_history_"):
+        return {"pretraining_history_": estimator.pretraining_history_}
+    return {}

@@ -378,7 +378,7 @@ class BertRegressor(
             X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
         texts, more, seen = self._read_texts(run, X, X_val, y_val)
-        more_texts = read_unlabeled(self, unlabeled)
+        more_texts = read_unlabeled(self, run, unlabeled)
         numbers, is_1d = read_numbers(y, texts)
         train, valid, weights = self._divide(
             run, texts, more, weigh(sample_weight, len(texts)), groups
@@ -406,7 +406,7 @@ class BertRegressor(
                 "target_mean_": scale.mean,
                 "target_scale_": scale.scale,
                 "_is_1d": is_1d,
-                **history_of(adapted),
+                **history_of(self, run, adapted),
             },
             functools.partial(
                 self._load_model,

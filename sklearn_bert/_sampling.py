@@ -55,7 +55,9 @@ class Sampling:
         scores = scores[:, self._allowed].astype(np.float64)
         if self.temperature == 0:
             return self._allowed[scores.argmax(1)].tolist()
-        shares = softmax(scores / self.temperature, axis=1)
+        scores -= scores.max(axis=1, keepdims=True)  # however low the temperature
+        with np.errstate(over="ignore"):
+            shares = softmax(scores / self.temperature, axis=1)
         return [
             int(self._allowed[self._draw(row, self._rngs[text])])
             for row, text in zip(shares, texts, strict=True)

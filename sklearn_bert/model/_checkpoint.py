@@ -38,6 +38,7 @@ from transformers.utils import logging
 from sklearn_bert._cache import WEIGHTS
 from sklearn_bert._lock import ProcessLock
 from sklearn_bert._random import seeded
+from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._language import language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
@@ -113,6 +114,8 @@ class Checkpoint:
         in order: what it calls them and what they do; None: what is not offered.
     head_dropout : float
         The dropout that its makers put before a classification head.
+    left_to_right : bool
+        Whether it was trained to attend to earlier tokens only.
     new_heads : tuple of str
         Weights of the heads that the folder lacks, so that they start from nothing.
     """
@@ -129,6 +132,7 @@ class Checkpoint:
     attention: AttentionPooling | None
     sentence_steps: tuple[tuple[str, nn.Module | None], ...]
     head_dropout: float
+    left_to_right: bool
     new_heads: tuple[str, ...]
 
     @property
@@ -284,6 +288,11 @@ def _read(
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
+        # Of the families that can, the model itself decides who attends to whom.
+        left_to_right = getattr(config, "is_decoder", False)
+        left_to_right = left_to_right and config.model_type in ATTENDING
+        if left_to_right:
+            config.is_decoder = False
         head_dropout = _head_dropout(config) if dropout is None else dropout
         if dropout is not None:
             _set_dropout(config, dropout)
@@ -312,6 +321,7 @@ def _read(
         attention=attention,
         sentence_steps=tuple(modules["steps"]),
         head_dropout=head_dropout,
+        left_to_right=left_to_right,
         new_heads=new_heads,
     )
 

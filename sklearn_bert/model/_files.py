@@ -61,6 +61,7 @@ def model_settings(model: TextModel) -> dict[str, Any]:
         "n_outputs": None if model.head is None else model.head.out_features,
         "dropout": model.dropout.p,
         "trainable": model.trainable,
+        "left_to_right": model.left_to_right,
     }
 
 
@@ -128,6 +129,8 @@ def _build_model(
     """A model of this shape with these weights; every tensor must find its place."""
     if "untrained" in settings:
         return _build_language_model(config, settings, weights)
+    if "left_to_right" in settings:
+        config = {**config, "is_decoder": False}  # the model itself knows
     # The random weights that it starts with must not cost the caller random numbers.
     with torch.random.fork_rng(devices=[]):
         encoder = AutoModel.from_config(
@@ -210,6 +213,8 @@ def _config(model: TextModel) -> dict[str, Any]:
     if isinstance(model, LanguageModel):
         config["architectures"] = [model.transformers_class()]
         config["is_decoder"] = model.reads_as_decoder
+    elif model.left_to_right:
+        config["is_decoder"] = True
     config["dtype"] = "float32"
     config.pop("_name_or_path", None)  # a path of this machine
     return config

@@ -121,8 +121,12 @@ class TextModel(nn.Module):
             self.requires_grad_(True)
             keep_fixed_positions(self.encoder)
         self.steps.requires_grad_(False)
-        for module in frozen_modules(self.encoder, trainable, self.pooling):
+        for module in self.frozen_modules():
             module.requires_grad_(False)
+
+    def frozen_modules(self) -> list[nn.Module]:
+        """The parts of the encoder that do not learn."""
+        return frozen_modules(self.encoder, self.trainable, self.pooling)
 
     @property
     def n_features(self) -> int:
@@ -139,7 +143,7 @@ class TextModel(nn.Module):
         """Switch dropout on, but for the frozen part: its answers stay the same."""
         super().train(mode)
         if self.encoder is not None:
-            for module in frozen_modules(self.encoder, self.trainable, self.pooling):
+            for module in self.frozen_modules():
                 module.eval()
         return self
 

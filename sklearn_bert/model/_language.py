@@ -102,6 +102,10 @@ class LanguageModel(TextModel):
         stand_in = _StandIn(embeddings)
         self.language_head = with_submodule(whole, self.prefix, stand_in)
 
+    def frozen_modules(self) -> list[nn.Module]:
+        """None: the pooler learns next sentences, whatever vectors are made of."""
+        return []
+
     def half_precision_modules(self) -> list[nn.Module]:
         """The parts that may work in bfloat16: the word head as well."""
         return [*super().half_precision_modules(), self.language_head]
@@ -173,11 +177,13 @@ class LanguageModel(TextModel):
         Returns
         -------
         Tensor of shape (n_words, 2 * n_best), float32
-            Their ids (exact up to 2 ** 24), and then their probabilities.
+            Their ids (exact up to 2 ** 24), and then their probabilities. Of a smaller
+            vocabulary all.
         """
         parts = []
         for some in self._at_words(*args, **inputs).split(WORDS_AT_ONCE):
-            best = self._word_scores(some).softmax(1).topk(n_best, 1)
+            shares = self._word_scores(some).softmax(1)
+            best = shares.topk(min(n_best, shares.shape[1]), 1)
             parts.append(torch.cat([best.indices.float(), best.values], 1))
         return torch.cat(parts)
 
@@ -266,7 +272,7 @@ class _StandIn(nn.Module):
         self, *args: Any, inputs_embeds: Tensor, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
         return BaseModelOutputWithPooling(
-            last_hidden_state=inputs_embeds, pooler_output=inputs_embeds[:, 0]
+            last_hidden_state=inputs_embeds, pooler_output=inputs_embeds.sum(1)
         )
 
 

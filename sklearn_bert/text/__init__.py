@@ -38,6 +38,7 @@ from sklearn_bert.text._masking import (
     guess_at,
     next_tokens,
     one_by_one,
+    where_masked,
 )
 from sklearn_bert.text._tokens import (
     SPECIAL,
@@ -110,4 +111,5 @@ __all__ = [
     "train_pieces",
     "truncation_report",
     "warn_if_cut",
+    "where_masked",
 ]

@@ -111,6 +111,12 @@ class SentencePairs:
         self.corpus = corpus
         self.frame = tokenizer.frame(2)
         self.room = tokenizer.max_length - self.frame.n_special
+        if self.room < 2:
+            raise ValueError(
+                f"max_length is {tokenizer.max_length}, of which "
+                f"{self.frame.n_special} are special tokens of a pair; expected at "
+                f"least {self.frame.n_special + 2}, a token for each half."
+            )
         self.stretches = _stretches(corpus, self.room)
         if len(self.stretches) == 0:
             raise ValueError(

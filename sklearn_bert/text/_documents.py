@@ -15,8 +15,15 @@ SENTENCE_ENDS = re.compile(
 )
 
 
-def check_documents(X: Any, name: str = "X") -> list[list[str]]:
+def check_documents(
+    X: Any, name: str = "X", *, missing: str = "error"
+) -> list[list[str]]:
     """Return documents as lists of sentences, or say what is wrong where.
+
+    Parameters
+    ----------
+    missing : {"error", "empty"}
+        Whether missing documents and sentences are refused, or read as empty.
 
     Raises
     ------
@@ -24,7 +31,7 @@ def check_documents(X: Any, name: str = "X") -> list[list[str]]:
         Where a document is no list, or a sentence no text.
     """
     remedy = "Where one row is a list of sentences, all must be: make it [text]."
-    return check_lists(X, name, of="sentence", remedy=remedy)
+    return check_lists(X, name, of="sentence", remedy=remedy, missing=missing)
 
 
 def check_single_texts(texts: Texts) -> None:

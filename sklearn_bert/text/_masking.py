@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_bert.text._tokens import TextTokenizer, TokenTable
+from sklearn_bert.text._tokens import TextTokenizer, TokenTable, flat_places
 from sklearn_bert.text._words import WordTable
 
 # Of the tokens to guess: the share that the mask hides, and that with a random token
@@ -151,6 +151,15 @@ def guess_at(
         word_ids=right.astype(np.int64),
         follows=follows,
     )
+
+
+def where_masked(tokenizer: TextTokenizer, table: TokenTable) -> MaskedTable:
+    """The masks that stand in the texts, as tokens to guess."""
+    flat = flat_places(table.starts, table.lengths)
+    is_mask = table.ids[flat] == tokenizer.special_id("mask")
+    row_of = np.repeat(np.arange(len(table)), table.lengths)[is_mask]
+    places = flat[is_mask] - table.starts[row_of]
+    return guess_at(table, row_of, places, table.ids[flat[is_mask]])
 
 
 def one_by_one(

@@ -35,7 +35,9 @@ def check_words(X: Any, name: str = "X") -> list[list[str]]:
     return check_lists(X, name, of="word", remedy="Split it first, e.g. text.split().")
 
 
-def check_lists(X: Any, name: str, *, of: str, remedy: str) -> list[list[str]]:
+def check_lists(
+    X: Any, name: str, *, of: str, remedy: str, missing: str = "error"
+) -> list[list[str]]:
     """Return the rows of `X` as lists of str; `of` says what these are.
 
     Raises
@@ -46,6 +48,10 @@ def check_lists(X: Any, name: str, *, of: str, remedy: str) -> list[list[str]]:
     found = []
     for i, row in enumerate(rows_of_column(X, name)):
         where = f"{name}[{i}]"
+        if missing == "empty":
+            row = [] if is_missing(row) else row
+            if isinstance(row, (list, tuple)):
+                row = ["" if is_missing(item) else item for item in row]
         _check_row(row, where, of, remedy)
         found.append([_check_item(x, f"{where}[{j}]", of) for j, x in enumerate(row)])
     return found

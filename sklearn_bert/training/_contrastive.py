@@ -53,11 +53,13 @@ class OwnPartner(Contrast):
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Numbers of the texts, (n, 2) -> the loss of each example, (n,).
 
-        An example with a text that the other has as well is no wrong answer.
+        The second view of another example is no wrong answer where the two examples
+        share a view, or it is the text that is asked for.
         """
         first, second = scores.chunk(2, dim=1)
         cosines = self.cosines(first, second)
         same = (targets[:, None] == targets[None]).any(2)
+        same |= targets[:, :1] == targets[:, 1]
         same.fill_diagonal_(False)
         cosines = cosines.masked_fill(same, -torch.inf)
         right = torch.arange(len(cosines), device=cosines.device)

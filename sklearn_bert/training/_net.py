@@ -318,7 +318,7 @@ class BertNet(NeuralNet):
             torch.device(self.device),
             max(1, len(parts)),
         )
-        sizes = []
+        sizes, n_targets = [], []
         self.module_.train()
         for places in self.batches_:
             rows = examples.rows[places]
@@ -326,6 +326,7 @@ class BertNet(NeuralNet):
             self.notify("on_batch_begin", batch=rows, training=True)
             losses.append(self.train_step(rows)["loss"])
             sizes.append(len(rows))
+            n_targets.append(len(examples.targets_of(rows)))
             self.notify("on_batch_end", batch=rows, training=True)
             if self.stops_:
                 break
@@ -336,12 +337,13 @@ class BertNet(NeuralNet):
             self.history[-1]["batches"], batch_losses, sizes, strict=True
         ):
             row.update(train_loss=loss, train_batch_size=size)
-        self.history.record(
-            "train_loss", float(np.average(batch_losses, weights=sizes))
-        )
+        means = [
+            float(np.average(losses, weights=sizes if place else n_targets))
+            for place, losses in enumerate(part_losses.T)
+        ]
+        self.history.record("train_loss", sum(means))
         if len(parts) > 1:
-            means = np.average(part_losses, axis=0, weights=sizes)
-            for name, mean in zip(parts, means.tolist(), strict=True):
+            for name, mean in zip(parts, means, strict=True):
                 self.history.record(name, mean)
         self.history.record("learning_rate", rate)
         self.history.record("seconds", seconds)
