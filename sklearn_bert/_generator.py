@@ -323,8 +323,8 @@ class BertGenerator(BertLanguageLearner):
         top_k : int, default=None
             Draw from so many likeliest tokens only. None: from all.
         top_p : float, default=None
-            Draw from the likeliest tokens that together have this probability [1]_.
-            None: from all.
+            Draw from the likeliest tokens that together have this probability [1]_,
+            among all, whatever `top_k` is. None: from all.
         random_state : int, RandomState or None, default=None
             Seed of what is drawn; each text has its own, whatever the others are. None:
             a new one for each call.

@@ -256,6 +256,8 @@ class BertLanguageLearner(BertPredictor):
                 untrained = [POOLER, FOLLOWS]
             normalize = pooling == "auto" and checkpoint.ends_normalized()
             pooling = checkpoint.resolve_pooling(pooling)
+            if pooling == "attention":  # what it attends to was learnt of other states
+                pooling = "mean"
         family = whole.config.model_type  # type: ignore[union-attr]
         if next_sentence and family != "bert":
             raise ValueError(

@@ -325,6 +325,12 @@ class BertPretrainer(
             Where not even one row fits into the device's memory.
         """
         self._check_shape()
+        learns_no_pooler = self.checkpoint is None and not self.next_sentence
+        if learns_no_pooler and self.pooling == "pooler":
+            raise ValueError(
+                "pooling is 'pooler', which a new BERT learns only from next "
+                "sentences. Set next_sentence=True, or another pooling."
+            )
         run = self._start(X, None, None)
         documents, seen = self._read_documents(X, in_sentences=self.next_sentence)
         train, valid = self._part_documents(run, documents, X_val)

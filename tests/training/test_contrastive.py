@@ -1,0 +1,594 @@
+"""Losses of vectors against formulas by hand, and how views travel to an update."""
+
+import copy
+import gc
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp
+from scipy.stats import chisquare
+
+from sklearn_bert import BertEmbedder
+from sklearn_bert._contrast import of_classes, of_pairs, same_twice
+from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.text import check_texts
+from sklearn_bert.training import (
+    BertOutOfMemoryError,
+    OwnClass,
+    OwnPartner,
+    RightOrder,
+    ViewedExamples,
+)
+
+LEVEL = 1e-4
+TEMPERATURES = [0.05, 0.5, 1.0]
+
+
+def random_views(n, width=6, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, width)), rng.normal(size=(n, width))
+
+
+def losses_of(objective, first, second, targets):
+    """What the objective says of these views, as NumPy."""
+    scores = torch.tensor(np.hstack([first, second]))
+    return objective(scores, torch.tensor(targets)).numpy()
+
+
+def units(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def twice(numbers):
+    return np.column_stack([numbers, numbers])
+
+
+# -- formulas by hand -----------------------------------------------------------------
+
+
+def info_nce(first, second, temperature, is_wrong):
+    """- log(e^(own) / (e^(own) + sum over wrong ones)), one example after the other."""
+    losses = []
+    for i, anchor in enumerate(units(first)):
+        cosines = units(second) @ anchor / temperature
+        others = [cosines[j] for j in range(len(first)) if is_wrong(i, j)]
+        losses.append(logsumexp([cosines[i], *others]) - cosines[i])
+    return losses
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_own_partner_is_info_nce(n, temperature):
+    """SimCSE's equation 4: among the second views of the batch the own is right."""
+    first, second = random_views(n)
+    expected = info_nce(first, second, temperature, lambda i, j: i != j)
+    found = losses_of(OwnPartner(temperature), first, second, twice(np.arange(n)))
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_equal_texts_are_no_wrong_answers():
+    """A text that stands in the batch twice is not told from itself."""
+    first, second = random_views(6)
+    numbers = np.array([0, 1, 0, 2, 1, 0])
+    expected = info_nce(
+        first, second, 0.1, lambda i, j: i != j and numbers[i] != numbers[j]
+    )
+    found = losses_of(OwnPartner(0.1), first, second, twice(numbers))
+    assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_pairs_that_share_a_half_are_no_wrong_answers(column):
+    """Where one question has two answers, or two questions one, neither is wrong."""
+    first, second = random_views(4)
+    numbers = np.arange(8).reshape(2, 4).T.copy()
+    numbers[2, column] = numbers[0, column]
+    (first, second)[column][2] = (first, second)[column][0]
+    expected = info_nce(first, second, 0.1, lambda i, j: i != j and {i, j} != {0, 2})
+    found = losses_of(OwnPartner(0.1), first, second, numbers)
+    assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_text_is_no_wrong_answer_to_itself():
+    """Of the pairs (a, b) and (c, a), a is not pushed away from the other pair's a."""
+    first, second = random_views(3)
+    numbers = np.array([[0, 1], [2, 0], [3, 4]])
+    second[1] = first[0]
+    expected = info_nce(
+        first, second, 0.1, lambda i, j: i != j and numbers[i, 0] != numbers[j, 1]
+    )
+    found = losses_of(OwnPartner(0.1), first, second, numbers)
+    assert_allclose(found[[0, 2]], np.array(expected)[[0, 2]], rtol=1e-9)
+
+
+def test_where_all_texts_are_one_there_is_nothing_to_learn():
+    """All wrong answers are left out: the loss is 0, and so are its gradients."""
+    scores = torch.randn(4, 12, dtype=torch.float64, requires_grad=True)
+    losses = OwnPartner(0.05)(scores, torch.zeros(4, 2, dtype=torch.int64))
+    losses.sum().backward()
+    assert_array_equal(losses.detach().numpy(), np.zeros(4))
+    assert_array_equal(scores.grad.numpy(), np.zeros((4, 12)))
+
+
+def supcon(first, second, codes, temperature):
+    """Khosla et al., equation 2, term by term: L_out, the mean over all views."""
+    z = units(np.vstack([first, second]))
+    y = np.concatenate([codes, codes])
+    losses = []
+    for i in range(len(z)):
+        others = [a for a in range(len(z)) if a != i]
+        total = logsumexp([z[i] @ z[a] / temperature for a in others])
+        like = [p for p in others if y[p] == y[i]]
+        losses.append(-np.mean([z[i] @ z[p] / temperature - total for p in like]))
+    return np.reshape(losses, (2, -1)).mean(0)
+
+
+CODES = {
+    "two classes": [0, 1, 0, 1, 1, 0, 0],
+    "one class": [3, 3, 3],
+    "classes of one text": [0, 1, 2, 3],
+    "one text": [5],
+    "some alone": [0, 0, 1, 2, 2, 2],
+}
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("codes", CODES.values(), ids=CODES)
+def test_own_class_is_supervised_contrast(codes, temperature):
+    """Khosla et al., equation 2, over both views of all examples."""
+    first, second = random_views(len(codes))
+    found = losses_of(OwnClass(temperature), first, second, np.array(codes))
+    assert_allclose(found, supcon(first, second, codes, temperature), rtol=1e-9)
+
+
+def cosent(first, second, ranks, temperature):
+    """log(1 + sum of e^(lower's cosine - higher's cosine)) over all ordered pairs."""
+    cosines = (units(first) * units(second)).sum(1) / temperature
+    gaps = [
+        cosines[i] - cosines[j]
+        for i in range(len(ranks))
+        for j in range(len(ranks))
+        if ranks[i] < ranks[j]
+    ]
+    return logsumexp([0.0, *gaps])
+
+
+RANKS = {
+    "all differ": [2, 0, 3, 1, 4],
+    "equal ones": [1, 0, 1, 1, 0],
+    "all equal": [1, 1, 1],
+    "one pair": [0],
+    "two pairs": [1, 0],
+}
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("ranks", RANKS.values(), ids=RANKS)
+def test_right_order_is_cosent(ranks, temperature):
+    """CoSENT over the batch; pairs of equal scores are not held against each other."""
+    first, second = random_views(len(ranks))
+    found = losses_of(
+        RightOrder(temperature), first, second, np.array(ranks, dtype=np.float32)
+    )
+    expected = cosent(first, second, ranks, temperature)
+    assert_allclose(found.mean(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")  # its own, which are none of ours
+def test_losses_are_those_of_sentence_transformers():
+    """MultipleNegativesRankingLoss(scale=20) and CoSENTLoss, on the same vectors."""
+    pytest.importorskip("sentence_transformers")
+    from sentence_transformers.sentence_transformer import losses
+
+    first, second = map(torch.tensor, random_views(8))
+    ranking = losses.MultipleNegativesRankingLoss(None, scale=20.0)
+    theirs = ranking.compute_loss_from_embeddings([first, second], None)
+    numbers = np.arange(16).reshape(2, 8).T
+    ours = losses_of(OwnPartner(0.05), first.numpy(), second.numpy(), numbers).mean()
+    assert_allclose(ours, theirs.item(), rtol=1e-6)
+    ranks = np.array([0, 3, 1, 1, 2, 0, 4, 4], dtype=np.float32)
+    theirs = losses.CoSENTLoss(None, scale=20.0).compute_loss_from_embeddings(
+        [first, second], torch.tensor(ranks)
+    )
+    ours = losses_of(RightOrder(0.05), first.numpy(), second.numpy(), ranks).mean()
+    assert_allclose(ours, theirs.item(), rtol=1e-6)
+
+
+CASES = [
+    (OwnPartner, twice(np.array([0, 1, 2, 0, 3]))),
+    (OwnPartner, np.arange(10).reshape(2, 5).T.copy()),
+    (OwnPartner, twice(np.array([0]))),
+    (OwnClass, np.array([0, 1, 1, 0, 2])),
+    (OwnClass, np.array([0])),
+    (RightOrder, np.array([0, 2, 1, 1, 0], dtype=np.float32)),
+    (RightOrder, np.array([0], dtype=np.float32)),
+]
+
+
+@pytest.mark.parametrize(("objective", "targets"), CASES)
+def test_gradients(objective, targets):
+    """Gradients are those of finite differences, where answers are left out as well."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(targets), 8)
+    scores = torch.randn(shape, generator=generator, dtype=torch.float64)
+    scores.requires_grad_(True)
+    targets = torch.tensor(targets)
+    loss = objective(0.3)
+    assert torch.autograd.gradcheck(lambda s: loss(s, targets).mean(), scores)
+
+
+@pytest.mark.parametrize(("objective", "targets"), CASES)
+def test_lengths_do_not_count(objective, targets):
+    """Only angles do: vectors that are longer or shorter have the same losses."""
+    first, second = random_views(len(targets))
+    before = losses_of(objective(0.1), first, second, targets)
+    after = losses_of(objective(0.1), first * 7, second * 0.2, targets)
+    assert_allclose(after, before, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("objective", "targets"), CASES)
+@pytest.mark.parametrize("temperature", [1e-3, 0.05])
+def test_losses_stay_finite(objective, targets, temperature):
+    """Opposite, equal and zero vectors give finite losses and gradients in float32."""
+    scores = torch.ones(len(targets), 8)
+    scores[::2] *= -1
+    scores[-1] = 0
+    scores.requires_grad_(True)
+    losses = objective(temperature)(scores, torch.tensor(targets))
+    losses.sum().backward()
+    assert torch.isfinite(losses).all()
+    assert torch.isfinite(scores.grad).all()
+
+
+# -- views ----------------------------------------------------------------------------
+
+TEXTS = [
+    f"the {thing} was {word}" for thing in ("cat", "dog", "film") for word in "abcd"
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint):
+    return load_checkpoint(checkpoint).text_tokenizer(None)
+
+
+def epochs(contrast, tokenizer, n, seed=0):
+    """The views of n epochs, as texts: (n_examples, 2) each."""
+    examples, _ = contrast.examples(tokenizer, np.random.default_rng(seed))
+    texts = np.array(contrast.texts.first)
+    for _ in range(n):
+        yield texts[examples.windows.members]
+        examples = examples.renewed()
+
+
+def test_simcse_s_views_are_the_text_twice(tokenizer):
+    """In every epoch both views are the text itself."""
+    contrast = same_twice(check_texts(TEXTS), 0.05)
+    for views in epochs(contrast, tokenizer, 3):
+        assert views.tolist() == [[text, text] for text in TEXTS]
+    assert contrast.targets[:, 0].tolist() == contrast.targets[:, 1].tolist()
+    assert len(set(contrast.targets[:, 0].tolist())) == len(TEXTS)
+
+
+def test_equal_texts_have_one_number(tokenizer):
+    """Texts that occur twice are known to be the same, and others are not."""
+    contrast = same_twice(check_texts(["a", "b", "a", "c"]), 0.05)
+    numbers = contrast.targets[:, 0]
+    assert numbers[0] == numbers[2]
+    assert len(set(numbers.tolist())) == 3
+    pairs = check_texts([("a", "b"), ("c", "b"), ("a", "d"), ("b", "a")])
+    numbers = of_pairs(pairs, None, 0.05).targets
+    assert numbers[0, 1] == numbers[1, 1] == numbers[3, 0]
+    assert numbers[0, 0] == numbers[2, 0] == numbers[3, 1]
+    assert len(np.unique(numbers)) == 4
+
+
+@pytest.mark.parametrize("scores", [None, [0.5, 2.0, -1.0]])
+def test_views_of_pairs_are_their_halves(tokenizer, scores):
+    """In every epoch a pair's views are its two texts, the first one first."""
+    pairs = [("a", "b"), ("a cat", "b"), ("dog", "the film was very dull")]
+    contrast = of_pairs(check_texts(pairs), scores, 0.05)
+    for views in epochs(contrast, tokenizer, 3):
+        assert views.tolist() == [list(pair) for pair in pairs]
+    if scores is not None:
+        assert contrast.targets.argsort().tolist() == [2, 0, 1]
+
+
+LABELS = np.array(["x", "y", "x", "y", "z", "x", "x", "y", "x", "w", "w", "x"])
+
+
+def test_partners_are_of_the_class_and_never_the_text_itself(tokenizer):
+    """But where a class has one text only: then it is that one."""
+    contrast = of_classes(check_texts(TEXTS), LABELS, 0.05)
+    label_of = dict(zip(TEXTS, LABELS, strict=True))
+    for views in epochs(contrast, tokenizer, 50):
+        assert views[:, 0].tolist() == TEXTS
+        for text, partner in views:
+            assert label_of[partner] == label_of[text]
+            assert (partner == text) == (label_of[text] == "z")
+
+
+def test_partners_are_drawn_anew_and_uniformly(tokenizer):
+    """Each other text of the class is as likely, in each epoch, whatever was before."""
+    contrast = of_classes(check_texts(TEXTS), LABELS, 0.05)
+    n = 1500
+    drawn = np.array([views[:, 1] for views in epochs(contrast, tokenizer, n)])
+    n_differing = 0
+    for place, label in enumerate(LABELS):
+        others = [t for t, o in zip(TEXTS, LABELS, strict=True) if o == label]
+        others = [text for text in others if text != TEXTS[place]]
+        if len(others) < 2:
+            continue
+        counts = [(drawn[:, place] == text).sum() for text in others]
+        assert sum(counts) == n
+        assert chisquare(counts).pvalue > LEVEL
+        # of two epochs in a row a share of 1 / n_others is the same by chance
+        same = (drawn[1:, place] == drawn[:-1, place]).sum()
+        share = 1 / len(others)
+        expected = [(n - 1) * share, (n - 1) * (1 - share)]
+        assert chisquare([same, n - 1 - same], expected).pvalue > LEVEL
+        n_differing += 1
+    assert n_differing == 9
+
+
+def test_partners_of_two_texts_are_drawn_apart(tokenizer):
+    """What one text of a class draws says nothing of what another draws."""
+    contrast = of_classes(check_texts(TEXTS[:5]), list("xxxyx"), 0.05)
+    drawn = np.array([views[:, 1] for views in epochs(contrast, tokenizer, 1200)])
+    first, second = drawn[:, 0], drawn[:, 1]
+    table = [
+        ((first == a) & (second == b)).sum()
+        for a in (TEXTS[1], TEXTS[2], TEXTS[4])
+        for b in (TEXTS[0], TEXTS[2], TEXTS[4])
+    ]
+    assert sum(table) == 1200
+    assert chisquare(table).pvalue > LEVEL
+
+
+def test_views_are_the_rows_of_their_examples(tokenizer):
+    """Lengths, rows and parts of some examples are those of both of their views."""
+    contrast = of_pairs(
+        check_texts([("a", "a cat"), ("the dog runs", "b"), ("c", "d")]), None, 0.05
+    )
+    examples, validation = contrast.examples(tokenizer, np.random.default_rng(0))
+    assert isinstance(examples, ViewedExamples)
+    assert validation is None
+    assert len(examples) == 3
+    assert examples.lengths().tolist() == [3 + 4, 5 + 3, 3 + 3]
+    assert examples.windows.take(np.array([2, 0])).rows().tolist() == [2, 5, 0, 3]
+    assert examples.counts().tolist() == [1, 1, 1]
+
+
+# -- updates --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def let_run_out(monkeypatch):
+    """Let the model run out of memory where a rule says so; list what it was given."""
+
+    def patch(rule):
+        seen, forward = [], TextModel.forward
+
+        def forward_or_fail(self, *args, **inputs):
+            if self.training:
+                given = args[0] if args else inputs.get("input_ids")
+                given = inputs["lower_states"] if given is None else given
+                seen.append(len(given))
+                if rule(len(seen), len(given)):
+                    raise torch.OutOfMemoryError("CUDA out of memory.")
+            return forward(self, *args, **inputs)
+
+        monkeypatch.setattr(TextModel, "forward", forward_or_fail)
+        return seen
+
+    gc.freeze()  # making room looks through all objects: those of the tests are many
+    yield patch
+    gc.unfreeze()
+
+
+def data_of(objective, reviews):
+    """Forty texts with their classes, or twenty pairs with scores or without."""
+    texts, labels = reviews
+    if objective in ("supervised", "simcse"):
+        return texts, labels
+    pairs = list(zip(texts[::2], texts[1::2], strict=True))
+    return pairs, None if objective == "pairs" else np.arange(20) % 7
+
+
+@pytest.fixture
+def fit(settings, reviews):
+    """Fit a tiny embedder with an objective; "scored" are pairs with scores."""
+
+    def fit(objective, **params):
+        defaults = {"max_epochs": 2, "objective": objective, "dropout": 0.0}
+        params = settings | defaults | params
+        if objective == "scored":
+            params["objective"] = "pairs"
+        if objective == "simcse":
+            params.pop("dropout")
+        return BertEmbedder(**params).fit(*data_of(objective, reviews))
+
+    return fit
+
+
+def weights_of(embedder):
+    return {n: v.clone() for n, v in embedder.net_.module.state_dict().items()}
+
+
+OBJECTIVES = ["supervised", "pairs", "scored"]
+SHORTAGES = {
+    "from the first update": (lambda call, size: size > 4, 2),
+    "once, in the second": (lambda call, size: call == 2, 4),
+    "odd": (lambda call, size: size > 7, 2),
+}
+
+
+@pytest.mark.parametrize("rule", SHORTAGES.values(), ids=SHORTAGES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_short_memory_changes_no_update(fit, let_run_out, objective, rule):
+    """However few texts fit at a time, an update compares those of the whole batch."""
+    plain = fit(objective)
+    seen = let_run_out(rule[0])
+    embedder = fit(objective)
+    assert embedder.batch_size_used_ == rule[1]
+    assert max(seen) == 16
+    for name, value in weights_of(plain).items():
+        ours = embedder.net_.module.state_dict()[name]
+        torch.testing.assert_close(ours, value, rtol=1e-4, atol=2e-5)
+    losses = [[r["train_loss"] for r in e.history_] for e in (embedder, plain)]
+    assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("trainable", [1, 2])
+def test_short_memory_with_frozen_layers(fit, let_run_out, trainable):
+    """The same where the lower states are computed once."""
+    plain = fit("pairs", trainable=trainable)
+    let_run_out(lambda call, size: size > 4)
+    embedder = fit("pairs", trainable=trainable)
+    assert embedder.batch_size_used_ == 2
+    for name, value in weights_of(plain).items():
+        ours = embedder.net_.module.state_dict()[name]
+        torch.testing.assert_close(ours, value, rtol=1e-4, atol=2e-5)
+
+
+def test_dropout_of_parts_is_computed_again_as_it_was(fit, let_run_out):
+    """Gradients of parts under dropout are those of what the forward pass has drawn.
+
+    The loss falls as far as it does without a shortage; with other draws in the
+    backward pass than in the forward pass it would not be its gradients.
+    """
+    plain = fit("simcse", max_epochs=4)
+    let_run_out(lambda call, size: size > 4)
+    embedder = fit("simcse", max_epochs=4)
+    ours, theirs = [[r["train_loss"] for r in e.history_] for e in (embedder, plain)]
+    assert embedder.batch_size_used_ == 2
+    assert ours[-1] < ours[0]
+    assert ours[-1] == pytest.approx(theirs[-1], rel=0.3)
+
+
+def test_where_not_one_text_fits(fit, let_run_out):
+    """The error names the batch, with both views of its pairs, and the longest text."""
+    let_run_out(lambda call, size: True)
+    with pytest.raises(
+        BertOutOfMemoryError, match="a batch of 16 texts.*one text of 1"
+    ):
+        fit("pairs")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_checkpointing_changes_no_update(fit, objective):
+    """Activations that are computed twice give the same weights."""
+    plain, embedder = fit(objective), fit(objective, gradient_checkpointing=True)
+    for name, value in weights_of(plain).items():
+        ours = embedder.net_.module.state_dict()[name]
+        torch.testing.assert_close(ours, value, rtol=1e-4, atol=2e-5)
+
+
+def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
+    """One epoch of full batches is AdamW by hand on InfoNCE by hand."""
+    pairs = data_of("pairs", reviews)[0]
+    embedder = fit("pairs", batch_size=20, warmup=0.0, weight_decay=0.0)
+    loaded = load_checkpoint(checkpoint, dropout=0.0)
+    encoder, tokenizer = copy.deepcopy(loaded.encoder), loaded.text_tokenizer(None)
+    encoder.set_attn_implementation("eager")
+    texts = [text for half in zip(*pairs, strict=True) for text in half]
+    table = tokenizer(check_texts(texts))
+    ids = [
+        torch.tensor(table.ids[start:][:length]).long()
+        for start, length in zip(table.starts, table.lengths, strict=True)
+    ]
+    numbers = np.unique(texts, return_inverse=True)[1].reshape(2, 20)
+    wrong = (numbers[:, :, None] != numbers[:, None]).all(0) | np.eye(20, dtype=bool)
+    optimizer = torch.optim.AdamW(encoder.parameters(), weight_decay=0.0)
+    losses = []
+    for share in (1.0, 0.5):
+        states = [encoder(input_ids=i[None]).last_hidden_state[0] for i in ids]
+        vectors = torch.stack([state.mean(0) for state in states])
+        unit = vectors / vectors.norm(dim=1, keepdim=True)
+        cosines = (unit[:20] @ unit[20:].T / 0.05).masked_fill(
+            torch.tensor(~wrong), -torch.inf
+        )
+        loss = (cosines.logsumexp(1) - cosines.diagonal()).mean()
+        loss.backward()
+        used = [p for p in encoder.parameters() if p.grad is not None]
+        torch.nn.utils.clip_grad_norm_(used, 1.0)
+        optimizer.param_groups[0]["lr"] = settings["learning_rate"] * share
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert_allclose([r["train_loss"] for r in embedder.history_], losses, rtol=1e-4)
+    ours = embedder.net_.module.encoder.state_dict()
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_simcse_s_views_differ_by_dropout_alone(fit, monkeypatch):
+    """Both views of a text are read in one pass, with the same tokens."""
+    seen, forward = [], TextModel.forward
+
+    def keep(self, *args, **inputs):
+        scores = forward(self, *args, **inputs)
+        if self.training:
+            seen.append((inputs, scores.detach()))
+        return scores
+
+    monkeypatch.setattr(TextModel, "forward", keep)
+    fit("simcse", max_epochs=1)
+    assert len(seen) == 5
+    for inputs, vectors in seen:
+        ids = inputs["input_ids"]
+        assert torch.equal(ids[0::2], ids[1::2])
+        assert (vectors[0::2] != vectors[1::2]).any(1).all()
+        unlike = torch.cdist(vectors[0::2], vectors[1::2])
+        assert unlike.diagonal().mean() < unlike.mean()
+
+
+def test_an_epoch_sees_each_text_once_beside_another_partner(fit, monkeypatch):
+    """As updates see "supervised": all texts, and new partners in each epoch."""
+    seen, forward = [], TextModel.forward
+
+    def keep(self, *args, **inputs):
+        if self.training:
+            mask = inputs.get("attention_mask")
+            mask = torch.ones_like(inputs["input_ids"]) if mask is None else mask
+            rows = [
+                tuple(ids[is_text.bool()].tolist())
+                for ids, is_text in zip(inputs["input_ids"], mask, strict=True)
+            ]
+            seen.append(list(zip(rows[0::2], rows[1::2], strict=True)))
+        return forward(self, *args, **inputs)
+
+    monkeypatch.setattr(TextModel, "forward", keep)
+    fit("supervised", max_epochs=3)
+    assert [len(batch) for batch in seen] == [8] * 15
+    partners = []
+    for epoch in (seen[:5], seen[5:10], seen[10:]):
+        views = sorted(view for batch in epoch for view in batch)
+        partners.append(views)
+    firsts = [[first for first, _ in views] for views in partners]
+    assert firsts[0] == firsts[1] == firsts[2]
+    assert partners[0] != partners[1] != partners[2] != partners[0]
+
+
+@pytest.mark.parametrize("objective", ["simcse", "supervised", "pairs", "scored"])
+def test_frozen_layers_stay_bit_equal(fit, objective):
+    """With trainable=1 the embeddings and the first layer are as they were."""
+    embedder = fit(objective, trainable=1)
+    before = load_checkpoint(embedder.checkpoint).encoder.state_dict()
+    after = embedder.net_.module.encoder.state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed
+    assert all(".layer.1." in f".{name}" for name in changed)
+
+
+@pytest.mark.parametrize(
+    "how", [{"trainable": 1}, {"trainable": 2}, {"adapter": "lora"}]
+)
+@pytest.mark.parametrize("objective", ["simcse", "supervised", "pairs", "scored"])
+def test_a_part_learns(fit, objective, how):
+    """Top layers alone, or additions of low rank, bring the loss down."""
+    embedder = fit(objective, max_epochs=4, **how)
+    losses = [row["train_loss"] for row in embedder.history_]
+    assert losses[-1] < losses[0]
