@@ -185,6 +185,8 @@ def follow(
     start = time.perf_counter()
     ours.fit(train)
     print(f"ours: {time.perf_counter() - start:.0f} s", flush=True)
+    if options.save:
+        ours.set_params(callbacks=None).save(options.save)
     rng = np.random.default_rng(0)
     draw = _masked_rows(ours.tokenizer_, test, rng, in_pairs=True, **ours._layout)
     tables = [DrawnExamples.of(draw).table for _ in range(options.test_draws)]
@@ -224,7 +226,9 @@ def follow(
 def equal_loss(ours: BertPretrainer, batch: dict) -> float:
     """How far the loss on equal weights, ids and masks is from transformers'."""
     model = copy.deepcopy(ours.net_.module)
-    whole = BertForPreTraining(copy.deepcopy(model.encoder.config))
+    config = copy.deepcopy(model.encoder.config)
+    config._attn_implementation = "sdpa"  # transformers' own, not ours
+    whole = BertForPreTraining(config)
     whole.load_state_dict(model.whole_state(), strict=False)
     whole.tie_weights()
     theirs = whole.eval()(**batch).loss.item()
@@ -247,6 +251,7 @@ def main() -> None:
     parser = command_line(__doc__)
     add_training(parser, max_length=64, learning_rate=1e-3, epochs=6)
     parser.add_argument("--test-draws", type=int, default=5, help="pairs and masks")
+    parser.add_argument("--save", metavar="FOLDER", help="keep our model there")
     parser.add_argument("--documents", type=int, help="so many only")
     options = parser.parse_args()
 

@@ -312,11 +312,11 @@ def new_tokenizer(backend: Tokenizer, max_length: int) -> TextTokenizer:
 SPECIAL_OF_BERT = ("unk", "sep", "pad", "cls", "mask")
 
 
-def check_mask(tokenizer: TextTokenizer, checkpoint: Any) -> None:
+def check_mask(tokenizer: TextTokenizer, source: str) -> None:
     """Raise ValueError where there is no token to hide others with."""
     if tokenizer.special_id("mask") is None:
         raise ValueError(
-            f"the tokenizer of checkpoint {checkpoint!r} has no mask token, which "
+            f"the tokenizer of {source} has no mask token, which "
             "masked-language modelling hides words with. Choose a checkpoint that was "
             "pretrained by it, such as 'bert-base-uncased'."
         )

@@ -231,7 +231,7 @@ class BertPredictor(BertEstimator):
             raise ValueError(
                 f"early_stopping cannot hold out validation_fraction="
                 f"{self.validation_fraction} of {len(rows)} {what}: {error} Raise "
-                "validation_fraction, pass X_val and y_val, or set "
+                "validation_fraction, pass validation data, or set "
                 "early_stopping=False."
             ) from error
         return train, valid, weights

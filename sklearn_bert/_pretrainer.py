@@ -338,7 +338,10 @@ class BertPretrainer(
             _check_pairs(train)
         parts = ("mlm_loss", "nsp_loss") if self.next_sentence else ("mlm_loss",)
         layout = {name: getattr(self, name) for name in LAYOUT}
-        rows = functools.partial(_masked_rows, checkpoint=self.checkpoint, **layout)
+        source = f"checkpoint {self.checkpoint!r}"
+        if self.checkpoint is None:
+            source = f"vocabulary {self.vocabulary!r}"
+        rows = functools.partial(_masked_rows, source=source, **layout)
         pairs = self.next_sentence
         task = RawTexts(
             train, valid, Guesses(parts), functools.partial(rows, in_pairs=pairs), rows
@@ -551,10 +554,10 @@ def _masked_rows(
     whole_words: bool,
     pack: bool,
     in_pairs: bool = False,
-    checkpoint: Any = None,
+    source: str = "this estimator",
 ) -> Callable[[], MaskedTable]:
     """What draws the masked rows of an epoch."""
-    check_mask(tokenizer, checkpoint)
+    check_mask(tokenizer, source)
     masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
     if not in_pairs:
         corpus = read_tokens(tokenizer, whole_documents(documents))

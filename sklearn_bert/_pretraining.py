@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
     nested = clone(pretraining)
     for name in SHARED:
         ours, own = getattr(estimator, name), getattr(nested, name)
-        if own not in (ours, DEFAULTS[name]):
+        if own != DEFAULTS[name] and _plain(own) != _plain(ours):
             raise ValueError(
                 f"{name} is {ours!r} and pretraining__{name} is {own!r}; expected the "
                 f"same, or pretraining__{name}={DEFAULTS[name]!r}, which takes it over."
@@ -70,6 +71,11 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
         nested.set_params(random_state=seed)
     nested._validate_params()  # scikit-learn skips it inside of another fit
     return nested
+
+
+def _plain(value: Any) -> Any:
+    """A path as the str that says the same."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def adapt(

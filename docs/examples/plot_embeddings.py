@@ -10,8 +10,8 @@ training part is seen on the test part.
 # %%
 # Before and after
 # ----------------
-# ``objective="supervised"`` learns from texts with their classes; ``None``, the default,
-# takes the checkpoint as it is.
+# ``objective="supervised"`` learns from texts with their classes; ``None``, the
+# default, takes the checkpoint as it is.
 
 import warnings
 
