@@ -9,7 +9,7 @@ demo: .venv/.minilm
 	$(BIN)/python -m sklearn_bert demo
 
 test: .venv/.test
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term --cov-fail-under=90
 
 lint: .venv/.test
 	$(BIN)/ruff check .

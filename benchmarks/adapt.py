@@ -30,8 +30,8 @@ LENGTH = 48
 # How long each checkpoint adapts, and learns its labels.
 STARTS = {
     "MASC": (
+        {"max_epochs": 2, "learning_rate": 5e-4},
         {"max_epochs": 5, "learning_rate": 5e-4},
-        {"max_epochs": 10, "learning_rate": 5e-4},
     ),
     "MiniLM": ({"max_epochs": 1, "learning_rate": 2e-5}, {"max_epochs": 5}),
 }

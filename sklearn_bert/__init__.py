@@ -5,12 +5,14 @@ The house, from the ground up; imports point down only:
 - `text`: what the user hands in becomes token ids (NumPy, data frames, tokenizers)
 - `model`: token ids become vectors and scores (torch, transformers)
 - `training`: the training loop and the forward pass (skorch)
-- `BertClassifier`, `BertRegressor`, `BertTokenClassifier`, `BertEmbedder`: the
-  estimators (scikit-learn)
+- the estimators (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
+  `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
+  `BertEmbedder`; `BertGenerator`
 - `save`, `load`, `datasets`: guests of a fitted estimator
 
 In the basement, beneath all floors: `_cache`, what a process remembers between calls,
-and `_fork`, what a forked process does differently.
+`_fork`, what a forked process does differently, and `_folder`, which is written whole
+or not at all.
 """
 
 from sklearn_bert._cache import cache_info

@@ -165,11 +165,13 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
             dropout=None if trainable == "head" else dropout,
             shared=trainable == "head" and adapted is None,
         )
+        left_to_right = checkpoint.left_to_right
         if adapted is not None:
             # A pooler that a family's language model lacks stays the checkpoint's.
             weights = adapted.module.encoder.state_dict()
             lost, _ = checkpoint.encoder.load_state_dict(weights, strict=False)
             assert all(name.startswith("pooler.") for name in lost)
+            left_to_right = bool(adapted.module.left_to_right)
         steps: list[Any] = []
         if normalize is not None and pooling == "auto":
             steps = checkpoint.steps()
@@ -191,7 +193,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
             n_outputs=n_outputs,
             dropout=checkpoint.head_dropout if dropout is None else dropout,
             trainable=trainable,
-            left_to_right=checkpoint.left_to_right,
+            left_to_right=left_to_right,
         )
         model.steps.extend(steps)
         is_as_read = trainable != "all" and adapted is None

@@ -22,7 +22,7 @@ from sklearn_bert.training import (
 
 
 @dataclass(frozen=True)
-class Contrast:
+class ContrastTask:
     """Texts of which examples of two views are made.
 
     Attributes
@@ -49,7 +49,7 @@ class Contrast:
         return ViewedExamples.of(table, self.targets, lambda: self.draw(rng)), None
 
 
-def same_twice(texts: Texts, temperature: float) -> Contrast:
+def same_twice(texts: Texts, temperature: float) -> ContrastTask:
     """Each text is to be found again under another dropout."""
     distinct, number = texts.distinct()
     if len(distinct) < 2:
@@ -59,10 +59,10 @@ def same_twice(texts: Texts, temperature: float) -> Contrast:
         )
     views = np.repeat(np.arange(len(texts))[:, None], 2, axis=1)
     targets = np.repeat(number[:, None], 2, axis=1)
-    return Contrast(texts, targets, OwnPartner(temperature), lambda rng: views)
+    return ContrastTask(texts, targets, OwnPartner(temperature), lambda rng: views)
 
 
-def of_classes(texts: Texts, y: Any, temperature: float) -> Contrast:
+def of_classes(texts: Texts, y: Any, temperature: float) -> ContrastTask:
     """Each text with another of its class, drawn anew for each epoch."""
     if y is None:
         raise ValueError(
@@ -89,10 +89,10 @@ def of_classes(texts: Texts, y: Any, temperature: float) -> Contrast:
         other = order[first[codes] + (place + step) % size]
         return np.column_stack([np.arange(len(codes)), other])
 
-    return Contrast(texts, codes, OwnClass(temperature), draw)
+    return ContrastTask(texts, codes, OwnClass(temperature), draw)
 
 
-def of_pairs(texts: Texts, y: Any, temperature: float) -> Contrast:
+def of_pairs(texts: Texts, y: Any, temperature: float) -> ContrastTask:
     """Pairs that belong together, or that have a score each."""
     if texts.second is None:
         raise ValueError(
@@ -110,7 +110,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> Contrast:
                 f"those of others, and X has one pair ({n_pairs} times); expected two "
                 "or more that differ, or scores in y."
             )
-        return Contrast(both, number, OwnPartner(temperature), lambda rng: views)
+        return ContrastTask(both, number, OwnPartner(temperature), lambda rng: views)
     scores, _ = read_numbers(y, texts)
     if scores.shape[1] != 1:
         raise ValueError(
@@ -123,4 +123,4 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> Contrast:
             f"y is {scores[0, 0]} for all {n_pairs} pairs, which is no order to learn; "
             "pass scores that differ, or y=None where all pairs belong together."
         )
-    return Contrast(both, ranks, RightOrder(temperature), lambda rng: views)
+    return ContrastTask(both, ranks, RightOrder(temperature), lambda rng: views)

@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
 
 from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert._contrast import Contrast, of_classes, of_pairs, same_twice
+from sklearn_bert._contrast import ContrastTask, of_classes, of_pairs, same_twice
 from sklearn_bert._language_learner import check_content
 from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor
 from sklearn_bert._pretrainer import BertPretrainer
@@ -186,6 +186,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `learning_rate` (of the epoch's last
         update), `texts_per_second`, `seconds`; only with an `objective`.
+    batch_size_used_ : int
+        Texts, or pairs, that passed through the model at a time: `batch_size`, or less
+        where memory ran out; only with an `objective`.
     max_length_ : int
         Tokens that are read of a text.
     truncation_report_ : dict
@@ -432,7 +435,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         self._end_fit(run.context, run.told)
         return table
 
-    def _contrast(self, texts: Texts, y: Any) -> Contrast:
+    def _contrast(self, texts: Texts, y: Any) -> ContrastTask:
         """What is learnt from texts, classes or pairs."""
         if self.objective == "pairs":
             return of_pairs(texts, y, self.temperature)
@@ -457,7 +460,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         # What cannot become vectors is said before anything is trained.
         self._check_components(self._load(trainable="head")[0], len(texts))
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
-        pretrainer = BertPretrainer(pack=False, **shared).fit(texts.first)
+        pretrainer = BertPretrainer(pack=False, pooling="mean", **shared).fit(
+            texts.first
+        )
         learnt = {
             name: getattr(pretrainer, name)
             for name in ("history_", "n_iter_", "batch_size_used_")

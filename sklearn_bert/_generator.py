@@ -28,9 +28,8 @@ from sklearn_bert.text import (
     encode_batch,
     guess_at,
     next_tokens,
-    packed_rows,
+    running_rows,
     shown,
-    text_rows,
 )
 from sklearn_bert.training import Guesses
 
@@ -58,8 +57,9 @@ class BertGenerator(BertLanguageLearner):
         Branch, tag or commit on the Hub. None: what the local cache holds, or else the
         newest.
     vocabulary : WordPieceVocabulary, str or path, default=None
-        Of a new BERT: an estimator (one that is not fitted is fitted on the texts), or
-        a folder with a tokenizer. None: that of the checkpoint.
+        Of a new BERT: an estimator (one that is not fitted is fitted on the texts, and
+        `clone` makes it so), or a folder with a tokenizer. None: that of the
+        checkpoint.
     hidden_size : int, default=256
         Width of a new BERT.
     n_layers : int, default=4
@@ -120,8 +120,8 @@ class BertGenerator(BertLanguageLearner):
     callbacks : list of skorch callbacks, default=None
         Copied for each fit.
     random_state : int, RandomState or None, default=None
-        Seed of new weights, dropout, order and held-out part. None: a new one for each
-        fit.
+        Seed of a new BERT's weights, of dropout, order and held-out part. None: a new
+        one for each fit.
     verbose : int, default=0
         1 shows a progress bar on a terminal.
 
@@ -447,7 +447,7 @@ class BertGenerator(BertLanguageLearner):
         ndarray of shape (n_texts,), float64
         """
         table, row_of = self._distinct_rows(X)
-        asked = next_tokens(table)
+        asked = next_tokens(table, self.tokenizer_.frame().before)
         gains = self.net_.answers("recall", asked)[:, 0].astype(np.float64)
         text_of_word = np.repeat(np.arange(len(table)), asked.word_counts)
         return np.bincount(text_of_word, gains, minlength=len(table))[row_of]
@@ -462,7 +462,8 @@ def _rows_to_write(
 ) -> Callable[[], MaskedTable]:
     """What gives the rows of an epoch, of which every token is to be guessed."""
     corpus = read_tokens(tokenizer, documents)
-    table = next_tokens((packed_rows if pack else text_rows)(tokenizer, corpus))
+    rows = running_rows(tokenizer, corpus, pack=pack)
+    table = next_tokens(rows, tokenizer.frame().before)
     return lambda: table
 
 

@@ -286,7 +286,9 @@ class BertLanguageLearner(BertPredictor):
             vocabulary = self.vocabulary
         except NotFittedError:
             sentences = [sentence for document in texts for sentence in document]
-            vocabulary = clone(self.vocabulary).fit(sentences)
+            vocabulary = clone(self.vocabulary)
+            vocabulary._validate_params()  # scikit-learn skips it inside of a fit
+            vocabulary.fit(sentences)
         return new_tokenizer(vocabulary.tokenizer_, length)
 
 

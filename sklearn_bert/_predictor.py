@@ -318,6 +318,8 @@ class BertPredictor(BertEstimator):
         was_trainable = start.module.trainable
         model = copy.deepcopy(start.module, shared)
         model.set_trainable(self.trainable)
+        if model.ties_words:
+            model.heads = ()  # they have learnt, as the rest has
         # What is frozen now may have learnt before.
         fingerprint = start.fingerprint if was_trainable == self.trainable else None
         return model, self.tokenizer_, fingerprint

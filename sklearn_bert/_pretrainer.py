@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.special import expit
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -29,7 +30,7 @@ from sklearn_bert._sklearn import (
     validate_params,
 )
 from sklearn_bert._vocabulary import WordPieceVocabulary
-from sklearn_bert.model import POOLINGS
+from sklearn_bert.model import FOLLOWS, POOLINGS
 from sklearn_bert.text import (
     MaskedTable,
     Masking,
@@ -77,8 +78,9 @@ class BertPretrainer(
         Branch, tag or commit on the Hub. None: what the local cache holds, or else the
         newest.
     vocabulary : WordPieceVocabulary, str or path, default=None
-        Of a new BERT: an estimator (one that is not fitted is fitted on the texts), or
-        a folder with a tokenizer. None: that of the checkpoint.
+        Of a new BERT: an estimator (one that is not fitted is fitted on the texts, and
+        `clone` makes it so), or a folder with a tokenizer. None: that of the
+        checkpoint.
     hidden_size : int, default=256
         Width of a new BERT.
     n_layers : int, default=4
@@ -152,8 +154,8 @@ class BertPretrainer(
     callbacks : list of skorch callbacks, default=None
         Copied for each fit.
     random_state : int, RandomState or None, default=None
-        Seed of new weights, masks, pairs, dropout, order and held-out part. None: a new
-        one for each fit.
+        Seed of a new BERT's weights, of masks, pairs, dropout, order and held-out part.
+        None: a new one for each fit.
     verbose : int, default=0
         1 shows a progress bar on a terminal.
 
@@ -496,7 +498,12 @@ class BertPretrainer(
             From 0 to 1.
         """
         check_is_fitted(self)
-        texts = check_texts(X, missing=self.missing)
+        if FOLLOWS in self.net_.module.untrained:
+            raise ValueError(
+                "this estimator was fitted with next_sentence=False, and has not "
+                "learnt which sentences follow. Set it to True and fit again."
+            )
+        texts = check_texts(X, missing=self._missing)
         if texts.second is None:
             raise ValueError(
                 "X has one column; expected two, of texts that may follow each other, "
@@ -507,8 +514,7 @@ class BertPretrainer(
             truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
         )
         scores = self.net_.answers("follow_scores", table)
-        odds = scores[:, 1] - scores[:, 0]
-        return 1 / (1 + np.exp(odds))
+        return expit(scores[:, 0] - scores[:, 1])
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute one vector per text, as `BertEmbedder` would of what is saved.

@@ -69,6 +69,8 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
         nested.set_params(**{name: ours})
     if nested.random_state is None:
         nested.set_params(random_state=seed)
+    if nested.pooling == "auto":  # of no effect here, and may be one not offered
+        nested.set_params(pooling="mean")
     nested._validate_params()  # scikit-learn skips it inside of another fit
     return nested
 

@@ -441,4 +441,4 @@ def _config_for_transformers(
 
 def _is_saved_vocabulary(folder: Path) -> bool:
     """Whether the folder holds what `save` writes, and nothing else."""
-    return {path.name for path in folder.iterdir()} <= set(FILES)
+    return {path.name for path in folder.iterdir()} == set(FILES)

@@ -265,17 +265,13 @@ def test_greedy_is_transformers_(generator, tmp_path, prompt):
 
 
 def rows_by_hand(texts, tokenizer, room, *, is_packed):
-    """The rows of a corpus: packed with separators, or each text in one of its own."""
+    """The rows of a corpus: texts one after the other, or each in a row of its own."""
     texts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
     if not is_packed:
         return [[first, *ids, last] for ids in texts if ids]
-    stream = []
-    for ids in texts:
-        stream += [*ids, last] if ids else []
-    stream = stream[:-1]
-    parts = [stream[i : i + room - 2] for i in range(0, len(stream), room - 2)]
-    return [[first, *part, last] for part in parts]
+    stream = [i for ids in texts if ids for i in [first, *ids, last]]
+    return [stream[i : i + room] for i in range(0, len(stream), room)]
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
@@ -286,7 +282,11 @@ def test_perplexity_is_that_of_a_loop(fit, tmp_path, is_packed):
     texts = ["the film was good .", "a cat", "", "the dog runs !"] * 3
     logs = []
     for ids in rows_by_hand(texts, tokenizer, 16, is_packed=is_packed):
-        logs += log_likelihoods(model, ids)
+        found = log_likelihoods(model, ids)
+        begins = [i == tokenizer.cls_token_id for i in ids[1:]]
+        logs += [
+            log for log, is_begin in zip(found, begins, strict=True) if not is_begin
+        ]
     perplexity = np.exp(-np.mean(logs))
     assert np.exp(-generator.score(texts)) == pytest.approx(perplexity, rel=1e-5)
 

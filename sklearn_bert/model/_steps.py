@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Where a folder that sentence-transformers cannot pool says what becomes of vectors.
+OWN_MODULES = "sklearn_bert_modules.json"
 IDENTITY = "torch.nn.modules.linear.Identity"
 
 
@@ -102,7 +104,7 @@ def write_step(step: nn.Module, path: Path, width: int) -> None:
 def read_step(path: Path) -> nn.Linear | None:
     """The linear map that the folder of a Dense module describes; None: it is none."""
     config_file = path / "config.json"
-    if not config_file.is_file():
+    if not (config_file.is_file() and (path / "model.safetensors").is_file()):
         return None
     config = json.loads(config_file.read_text("utf-8"))
     is_linear = config.get("activation_function") == IDENTITY

@@ -15,6 +15,7 @@ from sklearn_bert.text._corpus import (
     SentencePairs,
     packed_rows,
     read_corpus,
+    running_rows,
     text_rows,
 )
 from sklearn_bert.text._documents import (
@@ -102,6 +103,7 @@ __all__ = [
     "read_pieces",
     "read_stream",
     "rows_of_column",
+    "running_rows",
     "shown",
     "split_sentences",
     "template_columns",

@@ -88,6 +88,29 @@ def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
     return _table([frame(stream[begin : begin + room])[0] for begin in starts])
 
 
+def running_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> TokenTable:
+    """Rows to be read from left to right: texts with what stands before and after them.
+
+    A text that goes on in the next row has no end in this one and no beginning in that.
+
+    Parameters
+    ----------
+    pack : bool
+        Whether a row goes on with the next text, or each text has rows of its own.
+    """
+    frame = tokenizer.frame()
+    texts = [frame(corpus.text(place))[0] for place in range(len(corpus.lengths))]
+    streams = [np.concatenate(texts)] if pack else texts
+    size = tokenizer.max_length
+    return _table(
+        [
+            stream[begin : begin + size]
+            for stream in streams
+            for begin in range(0, len(stream), size)
+        ]
+    )
+
+
 class SentencePairs:
     """Pairs of segments, half of which follow each other in a document.
 

@@ -217,7 +217,7 @@ def holds_lists(X: Any) -> bool:
     native = nw.to_native(X, pass_through=True)
     is_frame = nw.dependencies.is_into_dataframe(native) and native.shape[1] == 1
     is_column = nw.dependencies.is_into_series(native) or hasattr(native, "to_pylist")
-    if not (is_frame or is_column or isinstance(native, (list, np.ndarray))):
+    if not (is_frame or is_column or isinstance(native, (list, tuple, np.ndarray))):
         return False
     if isinstance(native, np.ndarray) and native.ndim != 1 or not len(native):
         return False

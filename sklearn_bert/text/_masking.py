@@ -191,13 +191,17 @@ def one_by_one(
     return masked, np.array(text_of_row, dtype=np.int64)
 
 
-def next_tokens(table: TokenTable) -> MaskedTable:
-    """Every token but the last of a row, to guess the one behind it from."""
+def next_tokens(table: TokenTable, beginnings: np.ndarray) -> MaskedTable:
+    """Every token of a row, to guess the one behind it from.
+
+    But for `beginnings`, the ids that stand before a text: nothing tells of them.
+    """
     counts = np.maximum(table.lengths - 1, 0)
     row_of = np.repeat(np.arange(len(table)), counts)
     places = np.arange(len(row_of)) - np.repeat(np.cumsum(counts) - counts, counts)
     right = table.ids[table.starts[row_of] + places + 1]
-    return guess_at(table, row_of, places, right)
+    can_be = ~np.isin(right, beginnings)
+    return guess_at(table, row_of[can_be], places[can_be], right[can_be])
 
 
 def _begins_word(tokenizer: TextTokenizer) -> np.ndarray:

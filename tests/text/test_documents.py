@@ -56,7 +56,7 @@ def test_documents_of_any_container(kind):
         "text",
         iter([["a"]]),
     ],
-    ids=str,
+    ids=lambda X: type(X).__name__,
 )
 def test_what_is_no_column_of_lists(X):
     """Texts, pairs and what is no column hold no documents."""
