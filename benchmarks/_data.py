@@ -31,8 +31,8 @@ data: the folder named by SKLEARN_BERT_DATA (default ../shared/data) with
   wnut17/         WNUT 2017 emerging entities (github.com/leondz/emerging_entities_17):
                   wnut17train.conll, emerging.dev.conll, emerging.test.annotated
   clinc150/       CLINC150 (github.com/clinc/oos-eval): data_full.json
-  masc/           written texts of MASC (the Open American National Corpus), a sentence a
-                  line, a blank line between documents: masc_plain.txt.gz
+  masc/           written texts of MASC (the Open American National Corpus), one
+                  sentence a line, a blank line between documents: masc_plain.txt.gz
   reference_scores.csv  columns data, metric, acc, mcc of a transformers.Trainer run
 """
 
