@@ -35,10 +35,11 @@ clean:
 
 # torch goes first: a plain install of the others would fetch its newest release. seqeval
 # is built here, and takes its version from setuptools-scm.
-.venv/bin/python:
+.venv/.base: constraints.txt
 	$(PYTHON) -m venv .venv
 	$(INSTALL) torch setuptools setuptools-scm
+	touch $@
 
-.venv/.minilm .venv/.test .venv/.docs .venv/.bench: .venv/.%: .venv/bin/python pyproject.toml constraints.txt
+.venv/.minilm .venv/.test .venv/.docs .venv/.bench: .venv/.%: .venv/.base pyproject.toml constraints.txt
 	$(INSTALL) --no-build-isolation -e '.[minilm,$*]'
 	touch $@
