@@ -158,6 +158,7 @@ class BertGenerator(BertLanguageLearner):
     what comes later, and takes a learning rate and a number of texts to match. Families
     that can: BERT, RoBERTa, XLM-R, ELECTRA and DistilBERT. Nothing is kept from one new
     token to the next, so that the time of a text grows with the square of its length.
+    The likeliest words alone make dull texts that repeat themselves [2]_: draw.
 
     References
     ----------
@@ -165,6 +166,7 @@ class BertGenerator(BertLanguageLearner):
        Understanding and Generation", NeurIPS 2019, section 2.3 (left-to-right LM).
     .. [2] A. Holtzman, J. Buys, L. Du, M. Forbes, Y. Choi, "The Curious Case of Neural
        Text Degeneration", ICLR 2020.
+    .. [3] A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.5.
 
     Examples
     --------

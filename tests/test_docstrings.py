@@ -73,6 +73,7 @@ DIFFERENT_ON_PURPOSE = {
         "random_state",
         "history_",
         "n_iter_",
+        "batch_size_used_",
         "net_",
         "n_features_in_",
     },
