@@ -282,7 +282,7 @@ def test_one_by_one(tokenizer, rows):
 @given(rows=ROWS)
 def test_next_tokens(rows):
     """Tokens are asked for at the place before them, but for what begins a text."""
-    begin = rows[0][-1]
+    begin = next((row[-1] for row in rows if row), 0)
     asked = next_tokens(table_of(rows), np.array([begin]))
     starts = np.cumsum(asked.word_counts) - asked.word_counts
     for i, row in enumerate(rows):
