@@ -263,6 +263,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         vocabulary.save(f"{folder}/vocabulary", max_length=options.max_length)
         tables = follow(f"{folder}/vocabulary", train, test, options)
+    options.save = None  # a path of this machine
     finish("pretrain", options, list(tables))
 
 
