@@ -414,7 +414,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             n_sides = 1 if texts.second is None else 2
             self._check_enough(n_sides * len(texts), self.n_components)
         if self.objective == "mlm":
-            return self._fit_words(X, y, texts, seen)
+            return self._fit_words(X, y, texts)
         run = self._start(X, y, None)
         task = self._contrast(texts, y)
         if self.objective == "pairs":
@@ -444,9 +444,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             return of_classes(texts, y, self.temperature)
         return same_twice(texts, self.temperature)
 
-    def _fit_words(
-        self, X: Any, y: Any, texts: Texts, seen: dict[str, Any]
-    ) -> TokenTable:
+    def _fit_words(self, X: Any, y: Any, texts: Texts) -> TokenTable:
         """Let a pretrainer learn, and embed with what it has learnt."""
         check_single_texts(texts)
         changed = {"trainable": "all", "adapter": None, "layer_decay": 1.0}
