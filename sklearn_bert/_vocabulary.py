@@ -26,6 +26,7 @@ from sklearn_bert.text import (
     SPECIAL_TOKENS,
     Texts,
     build_tokenizer,
+    check_single_texts,
     check_texts,
     is_stream,
     join_pieces,
@@ -396,12 +397,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
 
 def _check_singles(X: Any, template: str | None, missing: str) -> Texts:
     texts = check_texts(X, template=template, missing=missing)
-    if texts.second is not None:
-        raise ValueError(
-            "X holds pairs of texts; a vocabulary reads one column. Select it, join "
-            "columns with template='{first_column} {other_column}', or put one column "
-            "under the other."
-        )
+    check_single_texts(texts)
     return texts
 
 

@@ -103,7 +103,7 @@ def test_an_open_file_is_a_corpus(fitted, tmp_path):
         (iter(["", " "]), ValueError, "X holds no words"),
         ("a text", TypeError, "X is a single str"),
         ({"a", "b"}, TypeError, "X is a set"),
-        ([("a", "b")], ValueError, "X holds pairs of texts; a vocabulary reads one"),
+        ([("a", "b")], ValueError, "X has two columns"),
         (np.zeros((2, 2)), TypeError, "X is an array of dtype float64"),
     ],
 )
@@ -250,7 +250,7 @@ def test_set_params_changes_nothing_before_fit(fitted):
 
 def test_transform_wants_what_fit_saw(fitted):
     """Other columns than in fit, pairs and iterators are refused."""
-    with pytest.raises(ValueError, match="X holds pairs"):
+    with pytest.raises(ValueError, match="X has two columns"):
         fitted.transform([("a", "b")])
     with pytest.raises(TypeError, match="can be read only once"):
         fitted.transform(iter(["a"]))
