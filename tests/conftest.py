@@ -1,8 +1,10 @@
 """A tiny BERT made from scratch, so that the tests need no network and no download."""
 
 import functools
+import gc
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from transformers import (
 )
 
 from sklearn_bert.text import TokenTable
+from sklearn_bert.training import _device
 
 SENTENCES = (
     "the a film movie plot was is very not good great fine nice bad awful poor dull "
@@ -45,6 +48,33 @@ LETTERS = [
 
 GOOD = ["good", "great", "fine", "nice"]
 BAD = ["bad", "awful", "poor", "dull"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processor():
+    """Take the processor for one with AVX2 alone, where `make test-avx2` asks for it.
+
+    The environment of that target tells the libraries; torch's two questions about
+    bfloat16 do not listen to it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2":
+            for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+                patch.setattr(torch.cpu, name, lambda: False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected_garbage():
+    """Let collections pass over what the imports have made: it never goes."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def emulated_bfloat16(monkeypatch):
+    """Compute in bfloat16 on every processor, even where it has to be emulated."""
+    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
 
 
 def make_tokenizer(max_length=64):

@@ -83,13 +83,12 @@ def test_column_transformer(embedder, frame, column):
 
 
 def test_grid_search(clf, frame):
-    """A grid over parameters, scored by a metric of string labels, in two processes."""
+    """A grid over parameters, scored by a metric of string labels."""
     search = GridSearchCV(
         clf,
         {"learning_rate": [1e-6, 5e-3]},
         scoring="f1_macro",
         cv=2,
-        n_jobs=2,
         error_score="raise",
     ).fit(frame["text"], frame["label"])
     assert search.best_params_ == {"learning_rate": 5e-3}

@@ -20,7 +20,7 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.model import TextModel, load_checkpoint
-from sklearn_bert.training import _device, _features
+from sklearn_bert.training import _features
 from sklearn_bert.training._schedule import parameter_groups
 
 FILLER = ["the", "a", "film", "plot", "was", "very", "not", "i", "you", "it", "cat"]
@@ -66,12 +66,12 @@ def features(monkeypatch):
 def test_attention_finds_the_word_that_decides(fit):
     """Where one word of forty decides, a head on attention beats one on means.
 
-    Seen on average over three seeds: 0.61 with means, 0.86 with attention.
+    Seen on average over two seeds: 0.66 with means, 1.00 with attention.
     """
     accuracy = {}
     for pooling in ("mean", "attention"):
         scores = []
-        for seed in range(3):
+        for seed in range(2):
             clf = fit(
                 *texts_with_one_deciding_word(800, seed),
                 pooling=pooling,
@@ -106,12 +106,11 @@ def test_a_text_is_encoded_once_for_all_heads(fit, reviews, features):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_states_need_not_be_kept(fit, reviews, features, monkeypatch, precision):
+def test_states_need_not_be_kept(fit, reviews, features, emulated_bfloat16, precision):
     """Where states take too much memory, the same is learnt without keeping them.
 
     The encoder that others read meanwhile is neither rounded nor moved.
     """
-    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
     kept = fit(precision=precision)
     features.max_bytes = 0
     seen = []

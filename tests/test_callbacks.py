@@ -173,7 +173,7 @@ def test_fitted_estimators_answer_as_the_fit_would(make, data, cls):
     ids=str,
 )
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_watching_changes_nothing(make, data, cls, params):
+def test_watching_changes_nothing(make, data, emulated_bfloat16, cls, params):
     """With a callback that asks for everything the fit is the same, bit by bit."""
     X, y = data[cls]
     plain = make(cls, **params).fit(X, y)

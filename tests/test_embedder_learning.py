@@ -27,7 +27,6 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.model import load_checkpoint
-from sklearn_bert.training import _device
 
 NOWHERE = "/no/such/folder"
 TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", "a cat"]
@@ -268,9 +267,8 @@ def test_components_after_learning(fit, objective):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_random_state_reproduces(fit, monkeypatch, objective, precision):
+def test_random_state_reproduces(fit, emulated_bfloat16, objective, precision):
     """The same seed gives the same bits, another one others."""
-    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
     first, second, other = (
         fit(objective, random_state=seed, precision=precision).transform(TEXTS)
         for seed in (1, 1, 2)

@@ -27,7 +27,6 @@ from sklearn_bert import (
 from sklearn_bert._generator import PROMPTS_AT_ONCE
 from sklearn_bert.model import LanguageModel, TextModel
 from sklearn_bert.text import pack, pad
-from sklearn_bert.training import _device
 
 READERS = ["bert", "roberta", "distilbert", "electra", "xlm-roberta"]
 DECODERS = ["bert", "roberta", "electra", "xlm-roberta"]
@@ -383,9 +382,8 @@ def test_short_memory_changes_no_update(fit, monkeypatch):
     )
 
 
-def test_in_bfloat16(fit, reviews, monkeypatch):
+def test_in_bfloat16(fit, reviews, emulated_bfloat16):
     """It learns as in float32 but for rounding, reproducibly, and writes."""
-    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
     plain = fit(max_epochs=3, dropout=0.0)
     half = [fit(max_epochs=3, dropout=0.0, precision="bfloat16") for _ in range(2)]
     score = plain.score(reviews[0])

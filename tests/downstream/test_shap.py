@@ -3,11 +3,15 @@
 import warnings
 
 import numpy as np
+import pytest
 
-with warnings.catch_warnings():  # its colours are made with what Matplotlib gives up
+with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    # Its colours are made with what Matplotlib gives up.
     warnings.filterwarnings(
         "ignore", r"The set_\w+ function will be", PendingDeprecationWarning
     )
+    # To compile its functions takes longer than to run them.
+    patch.setenv("NUMBA_DISABLE_JIT", "1")
     import shap
 
 
@@ -19,7 +23,7 @@ def test_deciding_word_has_the_largest_value(by_one_word):
         output_names=list(by_one_word.classes_),
         seed=0,
     )
-    explanation = explainer(["the film was very good"], silent=True)
+    explanation = explainer(["the film was very good"], max_evals=60, silent=True)
     for_pos = explanation[0, :, "pos"]
     assert for_pos.data[np.argmax(for_pos.values)] == "good"
     total = for_pos.base_values + for_pos.values.sum()

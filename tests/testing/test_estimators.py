@@ -17,6 +17,16 @@ IN_BATCHES = (
     "a text that is repeated comes in batches of its own, so that the updates are "
     "others than those for a text that weighs more"
 )
+# Where something has to be learnt, from random weights.
+LEARNING = {
+    "check_classifiers_train": {"max_epochs": 3},
+    "check_regressors_train": {"max_epochs": 10, "batch_size": 16},
+    "check_text_learns_a_decisive_word": {"max_epochs": 3},
+    "check_text_multilabel_learns_decisive_words": {"max_epochs": 3},
+    "check_text_multioutput_keeps_columns_apart": {"max_epochs": 3},
+    "check_text_regression_learns_a_decisive_word": {"max_epochs": 3},
+    "check_text_regression_scale_of_y": {"max_epochs": 3},
+}
 EXPECTED = {"check_sample_weight_equivalence_on_dense_data": IN_BATCHES}
 
 
@@ -50,6 +60,5 @@ def test_our_estimators(estimator, check, settings, embedder_settings):
     elif estimator in (BertPretrainer, BertGenerator):
         check(estimator(**settings, max_epochs=1))
     else:
-        # One number of ten is not found out in three passes from random weights.
-        max_epochs = 10 if check.name == "check_regressors_train" else 3
-        check(estimator(**settings, max_epochs=max_epochs))
+        learning = LEARNING.get(check.name, {"max_epochs": 1})
+        check(estimator(**settings | learning))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sklearn_bert.model import TextModel, load_checkpoint
 from sklearn_bert.text import ShuffledBatches, check_texts
-from sklearn_bert.training import BertNet, Examples, OneLabel, _device
+from sklearn_bert.training import BertNet, Examples, OneLabel
 
 
 @pytest.fixture
@@ -25,10 +25,8 @@ def data(checkpoint, reviews):
 
 
 @pytest.fixture
-def make_net(checkpoint, monkeypatch):
+def make_net(checkpoint, emulated_bfloat16):
     """Make a net around the tiny BERT, or another encoder, without dropout."""
-    # bfloat16 is tested on every CPU, even where it has to be emulated.
-    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
 
     def make(encoder=None, *, trainable="all", pooling="mean", **settings):
         with torch.random.fork_rng(devices=[]):

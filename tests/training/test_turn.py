@@ -14,9 +14,11 @@ from joblib.externals.loky import get_reusable_executor
 from sklearn_bert.training import _turn, device_turn
 from sklearn_bert.training._turn import first_free
 
-# The module alone: it needs nothing of the package, which takes long to import.
+# The module alone: it needs nothing of the package, nor of torch, which take long to
+# import.
 HOLDER = f"""
-import importlib.util, pathlib, sys
+import importlib.util, pathlib, sys, types
+sys.modules["torch"] = types.ModuleType("torch")
 spec = importlib.util.spec_from_file_location("turn", {_turn.__file__!r})
 turn = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(turn)
