@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _demo(options)
     except (OSError, ValueError, TypeError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}", sys.stderr)
         return 1
 
 
@@ -91,10 +91,12 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _say(line: str) -> None:
+def _say(line: str, stream: TextIO | None = None) -> None:
     """Print a line; what the console's encoding lacks, as backslash codes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    line = line.encode(encoding, "backslashreplace").decode(encoding)
+    print(line, file=stream, flush=True)
 
 
 def _default_folder(data: Path | None) -> Path:

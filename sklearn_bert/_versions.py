@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
@@ -33,7 +34,11 @@ class OtherVersionsWarning(InconsistentVersionWarning):
 
 def versions() -> dict[str, str]:
     """The versions that a saved folder notes, by the library's name."""
-    return {"sklearn_bert": __version__} | {name: version(name) for name in LIBRARIES}
+    found = {"sklearn_bert": __version__}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # a frozen application may not say it
+            found[name] = version(name)
+    return found
 
 
 def warn_of_other_versions(name: str, folder: object, then: Mapping[str, Any]) -> None:

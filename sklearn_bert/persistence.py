@@ -87,7 +87,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
         _check_device(device)
     source = Path(folder)
     content = _read_manifest(source)
-    warn_of_other_versions(content["class"], source, content["versions"])
+    warn_of_other_versions(content["class"], source, content.get("versions", {}))
     for name, sha256 in content["files"].items():
         path = source / name
         if not path.is_file():

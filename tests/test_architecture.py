@@ -22,6 +22,7 @@ BASEMENT = {
     "_random",
     "_sklearn",
     "_version",
+    "_versions",
     "_warn",
 }
 EXTRAS = {"peft"}

@@ -188,6 +188,16 @@ def test_any_console_will_do(csv, run, tmp_path, monkeypatch, encoding):
     assert (console.encoding, console.errors) == (encoding, "strict")
 
 
+@pytest.mark.usefixtures("untrained")
+def test_any_console_will_do_for_errors(csv, run, monkeypatch):
+    """An error, too, is shown by a console that lacks its letters."""
+    console = Console("ascii")
+    monkeypatch.setattr(sys, "stderr", console)
+    assert run(csv, text="Größe 😀") == 1
+    monkeypatch.undo()
+    assert "no column 'Gr\\xf6\\xdfe \\U0001f600'; it has" in console.text()
+
+
 @pytest.mark.usefixtures("tiny")
 def test_the_model_is_saved_before_it_is_shown(csv, run, tmp_path, monkeypatch, capsys):
     """Whatever goes wrong with the report, the trained model is there."""
