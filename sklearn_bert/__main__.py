@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
 
 from sklearn_bert import BertClassifier, save
 from sklearn_bert._folder import check_replaceable
-from sklearn_bert._save import is_saved_estimator
+from sklearn_bert._save import files_written
 from sklearn_bert.datasets import load_support_tickets
 
 N_SHOWN = 3
+MIN_ROWS = 10  # below, a file is too small to say what its columns are
+MANY_NUMBERS = 20  # more are rather quantities than labels
+FEW_ROWS = 5  # per label
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _demo(options)
     except (OSError, ValueError, TypeError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}", sys.stderr)
         return 1
 
 
@@ -48,15 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--out",
         type=Path,
-        default=Path("support-ticket-model"),
-        help="folder for the model; default: %(default)s",
+        help="folder for the model; default: support-ticket-model, or, of --data "
+        "reviews.csv, reviews-model",
     )
     return parser
 
 
 def _demo(options: argparse.Namespace) -> int:
+    out = options.out or _default_folder(options.data)
     # Now, and not after minutes of training.
-    check_replaceable(options.out, is_saved_estimator)
+    check_replaceable(out, files_written)
     X_train, X_test, y_train, y_test = _read(options)
     clf = BertClassifier(
         max_epochs=options.epochs,
@@ -64,20 +69,38 @@ def _demo(options: argparse.Namespace) -> int:
         random_state=0,
         verbose=1,
     )
-    print(f"Fine-tuning {clf.checkpoint} on {len(X_train)} texts ...", flush=True)
+    if out.exists() and any(out.iterdir()):
+        _say(f"The model in {out} will be replaced; another --out keeps it.")
+    n_labels = len(set(y_train))
+    _say(
+        f"Fine-tuning {clf.checkpoint} on {len(X_train)} texts with {n_labels} labels "
+        "..."
+    )
     clf.fit(X_train, y_train)
+    save(clf, out)  # before anything else can go wrong
     seconds = sum(epoch["seconds"] for epoch in clf.history_)
-    print(f"{clf.n_iter_} epochs in {seconds:.0f} s\n")
-    print(classification_report(y_test, clf.predict(X_test), zero_division=0))
+    _say(f"{clf.n_iter_} epochs in {seconds:.0f} s; model saved in {out}\n")
+    _say(classification_report(y_test, clf.predict(X_test), zero_division=0))
     for text, proba in zip(
         X_test[:N_SHOWN], clf.predict_proba(X_test[:N_SHOWN]), strict=True
     ):
         best = sorted(zip(proba, clf.classes_, strict=True), reverse=True)[:2]
         chances = ", ".join(f"{label} {p:.0%}" for p, label in best)
-        print(f"{_shortened(text)!r}\n  -> {chances}")
-    save(clf, options.out)
-    print(f"\nModel saved in {options.out}; sklearn_bert.load({str(options.out)!r})")
+        _say(f"{_shortened(text)!r}\n  -> {chances}")
+    _say(f"\nOpen the model with sklearn_bert.load({str(out)!r})")
     return 0
+
+
+def _say(line: str, stream: TextIO | None = None) -> None:
+    """Print a line; what the console's encoding lacks, as backslash codes."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    line = line.encode(encoding, "backslashreplace").decode(encoding)
+    print(line, file=stream, flush=True)
+
+
+def _default_folder(data: Path | None) -> Path:
+    return Path("support-ticket-model" if data is None else f"{data.stem}-model")
 
 
 def _read(options: argparse.Namespace) -> list[list[Any]]:
@@ -114,8 +137,28 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
             raise ValueError(f"{path} has no column {column!r}; it has {list(frame)}.")
     whole = frame.dropna(subset=[text, target])
     if len(whole) < len(frame):
-        print(f"Left out: {len(frame) - len(whole)} rows without text or label.")
+        _say(f"Left out: {len(frame) - len(whole)} rows without text or label.")
+    _check_labels(path, whole[target])
     return whole[text], whole[target]
+
+
+def _check_labels(path: Path, labels: pd.Series) -> None:
+    """Raise ValueError where a column is no labels, and say so where it may be none."""
+    n_rows, n_labels = len(labels), labels.nunique()
+    if n_rows < MIN_ROWS:
+        return
+    found = f"column {labels.name!r} of {path} holds {n_labels} different values"
+    if n_rows < 2 * n_labels:
+        raise ValueError(
+            f"{found} in {n_rows} rows; expected labels, each of several rows. Choose "
+            "another --target; for numbers, see BertRegressor."
+        )
+    are_quantities = is_numeric_dtype(labels) and n_labels > MANY_NUMBERS
+    if are_quantities or n_rows < FEW_ROWS * n_labels:
+        _say(
+            f"Note: {found} in {n_rows} rows, and each is learnt as a label of its "
+            "own. For numbers, see BertRegressor."
+        )
 
 
 def _shortened(text: str, width: int = 90) -> str:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
+from sklearn_bert._versions import PickledWithVersion
 from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint
 from sklearn_bert.text import (
     LONG_TEXT,
@@ -59,7 +60,7 @@ def check_validation_lengths(X_val: Any, y_val: Any) -> None:
         raise ValueError(f"X_val and y_val do not match: {error}") from error
 
 
-class BertEstimator(CallbackSupportMixin, BaseEstimator):
+class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     """Base of the estimators: X on the way in, scores on the way out.
 
     Calls go down only: a subclass composes these methods, and none of them calls back

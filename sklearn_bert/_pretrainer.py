@@ -366,12 +366,13 @@ class BertPretrainer(
         Parameters
         ----------
         folder : str or path
-            Made if needed; replaced if it holds a saved estimator.
+            Made if needed; a saved estimator in it is replaced, other files stay.
 
         Raises
         ------
         FileExistsError
-            Where the folder holds something else.
+            Where the folder holds something else and no saved estimator, or a file of
+            others has a name that is needed now.
         """
         save(self, folder)
 

@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
-import skorch
-import torch
-import transformers
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._base import BertEstimator
 from sklearn_bert._folder import new_folder
-from sklearn_bert._version import __version__
+from sklearn_bert._versions import versions
 from sklearn_bert.model import model_settings, write_model
 
 FORMAT = 4
@@ -43,18 +39,20 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
     """Write a fitted estimator to a folder.
 
     The folder holds JSON, safetensors and tokenizer files, and nothing that could run
-    code. `transformers.AutoModel.from_pretrained` and `sentence_transformers` open it
-    as well, and it can be the `checkpoint` of another estimator.
+    code. It can be the `checkpoint` of another estimator. `transformers` and
+    `sentence_transformers` open it as well, but the encoder only: the head of a
+    classifier is in a file of its own, which `load` alone reads.
 
     The files are written beside the folder and put in its place at the end: a save that
-    is killed leaves the old model or none, never a mixture.
+    is killed leaves the old model or none, never a mixture. Files of others in the
+    folder, such as README.md or `.git`, stay.
 
     Parameters
     ----------
     estimator : estimator of this package
         Fitted. A whole pipeline is saved with `joblib.dump`.
     folder : str or path
-        Made if needed; replaced if it holds a saved estimator.
+        Made if needed; a saved estimator in it is replaced.
 
     Raises
     ------
@@ -64,7 +62,8 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
         Where it is no estimator of this package, or a parameter cannot be written as
         JSON (`callbacks`).
     FileExistsError
-        Where the folder holds something else.
+        Where the folder holds something else and no saved estimator, or a file of
+        others has a name that is needed now.
 
     See Also
     --------
@@ -90,13 +89,8 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
         )
     check_is_fitted(estimator)
     content = _describe(estimator)  # complains before anything is written
-    with new_folder(Path(folder), may_replace=is_saved_estimator) as draft:
-        write_model(
-            estimator.net_.module,
-            draft,
-            tokenizer=estimator.tokenizer_,
-            labels=_label_names(estimator),
-        )
+    with new_folder(Path(folder), written=files_written) as draft:
+        write_model(estimator.net_.module, draft, tokenizer=estimator.tokenizer_)
         content["files"] = {
             path.relative_to(draft).as_posix(): sha256_of(path.read_bytes())
             for path in sorted(draft.rglob("*"))
@@ -106,9 +100,13 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
-def is_saved_estimator(folder: Path) -> bool:
-    """Whether `save` has written this folder."""
-    return (folder / MANIFEST).is_file()
+def files_written(folder: Path) -> set[str] | None:
+    """What `save` has written into the folder, as its manifest says; None: nothing."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        return {MANIFEST, *manifest["content"]["files"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 # -- writing -----------------------------------------------------------------------
@@ -131,14 +129,7 @@ def _describe(estimator: BaseEstimator) -> dict[str, Any]:
         "model": model_settings(estimator.net_.module),
         "net": estimator.net_.settings(),
         "tokenizer": estimator.tokenizer_.settings(),
-        "versions": {
-            "python": platform.python_version(),
-            "sklearn_bert": __version__,
-            "scikit-learn": sklearn.__version__,
-            "skorch": skorch.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        "versions": {"python": platform.python_version()} | versions(),
     }
 
 
@@ -151,11 +142,6 @@ def _requests(estimator: BaseEstimator) -> dict[str, dict[str, Any]]:
         for method, wishes in found.items()
     }
     return {method: wishes for method, wishes in asked.items() if wishes}
-
-
-def _label_names(estimator: BaseEstimator) -> list[str] | None:
-    classes = getattr(estimator, "classes_", None)
-    return None if classes is None else [str(label) for label in classes]
 
 
 def canonical(content: Any) -> bytes:

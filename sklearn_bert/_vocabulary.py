@@ -22,6 +22,7 @@ from sklearn_bert._sklearn import (
     fit_context,
     get_feature_names,
 )
+from sklearn_bert._versions import PickledWithVersion
 from sklearn_bert.text import (
     SPECIAL_TOKENS,
     Texts,
@@ -43,6 +44,7 @@ FRAME = ("[PAD]", "[CLS]", "[SEP]")  # what stands around texts, and is none of 
 
 
 class WordPieceVocabulary(  # type: ignore[call-arg]
+    PickledWithVersion,
     TransformerMixin,
     BaseEstimator,
     auto_wrap_output_keys=None,  # ids are no columns of a frame
@@ -373,7 +375,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         """
         check_is_fitted(self)
         config = _config_for_transformers(self.tokenizer_, max_length)
-        with new_folder(Path(folder), may_replace=_is_saved_vocabulary) as draft:
+        with new_folder(Path(folder), written=_files_written) as draft:
             vocab, tokenizer, tokenizer_config = (draft / name for name in FILES)
             lines = "".join(f"{piece}\n" for piece in self.vocabulary_)
             vocab.write_bytes(lines.encode())  # line ends are the same on every system
@@ -435,6 +437,6 @@ def _config_for_transformers(
     return config if max_length is None else config | {"model_max_length": max_length}
 
 
-def _is_saved_vocabulary(folder: Path) -> bool:
-    """Whether the folder holds what `save` writes, and nothing else."""
-    return {path.name for path in folder.iterdir()} == set(FILES)
+def _files_written(folder: Path) -> set[str] | None:
+    """What `save` writes; None where there is more: it may be the tokenizer's model."""
+    return set(FILES) if {p.name for p in folder.iterdir()} == set(FILES) else None

@@ -9,7 +9,7 @@ import warnings
 INSIDE = {"sklearn_bert", "sklearn"}
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Warn with the nearest line that is outside of this package and scikit-learn."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_inside(frame.f_globals):

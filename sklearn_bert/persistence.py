@@ -20,10 +20,11 @@ from sklearn_bert._regressor import BertRegressor
 from sklearn_bert._save import FORMAT, MANIFEST, canonical, save, sha256_of
 from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
+from sklearn_bert._versions import warn_of_other_versions
 from sklearn_bert._vocabulary import WordPieceVocabulary
 from sklearn_bert.model import read_model
 from sklearn_bert.text import TextTokenizer
-from sklearn_bert.training import BertNet
+from sklearn_bert.training import BertNet, resolve_device
 
 __all__ = ["load", "save"]
 
@@ -44,18 +45,28 @@ SINCE_FORMAT_3: dict[str, dict[str, Any]] = {
 }
 
 
-def load(folder: str | os.PathLike) -> Estimator:
+def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     """Read an estimator that `save` wrote; runs no code from the folder.
 
     Parameters
     ----------
     folder : str or path
+    device : str or None, default=None
+        Parameter `device` of the estimator: "auto", "cpu", "cuda", "cuda:1". None: as
+        it was saved.
 
     Returns
     -------
     estimator of the class that was saved
-        Fitted. The device is chosen here anew: a model that was trained on a GPU works
-        on the CPU where there is none.
+        Fitted. With `device=None` a model that was trained on a GPU works on the CPU
+        where there is none.
+
+    Warns
+    -----
+    sklearn.exceptions.InconsistentVersionWarning
+        Where it was saved with another minor version of this package or of a library
+        that its answers depend on: scikit-learn, skorch, tokenizers, torch or
+        transformers.
 
     Raises
     ------
@@ -63,14 +74,20 @@ def load(folder: str | os.PathLike) -> Estimator:
         Where there is no such folder, or a file is missing; the message names it.
     ValueError
         Where a file is damaged (its sha256 differs), was written by a newer version,
-        or names a class that is no estimator of this package.
+        or names a class that is no estimator of this package; or this machine has no
+        such `device`.
+    TypeError
+        Where `device` is no str.
 
     See Also
     --------
     save : The way there, with an example.
     """
+    if device is not None:
+        _check_device(device)
     source = Path(folder)
     content = _read_manifest(source)
+    warn_of_other_versions(content["class"], source, content.get("versions", {}))
     for name, sha256 in content["files"].items():
         path = source / name
         if not path.is_file():
@@ -90,13 +107,26 @@ def load(folder: str | os.PathLike) -> Estimator:
     fitted = _decode(content["fitted"])
     for name, value in SINCE_FORMAT_3.get(content["class"], {}).items():
         fitted.setdefault(name, value)
-    fitted["net_"] = BertNet(model, **content["net"])
+    net = content["net"]
+    if device is not None:
+        estimator.set_params(device=device)
+        net = {**net, "placement": device}
+    fitted["net_"] = BertNet(model, **net)
     fitted["tokenizer_"] = TextTokenizer.from_json(
         (source / "tokenizer.json").read_text("utf-8"), content["tokenizer"]
     )
     for name, value in fitted.items():
         setattr(estimator, name, value)
     return estimator
+
+
+def _check_device(device: object) -> None:
+    if not isinstance(device, str):
+        raise TypeError(
+            f"device is {device!r} of type {type(device).__name__}; expected a str "
+            "such as 'cpu' or 'cuda:0', or None for the device that was saved."
+        )
+    resolve_device(device)
 
 
 def _set_requests(

@@ -1,6 +1,7 @@
 """`python -m sklearn_bert demo`: what it prints, saves and complains about."""
 
 import functools
+import io
 import runpy
 import sys
 
@@ -67,8 +68,10 @@ def test_the_demo_trains_reports_and_saves(csv, run, tmp_path, capsys, checkpoin
     printed, errors = capsys.readouterr()
     assert status == 0
     assert "error" not in errors
-    assert f"Fine-tuning {checkpoint} on 32 texts" in printed
+    assert f"Fine-tuning {checkpoint} on 32 texts with 2 labels" in printed
     assert "2 epochs in" in printed
+    assert f"model saved in {tmp_path / 'model'}" in printed
+    assert "replaced" not in printed
     assert printed.index("precision    recall") < printed.index("accuracy")
     assert printed.rstrip().endswith(f"sklearn_bert.load('{tmp_path / 'model'}')")
 
@@ -127,10 +130,131 @@ def test_labels_may_be_numbers_and_rare(csv, run, tmp_path, capsys):
 
 @pytest.mark.usefixtures("tiny")
 def test_the_model_of_the_last_run_is_replaced(csv, run, tmp_path, capsys):
-    """A second run puts its model in the place of the first."""
+    """A second run puts its model in the place of the first, and says so before."""
     assert run(csv, "--epochs", "1") == 0
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    capsys.readouterr()
     assert run(csv, "--epochs", "2") == 0
+    printed = capsys.readouterr().out
+    said = f"The model in {tmp_path / 'model'} will be replaced; another --out keeps it"
+    assert printed.index(said) < printed.index("Fine-tuning")
     assert load(tmp_path / "model").n_iter_ == 2
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_file_has_a_folder_of_its_own(csv, tmp_path, monkeypatch, capsys):
+    """Without --out the folder is named after the file, and not after the tickets."""
+    monkeypatch.chdir(tmp_path)
+    named = ["--data", "reviews.csv", "--text", "text", "--target", "label"]
+    assert main(["demo", *named, "--epochs", "1"]) == 0
+    assert "sklearn_bert.load('reviews-model')" in capsys.readouterr().out
+    assert load("reviews-model").n_iter_ == 1
+    assert not (tmp_path / "support-ticket-model").exists()
+
+
+class Console(io.TextIOWrapper):
+    """A console of an encoding, which remembers what it shows."""
+
+    def __init__(self, encoding):
+        super().__init__(io.BytesIO(), encoding=encoding)
+
+    def text(self):
+        self.flush()
+        return self.buffer.getvalue().decode(self.encoding)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp932", "utf-8"])
+def test_any_console_will_do(csv, run, tmp_path, monkeypatch, encoding):
+    """What the console's encoding lacks is shown as codes, and the model is there."""
+    frame = pd.read_csv(csv)
+    frame["text"] += " 😀 电影 \udc80é".encode("utf-8", "replace").decode()
+    frame["label"] += "é"
+    frame.to_csv(csv, index=False)
+    console = Console(encoding)
+    monkeypatch.setattr(sys, "stdout", console)
+    assert run(csv, "--epochs", "1") == 0
+    monkeypatch.undo()
+    shown = console.text()
+    for character, code in [("😀", "\\U0001f600"), ("é", "\\xe9"), ("电", "\\u7535")]:
+        try:
+            character.encode(encoding)
+        except UnicodeEncodeError:
+            assert code in shown
+        else:
+            assert character in shown
+    assert set(load(tmp_path / "model").classes_) == {"posé", "negé"}
+    assert (console.encoding, console.errors) == (encoding, "strict")
+
+
+@pytest.mark.usefixtures("untrained")
+def test_any_console_will_do_for_errors(csv, run, monkeypatch):
+    """An error, too, is shown by a console that lacks its letters."""
+    console = Console("ascii")
+    monkeypatch.setattr(sys, "stderr", console)
+    assert run(csv, text="Größe 😀") == 1
+    monkeypatch.undo()
+    assert "no column 'Gr\\xf6\\xdfe \\U0001f600'; it has" in console.text()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_model_is_saved_before_it_is_shown(csv, run, tmp_path, monkeypatch, capsys):
+    """Whatever goes wrong with the report, the trained model is there."""
+
+    def fail(*args, **kwargs):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("sklearn_bert.__main__.classification_report", fail)
+    assert run(csv, "--epochs", "1") == 1
+    printed, errors = capsys.readouterr()
+    assert f"model saved in {tmp_path / 'model'}" in printed
+    assert "Broken pipe" in errors
+    assert load(tmp_path / "model").n_iter_ == 1
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("values", [range(40), [i // 1.9 for i in range(40)], "ids"])
+def test_a_column_of_no_labels_is_refused(csv, run, capsys, values):
+    """A target that hardly ever repeats is named, with its counts."""
+    frame = pd.read_csv(csv)
+    frame["label"] = [f"T-{i}" for i in range(40)] if values == "ids" else values
+    frame.to_csv(csv, index=False)
+    n_values = frame["label"].nunique()
+    message = f"column 'label' of {csv} holds {n_values} different values in 40 rows"
+    assert fails_with(message, run(csv), capsys)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("values", "is_said"),
+    [
+        # Less than three rows for each, and for one of them one.
+        ([99, *(i % 14 for i in range(39))], True),
+        (["T-99", *(f"T-{i % 14}" for i in range(39))], True),
+        ([i % 8 for i in range(40)], False),
+    ],
+)
+def test_many_labels_are_said(csv, run, capsys, values, is_said):
+    """Labels of few rows each are learnt, and that is said before."""
+    frame = pd.read_csv(csv)
+    frame["label"] = values
+    frame.to_csv(csv, index=False)
+    assert run(csv, "--epochs", "1") == 0
+    printed = capsys.readouterr().out
+    said = f"Note: column 'label' of {csv} holds 15 different values in 40 rows"
+    assert (said in printed) == is_said
+    assert f"with {len(set(values))} labels" in printed
+
+
+@pytest.mark.usefixtures("tiny")
+def test_numbers_as_labels_are_said(csv, run, capsys):
+    """More than twenty different numbers may be no labels, and that is said."""
+    frame = pd.concat([pd.read_csv(csv)] * 3)
+    frame["label"] = [*range(24)] * 5
+    frame.to_csv(csv, index=False)
+    assert run(csv, "--epochs", "1") == 0
+    assert "holds 24 different values in 120 rows" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("tiny")

@@ -33,16 +33,23 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from safetensors import safe_open
 from scipy.sparse import csr_array, csr_matrix, issparse
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+)
 
 from sklearn_bert import (
     BertClassifier,
     BertEmbedder,
     BertRegressor,
     BertTokenClassifier,
+    WordPieceVocabulary,
     load,
     save,
 )
@@ -219,16 +226,6 @@ def test_classifier_comes_back_with_its_labels(fit_classifier, tmp_path, labels)
         assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
-def test_config_names_the_classes(fit_classifier, tmp_path, labels):
-    """id2label in config.json is classes_, and label2id is its inverse."""
-    clf = fit_classifier(y=np.tile(labels, 3))
-    save(clf, tmp_path / "model")
-    config = AutoConfig.from_pretrained(tmp_path / "model")
-    assert config.id2label == {i: str(label) for i, label in enumerate(clf.classes_)}
-    assert config.label2id == {str(label): i for i, label in enumerate(clf.classes_)}
-
-
 @pytest.mark.parametrize("pooling", ["auto", "mean", "max", "cls", "pooler"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_embedder_comes_back(fit_embedder, tmp_path, pooling, normalize):
@@ -371,6 +368,141 @@ def test_a_model_of_a_missing_device_works_on_the_cpu(copied, classifier):
     )
 
 
+@pytest.mark.parametrize("cls", [BertClassifier, BertEmbedder])
+def test_the_device_may_be_chosen(classifier, embedder, tmp_path, cls):
+    """`load(folder, device=)` sets the parameter and the place; None: as saved."""
+    estimator = classifier if cls is BertClassifier else embedder
+    save(estimator, tmp_path / "model")
+    chosen = load(tmp_path / "model", device="cpu:0")
+    assert chosen.device == chosen.net_.placement == "cpu:0"
+    assert chosen.net_.device == "cpu:0"
+    assert chosen.get_params() == estimator.get_params() | {"device": "cpu:0"}
+    assert_array_equal(chosen.transform(TEXTS), estimator.transform(TEXTS))
+    kept = load(tmp_path / "model", device=None)
+    assert kept.device == kept.net_.placement == estimator.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "message"),
+    [
+        ("cuda:99", ValueError, "device is 'cuda:99', which this machine does not"),
+        ("gpu", ValueError, "device is 'gpu'; expected 'auto', 'cpu'"),
+        ("", ValueError, "device is ''"),
+        (0, TypeError, "device is 0 of type int; expected a str"),
+        (torch.device("cpu"), TypeError, "of type device; expected a str"),
+    ],
+)
+def test_a_wrong_device_is_refused_first(tmp_path, device, error, message):
+    """`load` complains of the device before it reads anything."""
+    with pytest.raises(error, match=message):
+        load(tmp_path / "nothing", device=device)
+
+
+# -- versions ----------------------------------------------------------------------
+
+
+def noted_versions(folder):
+    """The versions that a saved folder notes."""
+    return json.loads((folder / "estimator.json").read_text())["content"]["versions"]
+
+
+def other_minor(version):
+    """A version of which the second number is another."""
+    major, minor = version.split(".")[:2]
+    return f"{major}.{int(minor) + 1}.0"
+
+
+NOTED = ["sklearn_bert", "scikit-learn", "skorch", "tokenizers", "torch"]
+NOTED = [*NOTED, "transformers"]
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_another_minor_version_is_said(copied, classifier, name):
+    """Where a library that matters is another, `load` warns, and loads all the same."""
+    here = noted_versions(copied)
+    assert set(here) == {"python", *NOTED}
+    other = other_minor(here[name])
+    edit_manifest(copied, versions=here | {name: other})
+    match = (
+        f"copied was saved with {name} {re.escape(other)}, and is read with {name} "
+        f"{re.escape(here[name])}: its BertClassifier may .* save it again"
+    )
+    with pytest.warns(InconsistentVersionWarning, match=match) as caught:
+        loaded = load(copied)
+    assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
+    assert caught[0].message.estimator_name == "BertClassifier"
+    assert_array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    save(loaded, copied)
+    load(copied)  # without a warning, which would be an error
+
+
+def test_other_versions_are_one_warning(copied):
+    """All that differ are named in one warning, the others not."""
+    others = {"torch": "1.13.1+cu117", "transformers": "4.57.0", "skorch": "0.15.0"}
+    edit_manifest(copied, versions=noted_versions(copied) | others)
+    with pytest.warns(InconsistentVersionWarning) as caught:
+        load(copied)
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert "skorch 0.15.0, torch 1.13.1+cu117, transformers 4.57.0, and" in message
+    assert "scikit-learn" not in message
+
+
+def test_a_patch_is_not_said(copied):
+    """Another patch, build or Python, and what was not noted, are no warning."""
+    here = noted_versions(copied)
+    patched = {
+        name: ".".join([*version.split(".")[:2], "999+cpu"])
+        for name, version in here.items()
+    }
+    edit_manifest(copied, versions=patched | {"python": "3.99.0"})
+    load(copied)
+    edit_manifest(copied, versions={"sklearn_bert": here["sklearn_bert"]})
+    load(copied)
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    """A fitted vocabulary; not to be changed."""
+    return WordPieceVocabulary(vocab_size=60).fit(TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "embedder", "vocabulary", "unfitted"])
+@pytest.mark.parametrize("then", ["0.0.9", "9.9.9", None])
+def test_a_pickle_of_another_version_warns(request, monkeypatch, kind, then):
+    """Unpickling what another version has pickled, or one that noted none, warns."""
+    name = "classifier" if kind == "unfitted" else kind
+    estimator = request.getfixturevalue(name)
+    estimator = clone(estimator) if kind == "unfitted" else estimator
+    cls = type(estimator).__name__
+    with monkeypatch.context() as patch:
+        if then is None:
+            patch.setattr(type(estimator), "__getstate__", BaseEstimator.__getstate__)
+        else:
+            patch.setattr("sklearn_bert._versions.__version__", then)
+        data = pickle.dumps(estimator)
+    match = f"this {cls} was pickled with sklearn_bert {then or '0.1 or older'}; this"
+    with pytest.warns(InconsistentVersionWarning, match=match) as caught:
+        loaded = pickle.loads(data)
+    assert len(caught) == 1
+    assert vars(loaded).keys() == vars(estimator).keys()
+    assert loaded.get_params() == estimator.get_params()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "embedder", "vocabulary"])
+def test_copies_of_this_version_do_not_warn(request, kind):
+    """A clone, a copy and a pickle of this version are quiet, and do not show it."""
+    estimator = request.getfixturevalue(kind)
+    copies = [
+        clone(estimator),
+        copy.copy(estimator),
+        copy.deepcopy(estimator),
+        pickle.loads(pickle.dumps(estimator)),
+    ]
+    for made in copies:
+        assert not [name for name in vars(made) if "version" in name]
+
+
 # -- the folder --------------------------------------------------------------------
 
 
@@ -398,6 +530,47 @@ def test_transformers_opens_the_folder(saved, classifier):
     for name, value in model.state_dict().items():
         assert value.dtype == expected[name].dtype
         assert torch.equal(value, expected[name]), name
+
+
+OF_A_HEAD = {"id2label", "label2id", "num_labels", "problem_type"}
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own
+@pytest.mark.parametrize("given", [{}, {"id2label": {0: "A", 1: "B", 2: "C"}}])
+def test_the_configuration_names_no_head(fit_classifier, checkpoint, tmp_path, given):
+    """transformers finds no names of outputs, neither ours nor the checkpoint's.
+
+    The head is not where transformers looks, so it makes up one, and says so.
+    """
+    config = BertConfig.from_pretrained(checkpoint, **given)
+    shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    config.save_pretrained(tmp_path / "checkpoint")
+    clf = fit_classifier(checkpoint=str(tmp_path / "checkpoint"))
+    save(clf, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text("utf-8"))
+    assert not OF_A_HEAD & set(config)
+    assert config["architectures"] == ["BertModel"]
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "model", output_loading_info=True
+    )
+    assert set(report["missing_keys"]) == {"classifier.weight", "classifier.bias"}
+    assert model.config.id2label == {0: "LABEL_0", 1: "LABEL_1"}  # of nothing
+
+
+def test_a_folder_that_names_its_labels_is_read(copied, classifier):
+    """A folder of an earlier version, with label names in its configuration, loads."""
+    path = copied / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    names = {"id2label": {"0": "neg", "1": "pos"}, "label2id": {"neg": 0, "pos": 1}}
+    path.write_text(json.dumps(config | names), "utf-8")
+    content = json.loads((copied / "estimator.json").read_text("utf-8"))["content"]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit_manifest(copied, files=content["files"] | {"config.json": sha256})
+    loaded = load(copied)
+    assert_array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    save(loaded, copied)
+    config = json.loads(path.read_text("utf-8"))
+    assert not OF_A_HEAD & set(config)
 
 
 @pytest.mark.parametrize(
@@ -707,6 +880,61 @@ def test_a_relative_folder(classifier, tmp_path, monkeypatch):
     save(classifier, "model")
     assert_array_equal(load("model").predict(TEXTS), classifier.predict(TEXTS))
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("version", [1, 4])
+def test_files_of_others_stay_in_the_folder(classifier, embedder, copied, version):
+    """README.md, `.git` and whatever else `save` has not written is there afterwards.
+
+    So it is in folders of older formats.
+    """
+    edit_manifest(copied, format=version)
+    others = {"README.md", "notes.txt", ".git/config", "sub/more", "1_Pooling/mine"}
+    for name in others:
+        (copied / name).parent.mkdir(exist_ok=True)
+        (copied / name).write_text(f"mine: {name}")
+    (copied / "link").symlink_to("README.md")
+    mine = {name: (copied / name).read_bytes() for name in others}
+    save(embedder, copied)
+    of_embedder = {name for name in FILES if name != "head.safetensors"}
+    assert set(files_of(copied)) == of_embedder | others | {"link"}
+    assert {name: (copied / name).read_bytes() for name in others} == mine
+    assert os.readlink(copied / "link") == "README.md"
+    assert_array_equal(load(copied).transform(TEXTS), embedder.transform(TEXTS))
+    manifest = json.loads((copied / "estimator.json").read_text())
+    assert set(manifest["content"]["files"]) == of_embedder - {"estimator.json"}
+    save(classifier, copied)
+    assert {name: (copied / name).read_bytes() for name in others} == mine
+
+
+def test_a_file_of_others_is_not_overwritten(classifier, embedder, tmp_path):
+    """Where the new model needs the name of a file of others, `save` refuses."""
+    save(embedder, tmp_path / "model")
+    (tmp_path / "model" / "head.safetensors").write_text("mine")
+    before = snapshot_of(tmp_path)
+    with pytest.raises(FileExistsError, match=r"head\.safetensors was not saved by"):
+        save(classifier, tmp_path / "model")
+    assert snapshot_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("manifest", ["", "{}", "[]", '{"content": {"files": 3}}'])
+def test_a_folder_of_unknown_files_is_refused(classifier, copied, manifest):
+    """Where nobody knows any more what `save` has written, nothing is replaced."""
+    (copied / "estimator.json").write_text(manifest)
+    before = snapshot_of(copied)
+    with pytest.raises(FileExistsError, match="was not saved by sklearn_bert"):
+        save(classifier, copied)
+    assert snapshot_of(copied) == before
+
+
+@pytest.mark.parametrize("letter", ["m", "é", "語"])
+def test_a_folder_name_may_be_long(embedder, tmp_path, letter):
+    """`save` writes to any name that the file system allows."""
+    folder = tmp_path / (letter * (255 // len(letter.encode())))
+    save(embedder, folder)
+    save(embedder, folder)
+    assert type(load(folder)) is BertEmbedder
+    assert len(os.listdir(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])

@@ -719,6 +719,18 @@ def test_warm_start_of_a_new_bert(scratch, texts):
 # -- the folder ------------------------------------------------------------------------
 
 
+def test_saving_keeps_the_files_of_others(fitted, of_pairs, tmp_path):
+    """What the pretrainer has not written into a folder is there after another save."""
+    fitted.save(tmp_path / "saved")
+    (tmp_path / "saved" / ".git").mkdir()
+    mine = [tmp_path / "saved" / name for name in ("README.md", ".git/config")]
+    for path in mine:
+        path.write_text(path.name)
+    of_pairs.save(tmp_path / "saved")
+    assert [path.read_text() for path in mine] == ["README.md", "config"]
+    assert load(tmp_path / "saved").next_sentence
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "pooler"])
 @torch.inference_mode()
 def test_transformers_opens_the_folder(make, texts, tmp_path, pooling):

@@ -28,6 +28,8 @@ from sklearn_bert.text import TextTokenizer
 ENCODER_FILE = "model.safetensors"
 # What is not the encoder's, by the beginning of its name.
 FILES_BESIDE = {"head.": "head.safetensors", "attention.": ATTENTION_FILE}
+# What a configuration says of a head: transformers would make one up, with no weights.
+OF_A_HEAD = ("id2label", "label2id", "num_labels", "problem_type")
 # The modules of a folder that come before the steps: Transformer and Pooling.
 N_BEFORE_STEPS = 2
 
@@ -67,31 +69,15 @@ def model_settings(model: TextModel) -> dict[str, Any]:
     }
 
 
-def write_model(
-    model: TextModel,
-    folder: Path,
-    *,
-    tokenizer: TextTokenizer,
-    labels: list[str] | None,
-) -> None:
-    """Write a folder that transformers and sentence-transformers open as well.
-
-    Parameters
-    ----------
-    labels : list of str or None
-        Names of the outputs, for the configuration; None: it has no outputs.
-    """
-    config = _config(model)
-    if labels is not None:
-        config["id2label"] = dict(enumerate(labels))
-        config["label2id"] = {label: i for i, label in enumerate(labels)}
+def write_model(model: TextModel, folder: Path, *, tokenizer: TextTokenizer) -> None:
+    """Write a folder that transformers and sentence-transformers open as well."""
     weights = _weights(model)
     if isinstance(model, LanguageModel):
         lost = model.untrained
         encoder = {n: w for n, w in weights.items() if not n.startswith(lost)}
     else:
         encoder = _starting_with("encoder.", weights)
-    _write_json(folder / "config.json", config)
+    _write_json(folder / "config.json", _config(model))
     # Not save_file: it makes files that only their owner may read.
     (folder / ENCODER_FILE).write_bytes(save(encoder, metadata={"format": "pt"}))
     for start, file in FILES_BESIDE.items():
@@ -222,6 +208,8 @@ def _config(model: TextModel) -> dict[str, Any]:
         config["is_decoder"] = True
     config["dtype"] = "float32"
     config.pop("_name_or_path", None)  # a path of this machine
+    for name in OF_A_HEAD:
+        config.pop(name, None)
     return config
 
 

@@ -1,0 +1,89 @@
+"""Which versions made a saved estimator, and which of them matter now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from sklearn.exceptions import InconsistentVersionWarning
+
+from sklearn_bert._version import __version__
+from sklearn_bert._warn import warn
+
+# Those that turn texts into ids, ids into scores, and scores into answers.
+LIBRARIES = ("scikit-learn", "skorch", "tokenizers", "torch", "transformers")
+PICKLED_VERSION = "_sklearn_bert_version"
+
+
+class OtherVersionsWarning(InconsistentVersionWarning):
+    """scikit-learn's warning, in words that say what to do."""
+
+    def __init__(self, message: str, *, estimator: str, then: str, now: str) -> None:
+        super().__init__(
+            estimator_name=estimator,
+            current_sklearn_version=now,
+            original_sklearn_version=then,
+        )
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def versions() -> dict[str, str]:
+    """The versions that a saved folder notes, by the library's name."""
+    found = {"sklearn_bert": __version__}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # a frozen application may not say it
+            found[name] = version(name)
+    return found
+
+
+def warn_of_other_versions(name: str, folder: object, then: Mapping[str, Any]) -> None:
+    """Compare the versions that a folder notes with those that read it.
+
+    A new minor version may read the same files otherwise; a patch should not, and a
+    library that the folder does not note was not thought to matter.
+    """
+    now = versions()
+    differ = [n for n in now if n in then and _minor(str(then[n])) != _minor(now[n])]
+    if not differ:
+        return
+    was, is_now = (", ".join(f"{n} {v[n]}" for n in differ) for v in (then, now))
+    message = (
+        f"{folder} was saved with {was}, and is read with {is_now}: its {name} may "
+        "answer otherwise than before. Compare, and save it again."
+    )
+    warn(OtherVersionsWarning(message, estimator=name, then=was, now=is_now))
+
+
+class PickledWithVersion:
+    """Mixin: a pickle notes the package's version; another one warns at unpickling."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
+        return {**state, PICKLED_VERSION: __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        then = state.pop(PICKLED_VERSION, "0.1 or older")  # which did not note it
+        if _minor(then) != _minor(__version__):
+            name = type(self).__name__
+            message = (
+                f"this {name} was pickled with sklearn_bert {then}; this is "
+                f"{__version__}, where it may answer otherwise, or fail. Fit it again; "
+                f"or unpickle it with sklearn_bert {then}, save it there to a folder, "
+                "and read the folder here."
+            )
+            warn(
+                OtherVersionsWarning(
+                    message, estimator=name, then=then, now=__version__
+                )
+            )
+        super().__setstate__(state)  # type: ignore[misc]
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
