@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_random_state
 
 from sklearn_bert._base import BertEstimator
 from sklearn_bert._hold_out import check_groups, hold_out
+from sklearn_bert._labels import without_mask
 from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
@@ -177,7 +179,7 @@ class BertPredictor(BertEstimator):
         """What reads texts can only go on with what it was made of."""
         for name, before in self._made_of.items():
             now = getattr(self, name)
-            if now != before:
+            if plain_path(now) != plain_path(before):
                 raise ValueError(
                     f"{name} is {now!r}, but it was {before!r} in the earlier call; "
                     "training can only go on with the same network, which reads texts "
@@ -367,6 +369,11 @@ class BertPredictor(BertEstimator):
         )
 
 
+def plain_path(value: Any) -> Any:
+    """A path as the str that says the same."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 def draw_seed(random_state: Any) -> int:
     """One seed for everything random in a call.
 
@@ -379,12 +386,36 @@ def draw_seed(random_state: Any) -> int:
 
 
 def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:
-    """The sample weights, or 1 for each text."""
+    """The sample weights, or 1 for each text.
+
+    Raises
+    ------
+    ValueError
+        Where one is missing, infinite, negative or no number, naming the row; where
+        they are not as many as texts, or all 0.
+    """
     if sample_weight is None:
         return np.ones(n_texts)
-    return check_sample_weight(
-        sample_weight, np.empty(n_texts), dtype=np.float64, ensure_non_negative=True
-    )
+    sample_weight = without_mask(sample_weight, "sample_weight")
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"sample_weight is no array of numbers: {error}. Give a number of 0 or "
+            "more for each row of X."
+        ) from error
+    wrong = np.argwhere(~np.isfinite(weights) | (weights < 0))
+    if len(wrong):
+        place = tuple(wrong[0].tolist())
+        value = float(weights[place])
+        kind = "infinity" if value > 0 else "negative" if value < 0 else "NaN"
+        raise ValueError(
+            f"sample_weight{list(place) or ''} is {value} ({kind}); expected a finite "
+            "number of 0 or more. 0 leaves a row out."
+        )
+    # One number for all is to be a Python number there.
+    given = weights if weights.ndim else float(weights)
+    return check_sample_weight(given, np.empty(n_texts), dtype=np.float64)
 
 
 def scaled(weights: np.ndarray, train: np.ndarray) -> np.ndarray:
