@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sklearn_bert._labels import plain
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint
 from sklearn_bert.text import (
@@ -158,6 +159,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
         what the checkpoint does itself; None: never. `adapted` is a net whose encoder
         has learnt more than the checkpoint's.
         """
+        trainable, dropout = plain(trainable), plain(dropout)
         checkpoint = load_checkpoint(
             self.checkpoint,
             revision=self.revision,
@@ -179,7 +181,9 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
                 steps.pop()
                 normalize = True
         tokenizer = checkpoint.text_tokenizer(
-            self.max_length, long_text=long_text, window_stride=window_stride
+            plain(self.max_length),
+            long_text=long_text,
+            window_stride=plain(window_stride),
         )
         model = TextModel(
             checkpoint.encoder,

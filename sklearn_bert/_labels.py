@@ -348,6 +348,6 @@ def remedy(name: str) -> str:
     return f"Leave such rows out of {name}, or give some of the kind to learn from."
 
 
-def plain(label: Any) -> Any:
-    """A label as Python shows it: 'b' instead of np.str_('b')."""
-    return label.item() if isinstance(label, np.generic) else label
+def plain(value: Any) -> Any:
+    """A scalar of NumPy as Python's: 'b' instead of np.str_('b')."""
+    return value.item() if isinstance(value, np.generic) else value

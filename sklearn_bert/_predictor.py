@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_random_state
 
 from sklearn_bert._base import BertEstimator
 from sklearn_bert._hold_out import check_groups, hold_out
-from sklearn_bert._labels import without_mask
+from sklearn_bert._labels import plain, without_mask
 from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
@@ -165,7 +165,7 @@ class BertPredictor(BertEstimator):
                 "early_stopping is True, which partial_fit cannot do: it does not know "
                 "how many calls are to come. Set early_stopping=False, or use fit."
             )
-        n_epochs = 1 if is_partial else self.max_epochs
+        n_epochs = 1 if is_partial else plain(self.max_epochs)
         context, told = self._begin_fit(X, y, n_epochs, sample_weight=sample_weight)
         start = None
         if is_partial or self.warm_start:
@@ -354,13 +354,13 @@ class BertPredictor(BertEstimator):
             fingerprint,
             placement=device,
             objective=task.objective,
-            lr=self.learning_rate,
-            layer_decay=self.layer_decay,
+            lr=plain(self.learning_rate),
+            layer_decay=plain(self.layer_decay),
             decays=not run.is_partial,
             max_epochs=run.n_epochs,
-            batch_size=self.batch_size,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
+            batch_size=plain(self.batch_size),
+            weight_decay=plain(self.weight_decay),
+            warmup=plain(self.warmup),
             checkpointing=checkpointing,
             adapter=self.adapter,
             shuffle_seed=int(run.rng.integers(2**63)),
