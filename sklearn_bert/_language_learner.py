@@ -128,6 +128,7 @@ class BertLanguageLearner(BertPredictor):
     # Everything learns, at one rate.
     trainable = "all"
     adapter = None
+    adapter_rank = 8
     layer_decay = 1.0
 
     def __sklearn_text_input__(self) -> str:

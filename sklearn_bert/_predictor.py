@@ -73,6 +73,7 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
         Interval(Integral, 1, None, closed="left"),
     ],
     "adapter": [StrOptions({"lora"}), None],
+    "adapter_rank": [Interval(Integral, 1, None, closed="left")],
     "gradient_checkpointing": ["boolean", StrOptions({"auto"})],
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -120,6 +121,7 @@ class BertPredictor(BertEstimator):
 
     trainable: str | int
     adapter: str | None
+    adapter_rank: int
     gradient_checkpointing: bool | str
     max_epochs: int
     batch_size: int
@@ -363,6 +365,7 @@ class BertPredictor(BertEstimator):
             warmup=plain(self.warmup),
             checkpointing=checkpointing,
             adapter=self.adapter,
+            adapter_rank=plain(self.adapter_rank),
             shuffle_seed=int(run.rng.integers(2**63)),
             valid_examples=valid,
             callbacks=callbacks,

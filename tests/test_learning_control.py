@@ -817,6 +817,31 @@ def test_layer_decay_of_adapters(fit):
     np.testing.assert_allclose(shares, [0.01, 0.1], rtol=0.05)
 
 
+# -- adapters --------------------------------------------------------------------------
+
+
+QUERY = "encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapter_rank_is_that_of_the_change(fit, checkpoint, kind):
+    """What the adapter has added to a matrix is of the rank that was asked for."""
+    before = AutoModel.from_pretrained(checkpoint).state_dict()[QUERY]
+    for rank in (1, 3):
+        estimator = fit(kind, adapter="lora", adapter_rank=rank, max_epochs=1)
+        change = estimator.net_.module.encoder.state_dict()[QUERY] - before
+        assert torch.linalg.matrix_rank(change, rtol=1e-3) == rank
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rank", [0, -1, 2.5, "8", None])
+@pytest.mark.usefixtures("no_reading")
+def test_impossible_adapter_rank_is_refused(fit, kind, rank):
+    """A rank that is no whole number over 0 is named at once."""
+    with pytest.raises(ValueError, match="'adapter_rank' parameter of Bert"):
+        fit(kind, adapter="lora", adapter_rank=rank)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [0, 1.1, -0.5, "slow"])
 @pytest.mark.usefixtures("no_reading")

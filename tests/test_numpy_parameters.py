@@ -17,7 +17,9 @@ from sklearn_bert import (
 from sklearn_bert._sklearn import Interval
 
 TEXTS = ["a good film", "an awful plot", "the cat sleeps", "we hate it", "two dogs run"]
+TWO = [0, 1, 0, 1, 1]
 WORDS = [text.split() for text in TEXTS]
+TAGS = [["A", *"B" * (len(words) - 1)] for words in WORDS]
 TRAINING = {
     "max_epochs": 1,
     "batch_size": 4,
@@ -55,11 +57,25 @@ KINDS = {
         {"long_text": "window"},
         (TEXTS * 4, [1.0, 2.0] * 10),
     ),
+    **{
+        f"{cls.__name__} with an adapter": (
+            cls,
+            TRAINING | {"adapter_rank": 2},
+            {"adapter": "lora", **others},
+            data,
+        )
+        for cls, others, data in (
+            (BertClassifier, {}, (TEXTS, TWO)),
+            (BertRegressor, {}, (TEXTS, TWO)),
+            (BertTokenClassifier, {}, (WORDS, TAGS)),
+            (BertEmbedder, {"objective": "supervised"}, (TEXTS, TWO)),
+        )
+    },
     "tagger": (
         BertTokenClassifier,
         TRAINING | STOPPING | LAYERS | {"max_length": 5},
         {},
-        (WORDS, [["A", *"B" * (len(words) - 1)] for words in WORDS]),
+        (WORDS, TAGS),
     ),
     "embedder": (
         BertEmbedder,
