@@ -45,8 +45,8 @@ class TagSet:
         classes = np.unique(_flat(tags))
         if len(classes) < 2:
             raise ValueError(
-                f"{name} holds {len(classes)} tags ({shown(classes.tolist())}); expected at "
-                "least 2."
+                f"{name} holds {len(classes)} tags ({shown(classes.tolist())}); "
+                "expected at least 2."
             )
         names = [tag for tag in classes.tolist() if tag != OUTSIDE]
         with_prefix = [tag for tag in names if _has_prefix(tag)]

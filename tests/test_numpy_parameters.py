@@ -42,8 +42,8 @@ LAYERS = {"trainable": 1, "layer_decay": 0.5}
 NEW = {"hidden_size": 16, "n_layers": 1, "n_heads": 2, "max_length": 16, "pack": True}
 VOCABULARY = {"checkpoint": None, "vocabulary": WordPieceVocabulary(60)}
 SHAPE = {"normalize": True, "n_components": 2, "whiten": True}
-# Of each class: parameters that are numbers or booleans, all of them; what else it takes
-# for these to be read; X and y.
+# Of each class: all parameters that are numbers or booleans; what else it takes for
+# these to be read; X and y.
 KINDS = {
     "classifier": (
         BertClassifier,
@@ -143,8 +143,10 @@ def test_all_numeric_parameters_are_named_here(cls):
 @pytest.mark.parametrize(("real", "integral"), TYPES)
 @pytest.mark.filterwarnings("ignore:.*were cut:UserWarning")
 @pytest.mark.parametrize("kind", KINDS)
-def test_scalars_of_numpy_are_numbers(kind, real, integral, embedder_settings, tmp_path):
-    """Parameters from NumPy, all at once, give the fit of Python's, saved and loaded."""
+def test_scalars_of_numpy_are_numbers(
+    kind, real, integral, embedder_settings, tmp_path
+):
+    """Parameters from NumPy, all at once, give the fit of Python's, saved as well."""
     cls, numbers, others, data = KINDS[kind]
     given = {n: from_numpy(value, real, integral) for n, value in numbers.items()}
     plain = cls(**embedder_settings | others | numbers).fit(*data)

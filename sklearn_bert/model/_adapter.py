@@ -33,7 +33,5 @@ def add_lora(encoder: nn.Module, rank: int = 8) -> Any:
             "adapter='lora' needs peft; install it with "
             "pip install 'sklearn-bert[lora]'."
         ) from error
-    settings = LoraConfig(
-        r=rank, lora_alpha=SCALE * rank, target_modules="all-linear"
-    )
+    settings = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules="all-linear")
     return LoraModel(encoder, settings, "default")
