@@ -202,8 +202,8 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
         columns = np.arange(indicator.shape[1])
         if classes is not None and not np.array_equal(classes, columns):
             raise ValueError(
-                f"classes are {shown(list(classes))}, but y has {len(columns)} "
-                "columns, one per label; expected their numbers, "
+                f"classes are {shown(np.asarray(classes).tolist())}, but y has "
+                f"{len(columns)} columns, one per label; expected their numbers, "
                 f"{shown(columns.tolist())}, or None."
             )
         sparse = None

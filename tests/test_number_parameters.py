@@ -1,4 +1,6 @@
-"""Parameters out of arrays: NumPy's numbers and booleans work as Python's do."""
+"""Parameters that are numbers: those of NumPy are as Python's, and none is infinite."""
+
+from numbers import Real
 
 import numpy as np
 import pytest
@@ -160,3 +162,20 @@ def test_scalars_of_numpy_are_numbers(
     assert {n: type(read_back[n]) for n in given} == {
         name: type(value) for name, value in given.items()
     }
+
+
+REALS = [
+    (cls, name)
+    for cls in CLASSES
+    for name, constraints in cls._parameter_constraints.items()
+    if any(isinstance(one, Interval) and one.type is Real for one in constraints)
+]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, np.float32("inf")])
+@pytest.mark.parametrize(("cls", "name"), REALS)
+def test_what_is_not_finite_is_refused_at_once(cls, name, value):
+    """Infinity and NaN are no value of any parameter; no checkpoint is read."""
+    estimator = cls("/no/such/folder", **{name: value})
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of {cls.__name__}"):
+        estimator.fit(TEXTS, TWO)
