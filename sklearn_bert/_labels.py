@@ -290,7 +290,7 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
         y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
     # A list as it is: NumPy would make a string of a NaN beside strings.
     is_list = isinstance(y, (list, tuple))
-    if not is_list and np.ndim(y) == 0:
+    if not is_list and np.asarray(y).ndim == 0:
         raise TypeError(
             f"{name} is {shown(y)} of type {type(y).__name__}; expected a list or an "
             f"array of {what}s."
