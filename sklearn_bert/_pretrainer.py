@@ -383,7 +383,8 @@ class BertPretrainer(
         """Return the mean log-likelihood of hidden tokens, in nats; more is better.
 
         Tokens are hidden as in training, but the same ones in every call, and in rows
-        of one text or of several, not in pairs.
+        of one text or of several, not in pairs. What to compare with is the score of
+        the checkpoint as it is: that after `fit` with `max_epochs=0`.
 
         Parameters
         ----------
