@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sklearn_bert._labels import plain
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert._versions import PickledWithVersion
 from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint
@@ -159,6 +160,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         what the checkpoint does itself; None: never. `adapted` is a net whose encoder
         has learnt more than the checkpoint's.
         """
+        trainable, dropout = plain(trainable), plain(dropout)
         checkpoint = load_checkpoint(
             self.checkpoint,
             revision=self.revision,
@@ -180,7 +182,9 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
                 steps.pop()
                 normalize = True
         tokenizer = checkpoint.text_tokenizer(
-            self.max_length, long_text=long_text, window_stride=window_stride
+            plain(self.max_length),
+            long_text=long_text,
+            window_stride=plain(window_stride),
         )
         model = TextModel(
             checkpoint.encoder,

@@ -34,6 +34,7 @@ NO_DROPOUT = (
 # What of the training is as in the other estimators.
 TRAINING = (
     "adapter",
+    "adapter_rank",
     "gradient_checkpointing",
     "max_epochs",
     "batch_size",
@@ -140,8 +141,11 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         What learns: everything, or so many top layers, from states of the layers below
         that are computed once.
     adapter : {"lora"}, default=None
-        "lora": train low-rank additions to the encoder's matrices (rank 8) instead of
-        the matrices, with the extra `lora`. None: train the weights themselves.
+        "lora": train low-rank additions to the encoder's matrices instead of the
+        matrices, with the extra `lora`. None: train the weights themselves.
+    adapter_rank : int, default=8
+        Rank of the additions of `adapter`: a greater one learns more and takes more
+        memory. They are scaled by 2, whatever the rank.
     max_epochs : int, default=3
         Passes over the training texts.
     batch_size : int, default=32
@@ -289,6 +293,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         temperature: float = 0.05,
         trainable: str | int = "all",
         adapter: str | None = None,
+        adapter_rank: int = 8,
         max_epochs: int = 3,
         batch_size: int = 32,
         learning_rate: float = 5e-5,
@@ -318,6 +323,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         self.temperature = temperature
         self.trainable = trainable
         self.adapter = adapter
+        self.adapter_rank = adapter_rank
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -42,7 +42,7 @@ class OneOfSeveral:
             if label not in codes:
                 raise ValueError(
                     f"{name}[{row}] is {label!r}, which is not among the "
-                    f"{len(codes)} classes ({shown(list(codes))})."
+                    f"{len(codes)} classes ({shown(list(codes))}). {remedy(name)}"
                 )
         return np.array([codes[label] for label in labels], dtype=np.int64)
 
@@ -67,6 +67,16 @@ class OneOfSeveral:
                 f"class_weight is {shown(class_weight)}; with one label per text "
                 "expected 'balanced', or one dict of weights by label."
             )
+        if isinstance(class_weight, dict):
+            known = self.classes.tolist()
+            unknown = [label for label in class_weight if label not in known]
+            without = [label for label in known if label not in class_weight]
+            if unknown and without:  # a class may be absent from a fold
+                raise ValueError(
+                    f"class_weight has a weight for {unknown[0]!r}, which is not among "
+                    f"the {len(known)} classes ({shown(known)}), and none for "
+                    f"{without[0]!r}; expected the classes as they stand in y."
+                )
         absent = sorted(set(range(len(self.classes))) - set(targets[train].tolist()))
         if class_weight == "balanced" and absent:
             raise ValueError(
@@ -192,8 +202,8 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
         columns = np.arange(indicator.shape[1])
         if classes is not None and not np.array_equal(classes, columns):
             raise ValueError(
-                f"classes are {shown(list(classes))}, but y has {len(columns)} "
-                "columns, one per label; expected their numbers, "
+                f"classes are {shown(np.asarray(classes).tolist())}, but y has "
+                f"{len(columns)} columns, one per label; expected their numbers, "
                 f"{shown(columns.tolist())}, or None."
             )
         sparse = None
@@ -202,13 +212,14 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
         return AnyOfSeveral(columns, indicator.dtype.str, sparse)
     labels = read_column(y)
     check_classification_targets(labels)
-    classes = np.unique(labels if classes is None else read_column(classes, "classes"))
-    if len(classes) < 2:
+    name = "y" if classes is None else "classes"
+    found = np.unique(labels if classes is None else read_column(classes, name))
+    if len(found) < 2:
+        held = f"one class only ({plain(found[0])!r})" if len(found) else "no class"
         raise ValueError(
-            f"y holds one class only ({plain(classes[0])!r}); a classifier needs "
-            "samples of at least 2 classes."
+            f"{name} holds {held}; a classifier needs samples of at least 2 classes."
         )
-    return OneOfSeveral(classes)
+    return OneOfSeveral(found)
 
 
 def is_indicator(y: Any) -> bool:
@@ -226,6 +237,7 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
         "Lists of labels become that by "
         "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
     )
+    y = without_mask(y, name)
     if isinstance(y, (list, tuple)) and is_indicator(y):
         lengths = {len(row) for row in y if not np.isscalar(row)}
         if len(lengths) > 1:
@@ -273,16 +285,26 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     """The labels as an array of one type, none of them missing or converted."""
     if is_indicator(y):
         raise ValueError(f"{name} has several columns; expected one {what} per text.")
+    y = without_mask(y, name)
     if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
         y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
-    labels = column_or_1d(y, warn=True)
-    missing = [i for i, label in enumerate(labels) if is_missing(label)]
+    # A list as it is: NumPy would make a string of a NaN beside strings.
+    is_list = isinstance(y, (list, tuple))
+    if not is_list and np.asarray(y).ndim == 0:
+        raise TypeError(
+            f"{name} is {shown(y)} of type {type(y).__name__}; expected a list or an "
+            f"array of {what}s."
+        )
+    given = y if is_list else column_or_1d(y, warn=True)
+    missing = [i for i, label in enumerate(given) if is_missing(label)]
     if missing:
         raise ValueError(
-            f"{name}[{missing[0]}] is {labels[missing[0]]!r}; every text needs a "
-            f"{what}. {len(missing)} of {len(labels)} {what}s are missing."
+            f"{name}[{missing[0]}] is {plain(given[missing[0]])!r}; every text needs a "
+            f"{what}. {len(missing)} of {len(given)} {what}s are missing."
         )
-    given = y if isinstance(y, (list, tuple)) else labels
+    for row, label in enumerate(given):
+        check_no_nul(label, f"{name}[{row}]")
+    labels = column_or_1d(given)
     n_strings = sum(isinstance(label, str) for label in given)
     if labels.dtype.kind in "UO" and 0 < n_strings < len(labels):
         raise TypeError(
@@ -296,6 +318,36 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     return labels
 
 
-def plain(label: Any) -> Any:
-    """A label as Python shows it: 'b' instead of np.str_('b')."""
-    return label.item() if isinstance(label, np.generic) else label
+def without_mask(values: Any, name: str) -> Any:
+    """The data of a masked array; ValueError where NumPy would read what is masked."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    masked = np.argwhere(np.ma.getmaskarray(values))
+    if len(masked):
+        raise ValueError(
+            f"{name}{masked[0].tolist()} is masked: {len(masked)} of {values.size} "
+            "values are missing. Drop such rows, or fill them."
+        )
+    return values.data
+
+
+def check_no_nul(label: Any, where: str) -> None:
+    """Raise ValueError where NumPy would drop the end of a label."""
+    if isinstance(label, str) and label.endswith("\0"):
+        raise ValueError(
+            f"{where} is {label!r}, which ends in a NUL character; NumPy drops it, so "
+            "that the label would not come back as it is. Remove it: "
+            "label.rstrip('\\0')."
+        )
+
+
+def remedy(name: str) -> str:
+    """What to do where a label in `name` is none of those that are learnt."""
+    if name == "y":  # fit learns whatever y holds
+        return "Pass all of them as classes in the first call of partial_fit."
+    return f"Leave such rows out of {name}, or give some of the kind to learn from."
+
+
+def plain(value: Any) -> Any:
+    """A scalar of NumPy as Python's: 'b' instead of np.str_('b')."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
 from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert._labels import plain
 from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor, Run, weigh
 from sklearn_bert._sklearn import Interval, StrOptions
 from sklearn_bert._vocabulary import WordPieceVocabulary
@@ -127,6 +128,7 @@ class BertLanguageLearner(BertPredictor):
     # Everything learns, at one rate.
     trainable = "all"
     adapter = None
+    adapter_rank = 8
     layer_decay = 1.0
 
     def __sklearn_text_input__(self) -> str:
@@ -235,7 +237,7 @@ class BertLanguageLearner(BertPredictor):
                 n_heads=int(self.n_heads),
                 max_length=tokenizer.max_length,
                 pad_id=tokenizer.pad_id,
-                dropout=self.dropout,
+                dropout=plain(self.dropout),
                 position_encoding=self.position_encoding,
             )
             untrained = [] if next_sentence else [POOLER, FOLLOWS]
@@ -245,12 +247,12 @@ class BertLanguageLearner(BertPredictor):
             checkpoint = load_checkpoint(
                 self.checkpoint,
                 revision=self.revision,
-                dropout=self.dropout,
+                dropout=plain(self.dropout),
                 with_heads=True,
             )
             whole = checkpoint.whole
             has_new_head = _lacks_word_head(checkpoint)
-            tokenizer = checkpoint.text_tokenizer(self.max_length)
+            tokenizer = checkpoint.text_tokenizer(plain(self.max_length))
             untrained = [] if next_sentence else _untrained(checkpoint)
             if left_to_right:  # transformers' class for that has no room for them
                 untrained = [POOLER, FOLLOWS]
@@ -277,7 +279,7 @@ class BertLanguageLearner(BertPredictor):
 
     def _new_tokenizer(self, texts: list[list[str]]) -> TextTokenizer:
         """The vocabulary as a tokenizer; one that is not fitted is fitted on texts."""
-        length = self.max_length or DEFAULT_LENGTH
+        length = plain(self.max_length) or DEFAULT_LENGTH
         if not isinstance(self.vocabulary, WordPieceVocabulary):
             assert self.vocabulary is not None
             return read_tokenizer(self.vocabulary, length)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert._labels import without_mask
 from sklearn_bert.text import is_missing, shown
 
 # What has a float() that fails, or succeeds although it is no number.
@@ -94,8 +95,7 @@ def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]
             f"{name} is a sparse matrix; expected an array of numbers: y.toarray()."
         )
     check_consistent_length(texts, y)
-    if isinstance(y, np.ma.MaskedArray):
-        y = np.ma.filled(y.astype(object), None)
+    y = without_mask(y, name)
     if getattr(getattr(y, "dtype", None), "kind", "") in ("m", "M"):
         y = list(y)  # an array of objects would hold them as integers
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_random_state
 
 from sklearn_bert._base import BertEstimator
 from sklearn_bert._hold_out import check_groups, hold_out
+from sklearn_bert._labels import plain, without_mask
 from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
@@ -71,6 +73,7 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
         Interval(Integral, 1, None, closed="left"),
     ],
     "adapter": [StrOptions({"lora"}), None],
+    "adapter_rank": [Interval(Integral, 1, None, closed="left")],
     "gradient_checkpointing": ["boolean", StrOptions({"auto"})],
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -118,6 +121,7 @@ class BertPredictor(BertEstimator):
 
     trainable: str | int
     adapter: str | None
+    adapter_rank: int
     gradient_checkpointing: bool | str
     max_epochs: int
     batch_size: int
@@ -163,7 +167,7 @@ class BertPredictor(BertEstimator):
                 "early_stopping is True, which partial_fit cannot do: it does not know "
                 "how many calls are to come. Set early_stopping=False, or use fit."
             )
-        n_epochs = 1 if is_partial else self.max_epochs
+        n_epochs = 1 if is_partial else plain(self.max_epochs)
         context, told = self._begin_fit(X, y, n_epochs, sample_weight=sample_weight)
         start = None
         if is_partial or self.warm_start:
@@ -177,7 +181,7 @@ class BertPredictor(BertEstimator):
         """What reads texts can only go on with what it was made of."""
         for name, before in self._made_of.items():
             now = getattr(self, name)
-            if now != before:
+            if plain_path(now) != plain_path(before):
                 raise ValueError(
                     f"{name} is {now!r}, but it was {before!r} in the earlier call; "
                     "training can only go on with the same network, which reads texts "
@@ -352,19 +356,25 @@ class BertPredictor(BertEstimator):
             fingerprint,
             placement=device,
             objective=task.objective,
-            lr=self.learning_rate,
-            layer_decay=self.layer_decay,
+            lr=plain(self.learning_rate),
+            layer_decay=plain(self.layer_decay),
             decays=not run.is_partial,
             max_epochs=run.n_epochs,
-            batch_size=self.batch_size,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
+            batch_size=plain(self.batch_size),
+            weight_decay=plain(self.weight_decay),
+            warmup=plain(self.warmup),
             checkpointing=checkpointing,
             adapter=self.adapter,
+            adapter_rank=plain(self.adapter_rank),
             shuffle_seed=int(run.rng.integers(2**63)),
             valid_examples=valid,
             callbacks=callbacks,
         )
+
+
+def plain_path(value: Any) -> Any:
+    """A path as the str that says the same."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def draw_seed(random_state: Any) -> int:
@@ -379,12 +389,36 @@ def draw_seed(random_state: Any) -> int:
 
 
 def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:
-    """The sample weights, or 1 for each text."""
+    """The sample weights, or 1 for each text.
+
+    Raises
+    ------
+    ValueError
+        Where one is missing, infinite, negative or no number, naming the row; where
+        they are not as many as texts, or all 0.
+    """
     if sample_weight is None:
         return np.ones(n_texts)
-    return check_sample_weight(
-        sample_weight, np.empty(n_texts), dtype=np.float64, ensure_non_negative=True
-    )
+    sample_weight = without_mask(sample_weight, "sample_weight")
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"sample_weight is no array of numbers: {error}. Give a number of 0 or "
+            "more for each row of X."
+        ) from error
+    wrong = np.argwhere(~np.isfinite(weights) | (weights < 0))
+    if len(wrong):
+        place = tuple(wrong[0].tolist())
+        value = float(weights[place])
+        kind = "infinity" if value > 0 else "negative" if value < 0 else "NaN"
+        raise ValueError(
+            f"sample_weight{list(place) or ''} is {value} ({kind}); expected a finite "
+            "number of 0 or more. 0 leaves a row out."
+        )
+    # One number for all is to be a Python number there.
+    given = weights if weights.ndim else float(weights)
+    return check_sample_weight(given, np.empty(n_texts), dtype=np.float64)
 
 
 def scaled(weights: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -116,7 +116,8 @@ class BertPretrainer(
         How `transform` makes one vector of the states of a text's tokens. "auto": what
         the checkpoint was trained with; "mean" for a new BERT.
     max_epochs : int, default=3
-        Passes over the training texts.
+        Passes over the training texts. 0: nothing is learnt, so that `score` and
+        `fill_mask` tell what the checkpoint knows as it is.
     batch_size : int, default=32
         Rows per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same.
@@ -225,6 +226,7 @@ class BertPretrainer(
         "next_sentence": ["boolean"],
         "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
         "whole_words": ["boolean"],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
@@ -382,7 +384,8 @@ class BertPretrainer(
         """Return the mean log-likelihood of hidden tokens, in nats; more is better.
 
         Tokens are hidden as in training, but the same ones in every call, and in rows
-        of one text or of several, not in pairs.
+        of one text or of several, not in pairs. What to compare with is the score of
+        the checkpoint as it is: that after `fit` with `max_epochs=0`.
 
         Parameters
         ----------

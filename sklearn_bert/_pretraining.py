@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_bert._predictor import Run
+from sklearn_bert._predictor import Run, plain_path
 from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert.text import Texts, check_texts
 
@@ -61,7 +60,7 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
     nested = clone(pretraining)
     for name in SHARED:
         ours, own = getattr(estimator, name), getattr(nested, name)
-        if own != DEFAULTS[name] and _plain(own) != _plain(ours):
+        if own != DEFAULTS[name] and plain_path(own) != plain_path(ours):
             raise ValueError(
                 f"{name} is {ours!r} and pretraining__{name} is {own!r}; expected the "
                 f"same, or pretraining__{name}={DEFAULTS[name]!r}, which takes it over."
@@ -73,11 +72,6 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
         nested.set_params(pooling="mean")
     nested._validate_params()  # scikit-learn skips it inside of another fit
     return nested
-
-
-def _plain(value: Any) -> Any:
-    """A path as the str that says the same."""
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def adapt(

@@ -87,10 +87,13 @@ class BertRegressor(
         `fit`. A copy is fitted, which takes over checkpoint, precision and device.
         None: nothing is adapted.
     adapter : {"lora"}, default=None
-        "lora": train low-rank additions [2]_ to the encoder's matrices (rank 8) instead
-        of the matrices, with the extra `lora`; saves the memory of the optimizer, takes
-        a learning rate about ten times as high, and is merged into the weights at the
-        end of `fit`. None: train the weights themselves.
+        "lora": train low-rank additions [2]_ to the encoder's matrices instead of the
+        matrices, with the extra `lora`; saves the memory of the optimizer, takes a
+        learning rate about ten times as high, and is merged into the weights at the end
+        of `fit`. None: train the weights themselves.
+    adapter_rank : int, default=8
+        Rank of the additions of `adapter`: a greater one learns more and takes more
+        memory. They are scaled by 2, whatever the rank.
     max_epochs : int, default=3
         Passes over the training texts.
     batch_size : int, default=32
@@ -233,6 +236,7 @@ class BertRegressor(
         trainable: str | int = "all",
         pretraining: BertPretrainer | None = None,
         adapter: str | None = None,
+        adapter_rank: int = 8,
         max_epochs: int = 3,
         batch_size: int = 32,
         learning_rate: float = 5e-5,
@@ -263,6 +267,7 @@ class BertRegressor(
         self.trainable = trainable
         self.pretraining = pretraining
         self.adapter = adapter
+        self.adapter_rank = adapter_rank
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

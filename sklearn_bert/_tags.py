@@ -10,11 +10,13 @@ import numpy as np
 from seqeval.metrics import f1_score
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert._labels import check_no_nul, read_column, remedy
 from sklearn_bert._sklearn import check_sample_weight
 from sklearn_bert._warn import warn
 from sklearn_bert.text import is_missing, rows_of_column, shown
 
 OUTSIDE = "O"
+IGNORED = -100  # by the losses of torch and transformers
 # Besides BIO these are BIOES and BILOU, which seqeval reads as well.
 PREFIXES = ("B-", "I-", "E-", "S-", "L-", "U-")
 
@@ -32,7 +34,7 @@ class TagSet:
     classes: np.ndarray
 
     @classmethod
-    def of(cls, tags: list[list[Any]]) -> Self:
+    def of(cls, tags: list[list[Any]], name: str = "y") -> Self:
         """The tags of some sentences.
 
         Raises
@@ -43,15 +45,15 @@ class TagSet:
         classes = np.unique(_flat(tags))
         if len(classes) < 2:
             raise ValueError(
-                f"y holds {len(classes)} tags ({shown(classes.tolist())}); expected at "
-                "least 2."
+                f"{name} holds {len(classes)} tags ({shown(classes.tolist())}); "
+                "expected at least 2."
             )
         names = [tag for tag in classes.tolist() if tag != OUTSIDE]
         with_prefix = [tag for tag in names if _has_prefix(tag)]
         if 0 < len(with_prefix) < len(names):
             other = next(tag for tag in names if not _has_prefix(tag))
             raise ValueError(
-                f"y mixes tags with and without prefix, as {with_prefix[0]!r} and "
+                f"{name} mixes tags with and without prefix, as {with_prefix[0]!r} and "
                 f"{other!r}; expected all in BIO (B-, I-, O), or all flat."
             )
         return cls(classes)
@@ -75,7 +77,7 @@ class TagSet:
                     name, row = ("y", i) if i < n_train else ("y_val", i - n_train)
                     raise ValueError(
                         f"{name}[{row}][{j}] is {tag!r}, which is not among the "
-                        f"{len(codes)} tags ({shown(list(codes))})."
+                        f"{len(codes)} tags ({shown(list(codes))}). {remedy(name)}"
                     )
         return np.array([codes[t] for s in tags for t in s], dtype=np.int64)
 
@@ -155,6 +157,13 @@ def read_tags(
     return tags
 
 
+def read_tag_set(classes: Any) -> TagSet:
+    """All tags that there are, as `partial_fit` is told."""
+    tags = read_column(classes, "classes", "tag").tolist()
+    checked = [_check_tag(tag, f"classes[{i}]") for i, tag in enumerate(tags)]
+    return TagSet.of([checked], "classes")
+
+
 def _check_row(row: Any, sentence: list[str], where: str) -> list[Any]:
     if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)):
         raise TypeError(
@@ -181,6 +190,12 @@ def _check_tag(tag: Any, where: str) -> Any:
             f"{where} is {shown(tag)} of type {type(tag).__name__}; expected a str, or "
             "an int."
         )
+    if tag == IGNORED:
+        raise ValueError(
+            f"{where} is {IGNORED}, with which transformers marks pieces of words that "
+            "have no tag. Give one tag for each whole word; pieces are aligned inside."
+        )
+    check_no_nul(tag, where)
     return tag
 
 

@@ -20,7 +20,7 @@ from sklearn_bert._predictor import (
     weigh,
 )
 from sklearn_bert._sklearn import fit_context
-from sklearn_bert._tags import TagSet, read_tags
+from sklearn_bert._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert._task import Labelled
 from sklearn_bert.text import check_words, tokenize_words
 from sklearn_bert.training import WordTags, resolve_device
@@ -54,10 +54,13 @@ class BertTokenClassifier(BertPredictor):
         many as there are layers: all but the embeddings. What does not learn drops
         nothing either.
     adapter : {"lora"}, default=None
-        "lora": train low-rank additions [2]_ to the encoder's matrices (rank 8) instead
-        of the matrices, with the extra `lora`; saves the memory of the optimizer, takes
-        a learning rate about ten times as high, and is merged into the weights at the
-        end of `fit`. None: train the weights themselves.
+        "lora": train low-rank additions [2]_ to the encoder's matrices instead of the
+        matrices, with the extra `lora`; saves the memory of the optimizer, takes a
+        learning rate about ten times as high, and is merged into the weights at the end
+        of `fit`. None: train the weights themselves.
+    adapter_rank : int, default=8
+        Rank of the additions of `adapter`: a greater one learns more and takes more
+        memory. They are scaled by 2, whatever the rank.
     max_epochs : int, default=3
         Passes over the training sentences.
     batch_size : int, default=32
@@ -175,6 +178,7 @@ class BertTokenClassifier(BertPredictor):
         max_length: int | None = None,
         trainable: str | int = "all",
         adapter: str | None = None,
+        adapter_rank: int = 8,
         max_epochs: int = 3,
         batch_size: int = 32,
         learning_rate: float = 5e-5,
@@ -198,6 +202,7 @@ class BertTokenClassifier(BertPredictor):
         self.max_length = max_length
         self.trainable = trainable
         self.adapter = adapter
+        self.adapter_rank = adapter_rank
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -363,7 +368,7 @@ class BertTokenClassifier(BertPredictor):
         is_known = run.start is not None
         if is_known and run.is_partial and classes is None:
             return TagSet(self.classes_)
-        found = TagSet.of(tags if classes is None else [list(classes)])
+        found = TagSet.of(tags) if classes is None else read_tag_set(classes)
         if is_known and not np.array_equal(found.classes, self.classes_):
             raise ValueError(
                 f"the tags are {found.classes.tolist()}, but those of the earlier call "
@@ -383,10 +388,11 @@ class BertTokenClassifier(BertPredictor):
         Returns
         -------
         list of n_sentences lists of tags
-            As many as the sentence has words.
+            As many as the sentence has words. NumPy reads it as an array of n_sentences
+            lists, of any lengths, so that `cross_val_predict` takes it.
         """
         probabilities = self.predict_proba(X)
-        return [self.classes_[p.argmax(axis=1)].tolist() for p in probabilities]
+        return Rows(self.classes_[p.argmax(axis=1)].tolist() for p in probabilities)
 
     def predict_proba(self, X: Any) -> list[np.ndarray]:
         """Predict the probability of each tag for each word.
@@ -398,7 +404,14 @@ class BertTokenClassifier(BertPredictor):
         Returns
         -------
         list of n_sentences ndarrays of shape (n_words, n_tags), float64
-            Columns in the order of `classes_`.
+            Columns in the order of `classes_`. NumPy reads it as an array of
+            n_sentences arrays.
+
+        Notes
+        -----
+        `cross_val_predict` of scikit-learn cannot encode lists of tags, which it does
+        with `y` for probabilities alone; pass them by `params`:
+        `cross_val_predict(tagger, X, method="predict_proba", params={"y": y})`.
         """
         check_is_fitted(self)
         sentences = check_words(X)
@@ -407,7 +420,7 @@ class BertTokenClassifier(BertPredictor):
         if any(n_words):
             scores = self.net_.scores(tokenize_words(self.tokenizer_, sentences))
         probabilities = softmax(scores.astype(np.float64), axis=1)
-        return np.split(probabilities, np.cumsum(n_words)[:-1])
+        return Rows(np.split(probabilities, np.cumsum(n_words)[:-1]))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the entity F1 of the predictions, or the share of right tags.
@@ -443,3 +456,17 @@ class BertTokenClassifier(BertPredictor):
     def __sklearn_text_input__(self) -> str:
         """Sentences of words: what `check_text_estimator` has to hand in."""
         return "words"
+
+
+class Rows(list[Any]):
+    """A list with an item for each sentence, whatever NumPy would make of its items.
+
+    scikit-learn concatenates the answers of folds: sentences of different lengths make
+    no array of numbers, and those of one length are not to become a table.
+    """
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        rows = np.empty(len(self), dtype=object)
+        for place, row in enumerate(self):
+            rows[place] = row
+        return rows if dtype is None else rows.astype(dtype)

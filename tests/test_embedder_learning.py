@@ -373,6 +373,16 @@ def test_a_saved_one_is_a_checkpoint(embedder, fit, tmp_path):
     assert_allclose(again.transform(TEXTS), embedder.transform(TEXTS), atol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_adapter_rank_is_that_of_the_change(fit, checkpoint, rank):
+    """What the adapter has added to a matrix is of the rank that was asked for."""
+    embedder = fit("supervised", adapter="lora", adapter_rank=rank)
+    name = "encoder.layer.1.attention.self.query.weight"
+    after = embedder.net_.module.encoder.state_dict()[name]
+    change = after - load_checkpoint(checkpoint).encoder.state_dict()[name]
+    assert torch.linalg.matrix_rank(change, rtol=1e-3) == rank
+
+
 @pytest.mark.filterwarnings("ignore")  # its own, which are none of ours
 @pytest.mark.parametrize(
     ("objective", "extra"),

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -387,8 +388,19 @@ def test_partial_fit_names_an_unknown_label(fit, tasks):
     """A label that is not among the classes is named with its row."""
     X, y = tasks["labels"]
     clf = fit("labels", max_epochs=1)
-    with pytest.raises(ValueError, match=r"y\[23\] is 'odd', which is not among the 2"):
+    message = (
+        r"y\[23\] is 'odd', which is not among the 2.* as classes in the first call"
+    )
+    with pytest.raises(ValueError, match=message):
         clf.partial_fit(X, [*y[:-1], "odd"])
+
+
+def test_validation_names_an_unknown_label(fit, tasks):
+    """What is only validated on is to be left out, or learnt as well."""
+    X, y = tasks["labels"]
+    message = r"y_val\[1\] is 'odd', .* Leave such rows out of y_val"
+    with pytest.raises(ValueError, match=message):
+        fit("labels", given={"X_val": X[:2], "y_val": [y[0], "odd"]})
 
 
 def test_partial_fit_takes_no_other_kind_of_target(fit, tasks):
@@ -403,7 +415,7 @@ def test_partial_fit_takes_no_other_kind_of_target(fit, tasks):
 
 
 @pytest.mark.usefixtures("no_reading")
-@pytest.mark.parametrize("classes", [["a", "b"], [0, 1, 2, 3]])
+@pytest.mark.parametrize("classes", [["a", "b"], [0, 1, 2, 3], [], 2, "01", {0, 1}])
 def test_classes_of_an_indicator_are_its_columns(make, tasks, classes):
     """`classes` that are not the columns of the indicator are refused, not ignored."""
     with pytest.raises(ValueError, match="classes"):
@@ -506,6 +518,62 @@ def test_warm_start_ignores_no_parameter(fit, tasks, parameter, value):
     clf.set_params(warm_start=False).fit(*tasks["labels"])
     with pytest.raises(ValueError, match="revision is 'x', but it was None"):
         clf.set_params(revision="x").partial_fit(*tasks["labels"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_warm_start_knows_a_path_by_its_name(fit, tasks, checkpoint, kind):
+    """A folder as a path and as a str is the same checkpoint; another is not."""
+    X, y = tasks[kind]
+    estimator = fit(kind, max_epochs=1, warm_start=True, checkpoint=Path(checkpoint))
+    assert estimator.set_params(checkpoint=checkpoint).fit(X, y).n_iter_ == 2
+    assert estimator.set_params(checkpoint=Path(checkpoint)).fit(X, y).n_iter_ == 3
+    estimator.set_params(checkpoint=Path(checkpoint).parent)
+    with pytest.raises(ValueError, match="checkpoint is .*, but it was"):
+        estimator.fit(X, y)
+
+
+# -- sample_weight ---------------------------------------------------------------------
+
+
+def weights_with(value):
+    return [*np.ones(23), value]
+
+
+WRONG_WEIGHTS = {
+    "infinity": (weights_with(np.inf), r"sample_weight\[23\] is inf \(infinity\)"),
+    "minus infinity": (weights_with(-np.inf), r"sample_weight\[23\] is -inf \(neg"),
+    "NaN": (weights_with(np.nan), r"sample_weight\[23\] is nan"),
+    "None": (weights_with(None), r"sample_weight\[23\] is nan"),
+    "negative": (weights_with(-2), r"sample_weight\[23\] is -2.0 \(negative\)"),
+    "word": (weights_with("two"), "sample_weight is no array of numbers.*'two'"),
+    "too large": (weights_with(10**400), "sample_weight is no array of numbers"),
+    "infinity for all": (np.inf, r"sample_weight is inf \(infinity\)"),
+    "masked": (
+        np.ma.array(np.ones(24), mask=np.arange(24) == 5),
+        r"sample_weight\[5\] is masked",
+    ),
+    "Series": (pd.Series(weights_with(np.inf)), r"sample_weight\[23\] is inf"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", WRONG_WEIGHTS)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.usefixtures("no_reading")
+def test_wrong_weights_are_named(make, tasks, kind, name, method):
+    """A weight that is no finite number of 0 or more is named before any reading."""
+    weights, message = WRONG_WEIGHTS[name]
+    with pytest.raises(ValueError, match=message):
+        getattr(make(kind), method)(*tasks[kind], sample_weight=weights)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_weight_for_all_is_none(fit, tasks, kind):
+    """A single number as `sample_weight` weighs every row alike."""
+    X, _ = tasks[kind]
+    plain = fit(kind, max_epochs=1)
+    weighted = fit(kind, given={"sample_weight": np.float32(0.5)}, max_epochs=1)
+    np.testing.assert_array_equal(answers(weighted, X), answers(plain, X))
 
 
 # -- X_val and y_val -------------------------------------------------------------------
@@ -815,6 +883,31 @@ def test_layer_decay_of_adapters(fit):
     plain, decayed = [moved(fit("labels", **params, layer_decay=d)) for d in (1, 0.1)]
     shares = np.array(decayed[1:]) / plain[1:]
     np.testing.assert_allclose(shares, [0.01, 0.1], rtol=0.05)
+
+
+# -- adapters --------------------------------------------------------------------------
+
+
+QUERY = "encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapter_rank_is_that_of_the_change(fit, checkpoint, kind):
+    """What the adapter has added to a matrix is of the rank that was asked for."""
+    before = AutoModel.from_pretrained(checkpoint).state_dict()[QUERY]
+    for rank in (1, 3):
+        estimator = fit(kind, adapter="lora", adapter_rank=rank, max_epochs=1)
+        change = estimator.net_.module.encoder.state_dict()[QUERY] - before
+        assert torch.linalg.matrix_rank(change, rtol=1e-3) == rank
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rank", [0, -1, 2.5, "8", None])
+@pytest.mark.usefixtures("no_reading")
+def test_impossible_adapter_rank_is_refused(fit, kind, rank):
+    """A rank that is no whole number over 0 is named at once."""
+    with pytest.raises(ValueError, match="'adapter_rank' parameter of Bert"):
+        fit(kind, adapter="lora", adapter_rank=rank)
 
 
 @pytest.mark.parametrize("kind", KINDS)

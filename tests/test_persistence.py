@@ -721,7 +721,7 @@ def test_the_first_format_is_read(copied, classifier):
     """A folder that 0.1.0 wrote, which knew fewer parameters, gives the same model."""
     content = json.loads((copied / "estimator.json").read_text("utf-8"))["content"]
     new = {
-        "params": ["trainable", "adapter", "gradient_checkpointing"],
+        "params": ["trainable", "adapter", "adapter_rank", "gradient_checkpointing"],
         "fitted": ["batch_size_used_"],
         "model": ["trainable"],
         "net": ["fingerprint"],

@@ -40,7 +40,7 @@ from sklearn_bert import (
 )
 from sklearn_bert.model import LanguageModel
 from sklearn_bert.text import MaskedTable
-from sklearn_bert.training import BertNet
+from sklearn_bert.training import BertNet, _device
 
 MASK, CLS, SEP = 4, 2, 3  # of the tiny BERT
 TOPICS = ["film", "cat", "dog", "plot"]
@@ -494,6 +494,47 @@ def test_score_is_minus_the_masked_loss(
     rows = np.split(restored(table), table.starts[1:])
     n = np.array([(row > MASK).sum() for row in rows])  # no special tokens
     np.testing.assert_array_equal(table.word_counts, np.maximum(1, np.rint(0.15 * n)))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"early_stopping": True},
+        {"next_sentence": True},
+        {"gradient_checkpointing": True},
+        {"precision": "bfloat16"},
+        {"verbose": 1},
+    ],
+    ids=str,
+)
+def test_no_epoch_leaves_the_checkpoint_as_it_is(
+    make, full, documents, params, monkeypatch
+):
+    """With `max_epochs=0` the weights are those of the files, and can be scored."""
+    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
+    pretrainer = make(max_epochs=0, **params).fit(documents)
+    assert pretrainer.history_ == []
+    assert pretrainer.n_iter_ == 0
+    files = AutoModelForMaskedLM.from_pretrained(full).base_model.state_dict()
+    ours = pretrainer.net_.module.encoder.state_dict()
+    for name, value in files.items():
+        assert torch.equal(ours[name], value), name
+    still = make(learning_rate=1e-30, weight_decay=0.0).fit(documents)
+    assert pretrainer.score(documents) == pytest.approx(
+        still.score(documents), abs=0.02 if "precision" in params else 1e-6
+    )
+
+
+def test_the_untouched_checkpoint_stands_below(make, full, texts, tmp_path):
+    """What was learnt has a better score than the checkpoint; both are saved alike."""
+    untouched = make(max_epochs=0).fit(texts)
+    before = untouched.score(texts)
+    assert make(max_epochs=4, learning_rate=5e-3).fit(texts).score(texts) > before
+    untouched.save(tmp_path / "same")
+    assert make(checkpoint=tmp_path / "same", max_epochs=0).fit(texts).score(
+        texts
+    ) == pytest.approx(before, abs=1e-6)
 
 
 @torch.inference_mode()
@@ -1077,7 +1118,7 @@ WRONG_PARAMETERS = [
     ({"pack": None}, "'pack' parameter"),
     ({"pooling": "attention"}, "'pooling' parameter"),
     ({"max_length": 3}, "'max_length' parameter"),
-    ({"max_epochs": 0}, "'max_epochs' parameter"),
+    ({"max_epochs": -1}, "'max_epochs' parameter"),
     ({"device": "abacus"}, "abacus"),
 ]
 

@@ -1,5 +1,6 @@
 """Tags of words: one for each, whatever the sentence; schemes; and what is refused."""
 
+import pickle
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,12 @@ from scipy.special import softmax
 from seqeval.metrics import f1_score
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    cross_val_predict,
+    cross_val_score,
+)
 from transformers import AutoModel, AutoTokenizer
 
 from sklearn_bert import BertTokenClassifier
@@ -92,6 +98,14 @@ def by_scheme(fit, fitted):
     """A fitted tagger of each scheme; not to be changed."""
     others = {n: fit(y=y, max_epochs=4) for n, y in SCHEMES.items() if n != "BIO"}
     return {"BIO": fitted, **others}
+
+
+def in_objects(rows):
+    return in_series(rows).to_numpy()
+
+
+def in_series(rows):
+    return pd.Series([list(row) for row in rows])
 
 
 def flat(rows):
@@ -456,6 +470,57 @@ def test_cross_validation_and_search(settings):
     assert len(search.predict([["a", "cat"]])[0]) == 2
 
 
+UNEVEN = (SENTENCES[:8], SCHEMES["BIO"][:8])
+EVEN = ([["the", "cat"], ["dull", "film"]] * 4, [["O", "B-X"], ["B-Y", "I-Y"]] * 4)
+ONE_WORD = ([["cat"], ["film"]] * 4, [["X"], ["Y"]] * 4)
+
+
+def in_folds(tagger, X, y, method):
+    """The answers for each half of the sentences by a tagger of the other half."""
+    X, y, found = list(X), list(y), [None] * len(X)
+    for train, test in KFold(2).split(X):
+        one = clone(tagger).fit([X[i] for i in train], [y[i] for i in train])
+        answers = getattr(one, method)([X[i] for i in test])
+        for i, answer in zip(test, answers, strict=True):
+            found[i] = answer
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*an entity begins with I-")
+@pytest.mark.parametrize("kind", [list, in_series, in_objects])
+@pytest.mark.parametrize("data", [UNEVEN, EVEN, ONE_WORD], ids=len)
+def test_cross_val_predict_gives_one_item_per_sentence(settings, data, kind):
+    """Tags and probabilities come from the folds, of sentences of any lengths."""
+    X, y = data
+    tagger = BertTokenClassifier(**settings | {"max_epochs": 1})
+    tags = cross_val_predict(tagger, kind(X), kind(y), cv=2)
+    assert tags.shape == (8,)
+    assert tags.tolist() == in_folds(tagger, X, y, "predict")
+    assert all(type(row) is list for row in tags)
+    proba = cross_val_predict(
+        tagger, kind(X), cv=2, method="predict_proba", params={"y": kind(y)}
+    )
+    assert proba.shape == (8,)
+    for ours, expected in zip(
+        proba, in_folds(tagger, X, y, "predict_proba"), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("X", [[["a", "cat"], ["the", "dog"]], [["dog"], []], [["a"]]])
+def test_answers_are_lists_of_one_item_per_sentence(fitted, X):
+    """`predict` and `predict_proba` give lists, of which NumPy makes one dimension."""
+    for answers in (fitted.predict(X), fitted.predict_proba(X)):
+        assert isinstance(answers, list)
+        array = np.asarray(answers)
+        assert array.shape == (len(X),)
+        assert all(one is other for one, other in zip(array, answers, strict=True))
+        sent = pickle.loads(pickle.dumps(answers))  # as from a worker process
+        assert np.asarray(sent).shape == (len(X),)
+        assert [len(row) for row in sent] == [len(words) for words in X]
+    assert fitted.predict(X) == [list(tags) for tags in fitted.predict(X)]
+
+
 def test_same_seed_same_bits(fit, plain):
     """Two fits with one random_state are equal bit by bit; another seed differs."""
     np.testing.assert_array_equal(proba_of(fit(), SENTENCES), plain[1])
@@ -580,6 +645,22 @@ BAD_Y = {
     "missing tag": ([["O", "B-X"], ["O", None]], ValueError, r"y\[1\]\[1\] is None"),
     "NaN": ([["O", "B-X"], ["O", np.nan]], ValueError, r"y\[1\]\[1\] is nan"),
     "float": ([[1.0, 2.0]] * 2, TypeError, r"y\[0\]\[0\] is 1.0 of type float"),
+    "ignored": (
+        [[0, 1], [1, -100]],
+        ValueError,
+        r"y\[1\]\[1\] is -100, with which transformers .* one tag for each whole",
+    ),
+    "ignored in an array": (
+        np.array([[0, 1], [1, -100]]),
+        ValueError,
+        r"y\[1\]\[1\] is -100",
+    ),
+    "masked": (
+        np.ma.array([[0, 1], [1, 0]], mask=[[0, 0], [0, 1]]),
+        ValueError,
+        r"y\[1\]\[1\] is masked; every word needs a tag",
+    ),
+    "NUL": ([["O", "X"], ["O", "X\0"]], ValueError, r"y\[1\]\[1\] is 'X\\x00'.*rstrip"),
     "nested": (
         [["O", ["O"]], ["O", "O"]],
         TypeError,
@@ -611,7 +692,7 @@ def test_bad_tags_are_refused_at_once(name, method):
 
 
 @pytest.mark.parametrize(
-    "name", ["none", "too few rows", "too few tags", "missing tag"]
+    "name", ["none", "too few rows", "too few tags", "missing tag", "ignored"]
 )
 def test_bad_tags_are_refused_in_score(fitted, name):
     """`score` refuses tags that do not fit the sentences."""

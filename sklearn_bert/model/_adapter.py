@@ -6,15 +6,14 @@ from typing import Any
 
 from torch import nn
 
-RANK = 8
-SCALE = 16
+SCALE = 2  # of the additions: what peft calls lora_alpha, divided by the rank
 
 
-def add_lora(encoder: nn.Module) -> Any:
+def add_lora(encoder: nn.Module, rank: int = 8) -> Any:
     """Freeze the encoder and add low-rank matrices to all its linear layers, in place.
 
-    E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022:
-    rank 8, scaled by 16 / 8.
+    E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022;
+    the products are scaled by 2.
 
     Returns
     -------
@@ -34,5 +33,5 @@ def add_lora(encoder: nn.Module) -> Any:
             "adapter='lora' needs peft; install it with "
             "pip install 'sklearn-bert[lora]'."
         ) from error
-    settings = LoraConfig(r=RANK, lora_alpha=SCALE, target_modules="all-linear")
+    settings = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules="all-linear")
     return LoraModel(encoder, settings, "default")

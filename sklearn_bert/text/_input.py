@@ -364,8 +364,8 @@ def _fill_missing(column: _Column, missing: str) -> list[Any]:
 
 
 def is_missing(cell: Any) -> bool:
-    """Whether a cell is one of the markers of a missing value: None, NaN, NA, NaT."""
-    if cell is None or cell is pd.NA or cell is pd.NaT:
+    """Whether a cell marks a missing value: None, NaN, NA, NaT, or masked."""
+    if cell is None or cell is pd.NA or cell is pd.NaT or cell is np.ma.masked:
         return True
     kinds = (float, np.floating, np.datetime64, np.timedelta64)
     return isinstance(cell, kinds) and bool(cell != cell)

@@ -94,6 +94,7 @@ class BertNet(NeuralNet):
     checkpointing : bool or "auto"
         Whether activations are computed again instead of kept.
     adapter : {None, "lora"}
+    adapter_rank : int
     valid_examples : Examples or None
         Scored after every epoch; None: there is no validation.
     callbacks : list of skorch callbacks, or None
@@ -118,6 +119,7 @@ class BertNet(NeuralNet):
         shuffle_seed: int = 0,
         checkpointing: bool | str = False,
         adapter: str | None = None,
+        adapter_rank: int = 8,
         valid_examples: Examples | None = None,
         callbacks: list[Callback] | None = None,
     ) -> None:
@@ -144,6 +146,7 @@ class BertNet(NeuralNet):
         self.shuffle_seed = shuffle_seed
         self.checkpointing = checkpointing
         self.adapter = adapter
+        self.adapter_rank = adapter_rank
         self.valid_examples = valid_examples
         self.batch_size_used_ = batch_size
 
@@ -191,6 +194,7 @@ class BertNet(NeuralNet):
             texts if windows is None else windows.take(texts).rows(),
             self.pad_id,
             adapter=self.adapter,
+            adapter_rank=self.adapter_rank,
             features=self._features,
         )
         WORKING_COPY.forget(self)  # it has computed the features

@@ -31,6 +31,7 @@ class LearningPart:
         The texts of the table that will be asked for, in training or validation.
     pad_id : int
     adapter : {None, "lora"}
+    adapter_rank : int
     features : callable
         From the table to what the frozen part makes of it, or None if that is too much
         to keep.
@@ -52,6 +53,7 @@ class LearningPart:
         pad_id: int,
         *,
         adapter: str | None,
+        adapter_rank: int,
         features: Callable[[TokenTable], FeatureTable | None],
     ) -> None:
         self.model = self.whole = whole
@@ -60,7 +62,7 @@ class LearningPart:
         self._lora = None
         self._shared: nn.Module | None = None
         if adapter == "lora":
-            self._lora = add_lora(whole.encoder)
+            self._lora = add_lora(whole.encoder, adapter_rank)
         elif whole.trainable == "all" and not whole.ties_words:
             self._leave_out_words(table, rows, pad_id)
         elif whole.trainable != "all" and (found := features(table)) is not None:

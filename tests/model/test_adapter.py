@@ -37,13 +37,14 @@ def test_merging_keeps_the_answers(make_encoder, family):
     torch.testing.assert_close(model(IDS), adapted, rtol=1e-5, atol=1e-5)
 
 
-def test_rank_and_scale(make_encoder):
-    """The additions are products of rank 8, scaled by 2."""
+@pytest.mark.parametrize("rank", [1, 8, 100])
+def test_rank_and_scale(make_encoder, rank):
+    """The additions are products of the rank that is asked for, scaled by 2."""
     encoder = make_encoder("bert")
-    add_lora(encoder)
+    add_lora(encoder, rank)
     layer = encoder.encoder.layer[0].attention.self.query
     down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    assert (down.shape, up.shape) == ((8, 32), (32, 8))
+    assert (down.shape, up.shape) == ((rank, 32), (32, rank))
     with torch.no_grad():
         up.fill_(0.1)
     x = torch.randn(3, 32)
