@@ -116,6 +116,18 @@ def test_calibration_in_folds(clf, reviews):
     assert model.score(texts, labels) > 0.8
 
 
+def test_calibration_by_temperature(by_one_word, reviews):
+    """A fitted classifier is calibrated on part of a frame, labels as an array."""
+    # A Series whose index does not begin at 0 fails in scikit-learn 1.9.1: `y[0]`.
+    texts, labels = reviews
+    part = pd.DataFrame({"text": texts, "label": labels}, index=range(100, 140))
+    model = CalibratedClassifierCV(FrozenEstimator(by_one_word), method="temperature")
+    model.fit(part["text"], part["label"].to_numpy())
+    np.testing.assert_array_equal(
+        model.predict(part["text"]), by_one_word.predict(texts)
+    )
+
+
 def test_several_outputs(clf, reviews):
     """One classifier for each column of labels."""
     texts, labels = reviews
