@@ -202,7 +202,7 @@ def _copy(item: Any, where: str) -> Callback:
 def _kind(item: Any) -> str:
     kind = type(item)
     module = kind.__module__.partition(".")[0]
-    return f"{module}.{kind.__name__}" if module == "skorch" else kind.__name__
+    return f"skorch.callbacks.{kind.__name__}" if module == "skorch" else kind.__name__
 
 
 def _remedy(item: Any) -> str:
