@@ -16,7 +16,13 @@ from sklearn_bert._language_learner import check_content
 from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor
 from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._sklearn import Interval, StrOptions, fit_context
-from sklearn_bert.model import First, Normalize, TextModel, linear_map
+from sklearn_bert.model import (
+    First,
+    LanguageModel,
+    Normalize,
+    TextModel,
+    linear_map,
+)
 from sklearn_bert.text import (
     Texts,
     TextTokenizer,
@@ -25,7 +31,7 @@ from sklearn_bert.text import (
     truncation_report,
     warn_if_cut,
 )
-from sklearn_bert.training import BertNet
+from sklearn_bert.training import BertNet, copy_callbacks
 
 NO_DROPOUT = (
     "objective='simcse' needs dropout, or the two views of a text are one; checkpoint "
@@ -176,12 +182,14 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
     callbacks : list of skorch callbacks, default=None
-        Copied for each fit.
+        Copied for each fit; the copies are in `net_.callbacks_` afterwards. Those that
+        cannot work are refused; the guide has a table. One ends the fit by
+        `net.stop()`.
     random_state : int, RandomState or None, default=None
         Seed of dropout, order, partners and masks in learning. None: a new one for each
         fit.
     verbose : int, default=0
-        1 shows a progress bar on a terminal.
+        1 shows a progress bar on a terminal, and elsewhere a line per epoch, on stderr.
 
     Attributes
     ----------
@@ -400,6 +408,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
 
     def _fit(self, X: Any, y: Any) -> TokenTable:
         if self.objective is None:
+            copy_callbacks(self.callbacks, is_validated=False)  # raises where wrong
             return self._fit_nothing(X, y)
         if self.long_text == "window":
             raise ValueError(
@@ -420,7 +429,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             n_sides = 1 if texts.second is None else 2
             self._check_enough(n_sides * len(texts), self.n_components)
         if self.objective == "mlm":
-            return self._fit_words(X, y, texts)
+            return self._fit_words(X, y, texts, seen)
         run = self._start(X, y, None)
         task = self._contrast(texts, y)
         if self.objective == "pairs":
@@ -450,8 +459,10 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             return of_classes(texts, y, self.temperature)
         return same_twice(texts, self.temperature)
 
-    def _fit_words(self, X: Any, y: Any, texts: Texts) -> TokenTable:
-        """Let a pretrainer learn, and embed with what it has learnt."""
+    def _fit_words(
+        self, X: Any, y: Any, texts: Texts, seen: dict[str, Any]
+    ) -> TokenTable:
+        """Learn as a pretrainer does, and embed with what has been learnt."""
         check_single_texts(texts)
         changed = {"trainable": "all", "adapter": None, "layer_decay": 1.0}
         for name, only in changed.items():
@@ -460,50 +471,58 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
                     f"{name} is {getattr(self, name)!r}, but objective='mlm' trains "
                     f"all weights at one rate; set {name}={only!r}."
                 )
-        check_content([[text] for text in texts.first])
-        # What cannot become vectors is said before anything is trained.
-        self._check_components(self._load(trainable="head")[0], len(texts))
+        documents = check_content([[text] for text in texts.first])
+        run = self._start(X, y, None)
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
-        pretrainer = BertPretrainer(pack=False, pooling="mean", **shared).fit(
-            texts.first
-        )
-        learnt = {
-            name: getattr(pretrainer, name)
-            for name in ("history_", "n_iter_", "batch_size_used_")
-        }
-        return self._fit_nothing(X, y, adapted=pretrainer.net_, learnt=learnt)
+        pretrainer = BertPretrainer(pack=False, pooling="mean", **shared)
+        task, load_words = pretrainer._plan(documents, None)
 
-    def _fit_nothing(
-        self,
-        X: Any,
-        y: Any,
-        adapted: BertNet | None = None,
-        learnt: dict[str, Any] | None = None,
-    ) -> TokenTable:
+        def load() -> tuple[LanguageModel, TextTokenizer, None]:
+            # What cannot become vectors is said before anything is trained.
+            self._check_components(self._load(trainable="head")[0], len(texts))
+            return load_words()
+
+        def finish(net: BertNet) -> dict[str, Any]:
+            return self._embedding(texts, adapted=net)[0]
+
+        net, fitted = self._train(run, task, seen, load, finish)
+        made, table = self._embedding(texts, adapted=net)
+        warn_if_cut(made["truncation_report_"])
+        made["net_"].callbacks_, made["net_"].history = net.callbacks_, net.history
+        self._publish(**{**fitted, **made})
+        self._end_fit(run.context, run.told)
+        return table
+
+    def _fit_nothing(self, X: Any, y: Any) -> TokenTable:
         """Take the encoder as it is."""
         told = self._begin_fit(X, y)
         texts, seen = self._read_X(X)
         if self.whiten and self.n_components is not None:
             self._check_enough(len(texts), self.n_components)
+        made, table = self._embedding(texts)
+        warn_if_cut(made["truncation_report_"])
+        self._publish(**seen, **made)
+        self._end_fit(*told)
+        return table
+
+    def _embedding(
+        self, texts: Texts, adapted: BertNet | None = None
+    ) -> tuple[dict[str, Any], TokenTable]:
+        """Fitted attributes with an encoder as it is, and the table of the texts."""
         model, tokenizer, fingerprint = self._load(trainable="head", adapted=adapted)
         self._check_components(model, len(texts))
         table = tokenizer(texts)
-        report = truncation_report(
-            table.whole_lengths, tokenizer.max_length, table.is_cut
-        )
-        warn_if_cut(report)
         net = self._build_net(model, tokenizer, fingerprint)
         self._shape(net, table)
-        self._publish(
-            **seen,
-            **(learnt or {}),
-            net_=net,
-            tokenizer_=tokenizer,
-            max_length_=tokenizer.max_length,
-            truncation_report_=report,
-        )
-        self._end_fit(*told)
-        return table
+        made = {
+            "net_": net,
+            "tokenizer_": tokenizer,
+            "max_length_": tokenizer.max_length,
+            "truncation_report_": truncation_report(
+                table.whole_lengths, tokenizer.max_length, table.is_cut
+            ),
+        }
+        return made, table
 
     def _load(self, **learning: Any) -> tuple[TextModel, TextTokenizer, str | None]:
         return self._load_model(

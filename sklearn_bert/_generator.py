@@ -118,12 +118,14 @@ class BertGenerator(BertLanguageLearner):
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
     callbacks : list of skorch callbacks, default=None
-        Copied for each fit.
+        Copied for each fit; the copies are in `net_.callbacks_` afterwards. Those that
+        cannot work are refused; the guide has a table. One ends the fit by
+        `net.stop()`.
     random_state : int, RandomState or None, default=None
         Seed of a new BERT's weights, of dropout, order and held-out part. None: a new
         one for each fit.
     verbose : int, default=0
-        1 shows a progress bar on a terminal.
+        1 shows a progress bar on a terminal, and elsewhere a line per epoch, on stderr.
 
     Attributes
     ----------

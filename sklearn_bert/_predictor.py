@@ -33,6 +33,7 @@ from sklearn_bert.training import (
     Examples,
     FitProgress,
     FitTasks,
+    copy_callbacks,
     device_turn,
     resolve_device,
 )
@@ -106,6 +107,8 @@ class Run:
     n_epochs : int
     start : BertNet or None
         What to go on with; None: the checkpoint.
+    callbacks : list
+        Copies of the caller's skorch callbacks.
     """
 
     context: CallbackContext
@@ -114,6 +117,7 @@ class Run:
     is_partial: bool
     n_epochs: int
     start: BertNet | None
+    callbacks: list[Any]
 
 
 class BertPredictor(BertEstimator):
@@ -167,6 +171,9 @@ class BertPredictor(BertEstimator):
                 "early_stopping is True, which partial_fit cannot do: it does not know "
                 "how many calls are to come. Set early_stopping=False, or use fit."
             )
+        callbacks = copy_callbacks(
+            self.callbacks, is_validated=self.early_stopping or X_val is not None
+        )
         n_epochs = 1 if is_partial else plain(self.max_epochs)
         context, told = self._begin_fit(X, y, n_epochs, sample_weight=sample_weight)
         start = None
@@ -175,7 +182,7 @@ class BertPredictor(BertEstimator):
         if start is not None:
             self._check_unchanged()
         rng = np.random.default_rng(draw_seed(self.random_state))
-        return Run(context, told, rng, is_partial, n_epochs, start)
+        return Run(context, told, rng, is_partial, n_epochs, start, callbacks)
 
     def _check_unchanged(self) -> None:
         """What reads texts can only go on with what it was made of."""
@@ -261,11 +268,14 @@ class BertPredictor(BertEstimator):
         task: Task,
         fitted: dict[str, Any],
         load: Callable[[], tuple[TextModel, TextTokenizer, str | None]],
+        finish: Callable[[BertNet], dict[str, Any]] | None = None,
     ) -> tuple[BertNet, dict[str, Any]]:
         """A trained net, and what else is fitted.
 
         `fitted` are the attributes that are known already; `load` gives the model to
-        start from, with its tokenizer and a fingerprint of what is frozen.
+        start from, with its tokenizer and a fingerprint of what is frozen. `finish`
+        makes the attributes of which a trained net is no more than a part, for an
+        estimator in the middle of the fit; None: there are none.
         """
         history = list(self.history_) if run.start is not None else []
         with (
@@ -294,7 +304,8 @@ class BertPredictor(BertEstimator):
             def fitted_now(net: BertNet) -> dict[str, Any]:
                 module = net.trained_module()
                 found = self._build_net(module, tokenizer, fingerprint)
-                return {**fitted, **_results(net, history), "net_": found}
+                now = {**fitted, **_results(net, history), "net_": found}
+                return now if finish is None else {**now, **finish(found)}
 
             net = self._net_to_fit(
                 model, tokenizer, fingerprint, run, task, valid, device, fitted_now
@@ -340,13 +351,13 @@ class BertPredictor(BertEstimator):
         fitted_now: Callable[[BertNet], dict[str, Any]],
     ) -> BertNet:
         """The net that trains a model with this estimator's parameters."""
-        callbacks = copy.deepcopy(self.callbacks or [])
+        callbacks: list[Any] = [*run.callbacks]
         if hasattr(self, "_skl_callbacks"):
             callbacks.append(FitTasks(self, run.context, run.told, fitted_now))
         if valid is not None and self.early_stopping:
             callbacks.append(BestWeights(self.n_iter_no_change))
         if self.verbose:
-            callbacks.append(FitProgress())
+            callbacks.append(FitProgress(type(self).__name__))
         checkpointing = self.gradient_checkpointing
         if checkpointing != "auto":
             checkpointing = bool(checkpointing)  # NumPy's is not True itself

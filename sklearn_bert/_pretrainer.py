@@ -30,7 +30,7 @@ from sklearn_bert._sklearn import (
     validate_params,
 )
 from sklearn_bert._vocabulary import WordPieceVocabulary
-from sklearn_bert.model import FOLLOWS, POOLINGS
+from sklearn_bert.model import FOLLOWS, POOLINGS, LanguageModel
 from sklearn_bert.text import (
     MaskedTable,
     Masking,
@@ -153,12 +153,14 @@ class BertPretrainer(
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
     callbacks : list of skorch callbacks, default=None
-        Copied for each fit.
+        Copied for each fit; the copies are in `net_.callbacks_` afterwards. Those that
+        cannot work are refused; the guide has a table. One ends the fit by
+        `net.stop()`.
     random_state : int, RandomState or None, default=None
         Seed of a new BERT's weights, of masks, pairs, dropout, order and held-out part.
         None: a new one for each fit.
     verbose : int, default=0
-        1 shows a progress bar on a terminal.
+        1 shows a progress bar on a terminal, and elsewhere a line per epoch, on stderr.
 
     Attributes
     ----------
@@ -340,12 +342,21 @@ class BertPretrainer(
         train, valid = self._part_documents(run, documents, X_val)
         if self.next_sentence:
             _check_pairs(train)
+        task, load = self._plan(train, valid)
+        return self._learn(run, task, {**seen, "_layout": self._chosen_layout()}, load)
+
+    def _chosen_layout(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in LAYOUT}
+
+    def _plan(
+        self, train: list[list[str]], valid: list[list[str]] | None
+    ) -> tuple[RawTexts, Callable[[], tuple[LanguageModel, TextTokenizer, None]]]:
+        """What is learnt from documents, and what loads the model to start from."""
         parts = ("mlm_loss", "nsp_loss") if self.next_sentence else ("mlm_loss",)
-        layout = {name: getattr(self, name) for name in LAYOUT}
         source = f"checkpoint {self.checkpoint!r}"
         if self.checkpoint is None:
             source = f"vocabulary {self.vocabulary!r}"
-        rows = functools.partial(_masked_rows, source=source, **layout)
+        rows = functools.partial(_masked_rows, source=source, **self._chosen_layout())
         pairs = self.next_sentence
         task = RawTexts(
             train, valid, Guesses(parts), functools.partial(rows, in_pairs=pairs), rows
@@ -356,7 +367,7 @@ class BertPretrainer(
             pooling=self.pooling,
             next_sentence=self.next_sentence,
         )
-        return self._learn(run, task, {**seen, "_layout": layout}, load)
+        return task, load
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write what was learnt as a checkpoint; the same as `sklearn_bert.save`.

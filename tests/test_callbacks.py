@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
@@ -244,6 +246,28 @@ def test_callbacks_are_torn_down_after_an_error(make, data, cls):
     assert recorder.events[-2:] == [("end", "fit", 0), "teardown"]
 
 
+def test_a_failed_fit_has_no_end(make, data):
+    """After an error the task of a fit has no end, as in scikit-learn's own."""
+    theirs, ours = Recorder(), Recorder()
+    logistic = LogisticRegression().set_callbacks(theirs)
+    logistic.set_params(solver="liblinear")  # of two classes
+    with pytest.raises(ValueError, match="multiclass"):
+        logistic.fit(np.eye(3), [0, 1, 2])
+    X, y = data[BertClassifier]
+    with pytest.raises(ValueError, match="inconsistent"):
+        make(BertClassifier).set_callbacks(ours).fit(X, y[:-1])
+    assert ours.events == theirs.events == ["setup", ("begin", "fit", 0), "teardown"]
+
+
+def test_the_bar_of_a_failed_fit_is_closed(make, data):
+    """scikit-learn's bar ends with a fit that fails, and its thread with it."""
+    X, y = data[BertClassifier]
+    with pytest.raises(ValueError, match="inconsistent"):
+        make(BertClassifier).set_callbacks(ProgressBar()).fit(X, y[:-1])
+    kinds = [type(thread).__name__ for thread in threading.enumerate()]
+    assert "RichProgressMonitor" not in kinds
+
+
 @pytest.mark.parametrize("when", ["update", "epoch"])
 def test_an_error_in_a_callback_is_raised(make, data, when):
     """An error in a callback ends the fit, and leaves the old model as it was."""
@@ -298,6 +322,59 @@ def test_an_embedder_is_one_task(embedder_settings, reviews, method):
         ("end", "fit", 0),
         "teardown",
     ]
+
+
+@pytest.mark.parametrize("objective", ["simcse", "mlm", "supervised"])
+def test_an_objective_is_a_fit_of_epochs(embedder_settings, reviews, objective):
+    """Whatever an embedder learns, its epochs and updates are tasks of its fit."""
+    recorder = Recorder()
+    params = {"max_epochs": 1, "batch_size": 20, "objective": objective}
+    embedder = BertEmbedder(**embedder_settings, **params).set_callbacks(recorder)
+    embedder.fit(*reviews)
+    updates = [(t, "update", i) for i in (0, 1) for t in ("begin", "end")]
+    assert recorder.events == [
+        "setup",
+        ("begin", "fit", 0),
+        ("begin", "epoch", 0),
+        *updates,
+        ("end", "epoch", 0),
+        ("end", "fit", 0),
+        "teardown",
+    ]
+
+
+@pytest.mark.parametrize("params", [{}, {"whiten": True, "n_components": 4}], ids=str)
+def test_an_embedder_in_the_middle_of_its_words(embedder_settings, reviews, params):
+    """After an epoch of hidden words there is an embedder as if the fit had ended."""
+    X, found = reviews[0], []
+
+    class Asking(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            if context.task_name != "update":
+                found.append(fitted_estimator.transform(X))
+
+    params = params | {"objective": "mlm", "max_epochs": 1, "random_state": 0}
+    embedder = BertEmbedder(**embedder_settings, **params)
+    plain = embedder.fit(X).transform(X)
+    np.testing.assert_array_equal(
+        embedder.set_callbacks(Asking()).fit_transform(X), plain
+    )
+    for vectors in found:
+        np.testing.assert_allclose(vectors, plain, atol=1e-4)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("objective", [None, "simcse", "mlm", "supervised"])
+def test_texts_are_read_once(embedder_settings, reviews, monkeypatch, objective):
+    """An embedder reads X once, whatever it learns."""
+    calls = []
+    read = BertEmbedder._read_X
+    monkeypatch.setattr(
+        BertEmbedder, "_read_X", lambda self, X: calls.append(X) or read(self, X)
+    )
+    params = {"max_epochs": 1, "objective": objective}
+    BertEmbedder(**embedder_settings, **params).fit(*reviews)
+    assert len(calls) == 1
 
 
 # -- scikit-learn's own ----------------------------------------------------------------

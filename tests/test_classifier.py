@@ -834,9 +834,15 @@ def test_silent_by_default(fit, reviews, capfd, tmp_path, monkeypatch):
 
 
 def test_verbose_off_a_terminal(fit, capfd):
-    """verbose=1 shows a bar only on a terminal."""
-    fit(max_epochs=1, verbose=1)
-    assert capfd.readouterr() == ("", "")
+    """verbose=1 writes a line per epoch on stderr where there is no terminal."""
+    fit(max_epochs=2, verbose=1)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert [line.split(",")[0] for line in err.splitlines()] == [
+        "BertClassifier: 40 examples",
+        "BertClassifier: epoch 1/2",
+        "BertClassifier: epoch 2/2",
+    ]
 
 
 def test_callbacks_are_copied(fit):

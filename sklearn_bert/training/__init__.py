@@ -22,6 +22,7 @@ from sklearn_bert.training._objectives import (
     WordTags,
 )
 from sklearn_bert.training._turn import device_turn
+from sklearn_bert.training._user_callbacks import copy_callbacks
 
 __all__ = [
     "BertNet",
@@ -42,6 +43,7 @@ __all__ = [
     "ViewedExamples",
     "WordTags",
     "available_device",
+    "copy_callbacks",
     "device_turn",
     "resolve_device",
     "resolve_precision",

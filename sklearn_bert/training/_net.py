@@ -6,6 +6,7 @@ import copy
 import functools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +25,7 @@ from sklearn_bert.model import (
     unpack_model,
 )
 from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, WordTable
-from sklearn_bert.training._callbacks import (
-    BestWeights,
-    FitProgress,
-    FitTasks,
-    StopTraining,
-)
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._device import (
     available_device,
     check_not_forked,
@@ -50,6 +46,7 @@ from sklearn_bert.training._schedule import (
     warmup_then_decay,
 )
 from sklearn_bert.training._update import Updates
+from sklearn_bert.training._user_callbacks import is_raised_by_skorch
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 from sklearn_bert.training._working_copy import WORKING_COPY, copy_in_place
 
@@ -98,6 +95,8 @@ class BertNet(NeuralNet):
     valid_examples : Examples or None
         Scored after every epoch; None: there is no validation.
     callbacks : list of skorch callbacks, or None
+        The caller's stay in `callbacks_`, and what they recorded in `history`, until
+        the net is copied or pickled.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class BertNet(NeuralNet):
             callbacks=callbacks,
             device=str(available_device(placement)),
             train_split=None,
-            verbose=0,
+            verbose=1,  # of the caller's callbacks, whose output is asked for
         )
         self.placement = placement
         self.precision = precision
@@ -149,6 +148,7 @@ class BertNet(NeuralNet):
         self.adapter_rank = adapter_rank
         self.valid_examples = valid_examples
         self.batch_size_used_ = batch_size
+        self.callbacks_: list[tuple[str, Callback]] = []
 
     def __repr__(self) -> str:
         n_weights = sum(p.numel() for p in self.module.parameters())
@@ -249,13 +249,17 @@ class BertNet(NeuralNet):
         return factors, float(self.layer_decay) ** max(depths.values())
 
     def _train(self) -> None:
+        data = {"X": self.examples_, "y": None}
+        self.stops_ = False
         try:
-            self.notify("on_train_begin", X=self.examples_, y=None)
+            self.notify("on_train_begin", **data)
             self.fit_loop(self.examples_)
-        except StopTraining:
-            pass
-        finally:
-            self.notify("on_train_end", X=self.examples_, y=None)
+        except BaseException:
+            for _, hook in self._hooks("on_train_end"):
+                with suppress(Exception):  # which would hide why the training failed
+                    hook(self, **data)
+            raise
+        self.notify("on_train_end", **data)
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
             self.kept_ = best[0].snapshot_
@@ -279,25 +283,23 @@ class BertNet(NeuralNet):
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Run a hook of all callbacks that override it.
 
-        skorch's callbacks stop a training by raising KeyboardInterrupt, for which
-        skorch swallows every KeyboardInterrupt: a real Ctrl-C inside a grid search is
-        lost. Here only one that comes out of a caller's callback means "stop".
+        skorch's EarlyStopping raises KeyboardInterrupt, for which skorch swallows every
+        one: a real Ctrl-C inside a grid search is lost. Here only that of skorch itself
+        means "stop"; any other reaches the caller, wherever it strikes.
         """
         getattr(self, method_name)(self, **kwargs)
-        for callback, hook in self._hooks(method_name):
-            if isinstance(callback, (BestWeights, FitProgress, FitTasks)):
-                hook(self, **kwargs)
-                continue
+        for _, hook in self._hooks(method_name):
             try:
                 hook(self, **kwargs)
             except KeyboardInterrupt as interrupt:
-                raise StopTraining from interrupt
+                if not is_raised_by_skorch(interrupt):
+                    raise
+                self.stop()
 
     def fit_loop(
         self, X: Examples, y: Any = None, epochs: int | None = None, **fit_params: Any
     ) -> BertNet:
         """Epochs of training, each followed by validation where there is any."""
-        self.stops_ = False
         for epoch in range(self.max_epochs):
             if epoch > 0:
                 X = self.examples_ = X.renewed()
@@ -419,7 +421,12 @@ class BertNet(NeuralNet):
             running.pop(name, None)
         self.valid_examples = None
         self.callbacks = None
-        self.callbacks_ = []  # type: ignore[var-annotated]
+        own = (BestWeights, FitProgress, FitTasks)
+        self.callbacks_ = [
+            (name, callback)
+            for name, callback in self.callbacks_
+            if not isinstance(callback, own)
+        ]
         WORKING_COPY.forget(self)  # made of the weights before this training
         give_back(torch.device(self.device))
 

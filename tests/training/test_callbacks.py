@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from sklearn_bert.training import BestWeights, _callbacks
-from sklearn_bert.training._callbacks import FitProgress, StopTraining
+from sklearn_bert.training._callbacks import FitProgress
 
 
 class Net:
@@ -13,9 +13,16 @@ class Net:
     max_epochs = 9
     batch_size = 8
 
+    device = "cpu"
+    batches_ = range(3)
+
     def __init__(self, epochs):
         self.epochs = epochs
         self.history = []
+        self.stops_ = False
+
+    def stop(self):
+        self.stops_ = True
 
     def run(self, callback):
         callback.on_train_begin(self)
@@ -24,6 +31,8 @@ class Net:
                 {"epoch": number, "valid_score": score, "valid_loss": loss}
             )
             callback.on_epoch_end(self)
+            if self.stops_:
+                break
 
     def snapshot(self):
         return len(self.history)
@@ -48,8 +57,7 @@ def test_training_stops_when_nothing_gets_better():
     """After n_iter_no_change epochs without a better one, training stops."""
     net = Net([(0.5, 1), (0.7, 1), (0.6, 1), (0.6, 1), (0.9, 1)])
     callback = BestWeights(n_iter_no_change=2)
-    with pytest.raises(StopTraining):
-        net.run(callback)
+    net.run(callback)
     assert len(net.history) == 4
     assert callback.snapshot_ == 2
 
@@ -70,15 +78,15 @@ def screen(monkeypatch):
     return console
 
 
-def run_bar():
+def run_bar(**more):
     net = Net([])
-    bar = FitProgress()
+    bar = FitProgress("Some")
     bar.on_train_begin(net, X=range(20))
     for number in (1, 2):
         for _ in range(3):
             bar.on_batch_end(net, training=True)
         net.history.append(
-            {"epoch": number, "train_loss": 0.5, "texts_per_second": 123.0}
+            {"epoch": number, "train_loss": 0.5, "texts_per_second": 123.0, **more}
         )
         bar.on_epoch_end(net)
     bar.on_train_end(net)
@@ -92,8 +100,28 @@ def test_progress_on_a_terminal(screen):
     assert "loss 0.5000, 123 texts/s" in output.getvalue()
 
 
-def test_no_terminal_no_bar(screen):
-    """Where the output is no terminal, nothing is written."""
+def test_a_line_per_epoch_off_a_terminal(screen):
+    """Elsewhere there is a line for the start and one for each epoch, and no bar."""
     output = screen(terminal=False)
     run_bar()
-    assert output.getvalue() == ""
+    begin, first, second = output.getvalue().splitlines()
+    assert begin == "Some: 20 examples, 3 updates per epoch, up to 9 epochs on cpu"
+    assert first == "Some: epoch 1/9, loss 0.5000, 123 texts/s, 0:00:00 left"
+    assert second.startswith("Some: epoch 2/9, loss 0.5000")
+
+
+def test_time_left(screen, monkeypatch):
+    """The time left is that of the epochs left, each as long as those before."""
+    now = iter([100.0, 160.0, 200.0])
+    monkeypatch.setattr(_callbacks.time, "perf_counter", lambda: next(now))
+    output = screen(terminal=False)
+    run_bar()
+    lines = output.getvalue().splitlines()[1:]
+    assert [line.split(", ")[-1] for line in lines] == ["0:08:00 left", "0:05:50 left"]
+
+
+def test_validation_is_shown(screen):
+    """The score of the validation is in the line of its epoch."""
+    output = screen(terminal=False)
+    run_bar(valid_score=0.75)
+    assert "123 texts/s, validation score 0.7500, " in output.getvalue()

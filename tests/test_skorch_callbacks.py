@@ -1,0 +1,460 @@
+"""skorch's callbacks in `callbacks=`: what works, what is refused, and Ctrl-C."""
+
+import copy
+import pickle
+import signal
+import sys
+import threading
+import types
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import skorch.callbacks
+from sklearn.callback import ProgressBar
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    GradientNormClipping,
+    MlflowLogger,
+    NeptuneLogger,
+    PassthroughScoring,
+    PrintLog,
+    SacredLogger,
+    TensorBoard,
+    WandbLogger,
+)
+
+from sklearn_bert import (
+    BertClassifier,
+    BertEmbedder,
+    BertGenerator,
+    BertPretrainer,
+    BertRegressor,
+    BertTokenClassifier,
+    load,
+    save,
+)
+
+HOOKS = [name for name in dir(Callback) if name.startswith("on_")]
+
+
+class Sink:
+    """Stands for the connection of a logger: notes what it is told, and is one."""
+
+    def __init__(self):
+        self.told = []
+        self.lock = threading.Lock()  # cannot be copied
+        self.info = types.SimpleNamespace(run_id="1")
+        self.dir = "."
+
+    def add_scalar(self, tag, scalar_value, global_step):
+        self.told.append((tag, global_step))
+
+    def log(self, values):
+        self.told.extend((name, None) for name in values)
+
+    def log_scalar(self, name, value, step):
+        self.told.append((name, step))
+
+    def log_metric(self, run_id, name, value, step):
+        self.told.append((name, step))
+
+    def watch(self, module):
+        pass
+
+    def close(self):
+        pass
+
+    def set_terminated(self, run_id):
+        pass
+
+
+@pytest.fixture(scope="module")
+def data(reviews):
+    """Sixteen texts, and their labels."""
+    return reviews[0][:16], reviews[1][:16]
+
+
+@pytest.fixture(scope="module")
+def make(settings):
+    """Make an estimator of two epochs of two updates each, of the head alone."""
+
+    def make(cls=BertClassifier, **params):
+        if cls is BertClassifier:
+            params.setdefault("trainable", "head")
+        return cls(**(settings | {"max_epochs": 2} | params))
+
+    return make
+
+
+# -- every callback of skorch ----------------------------------------------------------
+
+WORKS = {
+    "Callback": Callback,
+    "EarlyStopping": lambda: EarlyStopping("train_loss"),
+    "EpochTimer": EpochTimer,
+    "GradientNormClipping": lambda: GradientNormClipping(0.5),
+    "MlflowLogger": lambda: MlflowLogger(Sink(), Sink(), create_artifact=False),
+    "NeptuneLogger": lambda: NeptuneLogger(MagicMock()),
+    "PassthroughScoring": lambda: PassthroughScoring("train_loss", on_train=True),
+    "PrintLog": PrintLog,
+    "SacredLogger": lambda: SacredLogger(Sink()),
+    "TensorBoard": lambda: TensorBoard(Sink()),
+    "WandbLogger": lambda: WandbLogger(Sink(), save_model=False),
+}
+ARGUMENTS = {
+    "BatchScoring": ["accuracy"],
+    "EpochScoring": ["accuracy"],
+    "Freezer": ["*"],
+    "Initializer": ["*"],
+    "LoadInitState": [skorch.callbacks.Checkpoint()],
+    "ParamMapper": ["*"],
+    "Unfreezer": ["*"],
+}
+NO_CALLBACKS = {"WarmRestartLR"}  # a schedule of torch's
+REFUSED = sorted(set(skorch.callbacks.__all__) - set(WORKS) - NO_CALLBACKS)
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_a_callback_that_works(make, data, capsys, monkeypatch, name):
+    """A fit with it gives what one without gives, and its copy is there afterwards."""
+    for module in ("neptune", "neptune.types"):  # which are not installed
+        monkeypatch.setitem(sys.modules, module, MagicMock())
+    handler = types.SimpleNamespace(Handler=type("Handler", (), {}))
+    monkeypatch.setitem(sys.modules, "neptune.handler", handler)
+    callback = WORKS[name]()
+    before = dict(vars(callback))
+    clf = make(callbacks=[callback]).fit(*data)
+    assert vars(callback) == before
+    [(label, ran)] = clf.net_.callbacks_
+    assert label == name
+    assert type(ran) is type(callback)
+    assert ran is not callback
+    if name != "GradientNormClipping":
+        plain = make().fit(*data)
+        np.testing.assert_array_equal(
+            clf.predict_proba(data[0]), plain.predict_proba(data[0])
+        )
+    assert (name == "PrintLog") == ("train_loss" in capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_callback_that_cannot_work(data, name):
+    """It is refused by name and place, before the checkpoint is read."""
+    callback = getattr(skorch.callbacks, name)(*ARGUMENTS.get(name, []))
+    clf = BertClassifier("/nowhere", callbacks=[EpochTimer(), callback], device="cpu")
+    message = rf"callbacks\[1\] is a skorch\.callbacks\.{name}, which cannot work"
+    with pytest.raises(ValueError, match=message):
+        clf.fit(*data)
+
+
+@pytest.mark.parametrize(
+    ("callback", "setting"),
+    [
+        (EarlyStopping("train_loss", load_best=True), "load_best=True"),
+        (GradientNormClipping(2.0), "gradient_clip_value=2.0"),
+        (PassthroughScoring("train_loss"), "on_train=False"),
+        (MlflowLogger(1, 1), "create_artifact=True"),
+        (MlflowLogger(1, 1, False, log_on_batch_end=True), "log_on_batch_end=True"),
+        (NeptuneLogger(1, log_on_batch_end=True), "log_on_batch_end=True"),
+        (SacredLogger(1, log_on_batch_end=True), "log_on_batch_end=True"),
+        (WandbLogger(1), "save_model=True"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_setting_that_cannot_work(data, callback, setting):
+    """A setting with which it would do nothing is refused by name."""
+    message = rf"callbacks\[0\] is a .*{type(callback).__name__} with {setting}, which"
+    with pytest.raises(ValueError, match=message):
+        BertClassifier("/nowhere", callbacks=[callback], device="cpu").fit(*data)
+
+
+def test_subclasses_are_refused_too(data):
+    """A class made of one that cannot work cannot either."""
+
+    class Mine(EpochScoring):
+        pass
+
+    clf = BertClassifier("/nowhere", callbacks=[("a", Mine("f1"))], device="cpu")
+    with pytest.raises(ValueError, match=r"callbacks\[0\] is a Mine, which cannot"):
+        clf.fit(*data)
+
+
+def test_loggers_share_what_they_write_to(make, data):
+    """The caller's writer, which cannot be copied, is told of each epoch."""
+    writer = Sink()
+    make(callbacks=[TensorBoard(writer, close_after_train=False)]).fit(*data)
+    assert ("Loss/train_loss", 1) in writer.told
+    assert ("Loss/train_loss", 2) in writer.told
+
+
+@pytest.mark.parametrize(
+    ("cls", "params"),
+    [
+        (BertClassifier, {}),
+        (BertRegressor, {}),
+        (BertTokenClassifier, {}),
+        (BertPretrainer, {}),
+        (BertGenerator, {}),
+        (BertEmbedder, {}),
+        (BertEmbedder, {"objective": "simcse"}),
+        (BertEmbedder, {"objective": "mlm"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "wrong", [1, len, "EpochTimer", None, ProgressBar(), int, (1, EpochTimer())]
+)
+def test_what_is_no_callback(data, cls, params, wrong):
+    """It is refused with its place, before the checkpoint is read."""
+    callbacks = [EpochTimer(), wrong]
+    X = [text.split() for text in data[0]] if cls is BertTokenClassifier else data[0]
+    estimator = cls("/nowhere", callbacks=callbacks, device="cpu", **params)
+    with pytest.raises(TypeError, match=r"callbacks\[1\] is .*expected"):
+        estimator.fit(X, data[1])
+
+
+def test_a_scikit_learn_callback_is_shown_the_way(data):
+    """One of scikit-learn's is sent to set_callbacks."""
+    clf = BertClassifier("/nowhere", callbacks=[ProgressBar()], device="cpu")
+    with pytest.raises(TypeError, match=r"scikit-learn's are set by set_callbacks"):
+        clf.fit(*data)
+
+
+def test_what_cannot_be_copied(data):
+    """A callback of the caller's that holds a lock is refused with its place."""
+
+    class Locked(Callback):
+        def __init__(self):
+            self.lock = threading.Lock()
+
+    clf = BertClassifier("/nowhere", callbacks=[Locked()], device="cpu")
+    with pytest.raises(TypeError, match=r"callbacks\[0\] is a Locked that cannot be"):
+        clf.fit(*data)
+
+
+def test_classes_and_names(make, data):
+    """As in skorch, a callback may be a class, and may have a name."""
+    given = [EpochTimer, ("mine", EpochTimer()), ("print", PrintLog)]
+    clf = make(callbacks=given).fit(*data)
+    assert [name for name, _ in clf.net_.callbacks_] == ["EpochTimer", "mine", "print"]
+    with pytest.raises(ValueError, match=r"callbacks\[1\] has the name 'a'"):
+        make(callbacks=[("a", EpochTimer), ("a", PrintLog)]).fit(*data)
+    with pytest.raises(TypeError, match=r"class TensorBoard, which cannot be called"):
+        make(callbacks=[TensorBoard]).fit(*data)
+
+
+@pytest.mark.parametrize("name", ["net_", "best"])
+def test_what_a_callback_collected(make, data, tmp_path, name):
+    """It is in the net's callbacks_; a copy, a pickle and a saved folder drop it."""
+
+    class Losses(Callback):
+        def initialize(self):
+            self.found = []
+            return self
+
+        def on_epoch_end(self, net, **kwargs):
+            self.found.append(net.history[-1]["train_loss"])
+
+    clf = make(callbacks=[("losses", Losses())])
+    if name == "best":
+        clf = GridSearchCV(clf, {"batch_size": [8]}, cv=2).fit(*data).best_estimator_
+    else:
+        clf.fit(*data)
+    found = dict(clf.net_.callbacks_)["losses"].found
+    assert found == [row["train_loss"] for row in clf.history_]
+    clf.set_params(callbacks=None)
+    save(clf, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    for other in (copy.deepcopy(clf), pickle.loads(pickle.dumps(clf)), loaded):
+        assert other.net_.callbacks_ == []
+        assert len(other.predict(data[0])) == 16
+
+
+def test_the_embedder_hands_on_what_was_collected(make, data):
+    """With objective="mlm" the copies are those that saw hidden words learnt."""
+    params = {"objective": "mlm", "callbacks": [EpochTimer()]}
+    embedder = make(BertEmbedder, **params).fit(data[0])
+    assert [name for name, _ in embedder.net_.callbacks_] == ["EpochTimer"]
+    assert embedder.net_.history[-1]["dur"] > 0
+
+
+# -- stopping --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("monitor", ["train_loss", "valid_loss", "valid_score"])
+def test_early_stopping_of_skorch(make, data, capsys, monitor):
+    """It stops by what history has; the last epoch is recorded, and others told."""
+    stopping = EarlyStopping(monitor, 1, threshold=1e9, threshold_mode="abs")
+    clf = make(callbacks=[stopping, PrintLog()], max_epochs=5)
+    clf.fit(*data, X_val=data[0], y_val=data[1])
+    assert clf.n_iter_ == len(clf.history_) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.split()[0] == "2" for line in lines) == 1
+    assert any(line.startswith("Stopping since") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "message"),
+    [
+        ("valid_loss", "but there is no validation"),
+        ("valid_score", "but there is no validation"),
+        ("valid_acc", "which history does not have"),
+    ],
+)
+def test_early_stopping_without_its_figure(data, monitor, message):
+    """What history will not have is said before the checkpoint is read."""
+    clf = BertClassifier("/nowhere", callbacks=[EarlyStopping(monitor)], device="cpu")
+    with pytest.raises(ValueError, match=rf"monitor='{monitor}', {message}"):
+        clf.fit(*data)
+
+
+def test_net_stop(make, data):
+    """A callback of the caller's stops by net.stop()."""
+
+    class Stop(Callback):
+        def on_batch_end(self, net, **kwargs):
+            net.stop()
+
+    assert make(callbacks=[Stop()]).fit(*data).n_iter_ == 1
+
+
+# -- Ctrl-C ----------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def default_handler():
+    """Python's own handler of SIGINT, whatever runs the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def strike(*args, **kwargs):
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_ctrl_c_in_a_callback(make, data, hook):
+    """A signal in any hook of a callback reaches the caller, and nothing is fitted."""
+    callback = type("Struck", (Callback,), {hook: strike})()
+    clf = make(callbacks=[callback])
+    before = set(vars(clf))
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(*data)
+    assert set(vars(clf)) == before
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, None])
+def test_ctrl_c_in_early_stopping(make, data, handler):
+    """A signal while skorch's own callback runs is no stop, by any handler."""
+
+    def raising(number, frame):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler or raising)
+    stopping = EarlyStopping("train_loss", patience=1, threshold=0.9, sink=strike)
+    with pytest.raises(KeyboardInterrupt):
+        make(callbacks=[stopping], max_epochs=5).fit(*data)
+
+
+def test_a_callers_own_interrupt(make, data):
+    """A callback of the caller's that raises KeyboardInterrupt is heard, not obeyed."""
+
+    class Interrupting(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(callbacks=[Interrupting()]).fit(*data)
+
+
+class Struck:
+    """A callback of scikit-learn's, struck at the end of a kind of task."""
+
+    def __init__(self, task_name):
+        self.task_name = task_name
+        self.is_torn_down = False
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        self.is_torn_down = True
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == self.task_name:
+            strike()
+
+
+@pytest.mark.parametrize("task_name", ["fit", "epoch", "update"])
+def test_ctrl_c_in_a_callback_of_scikit_learn(make, data, task_name):
+    """A signal in one of scikit-learn's reaches the caller, and it is torn down."""
+    struck = Struck(task_name)
+    with pytest.raises(KeyboardInterrupt):
+        make().set_callbacks(struck).fit(*data)
+    assert struck.is_torn_down
+
+
+def test_ctrl_c_in_a_search(make, data):
+    """A signal in a callback ends the whole search, not one of its fits."""
+    callback = type("Struck", (Callback,), {"on_epoch_end": strike})()
+    search = GridSearchCV(make(callbacks=[callback]), {"batch_size": [4, 8]}, cv=2)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*data)
+    assert not hasattr(search, "cv_results_")
+
+
+def test_an_interrupt_is_not_hidden(make, data):
+    """What a callback raises at the end of an interrupted fit does not replace it."""
+
+    class Both(Callback):
+        on_epoch_begin = strike
+
+        def on_train_end(self, net, **kwargs):
+            net.history[-1]["no such figure"]
+
+    with pytest.raises(KeyboardInterrupt):
+        make(callbacks=[Both()]).fit(*data)
+
+
+# -- signs of life ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cls", "params"),
+    [
+        (BertClassifier, {}),
+        (BertRegressor, {}),
+        (BertPretrainer, {}),
+        (BertGenerator, {}),
+        (BertEmbedder, {"objective": "simcse"}),
+        (BertEmbedder, {"objective": "mlm"}),
+        (BertEmbedder, {"objective": "supervised"}),
+    ],
+)
+def test_lines_off_a_terminal(make, data, capsys, cls, params):
+    """verbose=1 says what begins, and then every epoch, on stderr."""
+    y = np.arange(16.0) if cls is BertRegressor else data[1]
+    make(cls, verbose=1, **params).fit(data[0], y)
+    out, err = capsys.readouterr()
+    begins = [line.partition(",")[0] for line in err.splitlines()]
+    assert out == ""
+    assert begins[0].startswith(f"{cls.__name__}: ")
+    assert begins[1:] == [f"{cls.__name__}: epoch {n}/2" for n in (1, 2)]
+
+
+def test_lines_of_partial_fit_and_of_pretraining(make, data, capsys):
+    """partial_fit and a pretraining inside of a fit give signs as well."""
+    nested = BertPretrainer(max_epochs=1, verbose=1)
+    clf = make(verbose=1, max_epochs=1, pretraining=nested).fit(*data)
+    names = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert names == ["BertPretrainer"] * 2 + ["BertClassifier"] * 2
+    clf.partial_fit(*data)
+    assert "BertClassifier: epoch 1/1, loss" in capsys.readouterr().err
