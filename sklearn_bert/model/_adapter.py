@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from sklearn_bert.model._torch_state import building
+
 RANK = 8
 SCALE = 16
 
@@ -35,4 +37,5 @@ def add_lora(encoder: nn.Module) -> Any:
             "pip install 'sklearn-bert[lora]'."
         ) from error
     settings = LoraConfig(r=RANK, lora_alpha=SCALE, target_modules="all-linear")
-    return LoraModel(encoder, settings, "default")
+    with building():
+        return LoraModel(encoder, settings, "default")

@@ -19,6 +19,7 @@ from sklearn_bert.model import (
     TextModel,
     can_pack,
     layer_depths,
+    own_torch_state,
     pack_model,
     split,
     unpack_model,
@@ -157,6 +158,7 @@ class BertNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []  # the loop itself records what skorch's defaults would
 
+    @own_torch_state()
     def partial_fit(
         self, X: Examples, y: Any = None, classes: Any = None, **fit_params: Any
     ) -> BertNet:
@@ -421,6 +423,7 @@ class BertNet(NeuralNet):
 
     # -- inference -----------------------------------------------------------------
 
+    @own_torch_state()
     def scores(
         self,
         table: TokenTable,
@@ -434,6 +437,7 @@ class BertNet(NeuralNet):
         """
         return self._compute("forward", table, merge, remember).numpy()
 
+    @own_torch_state()
     def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
         """The vectors before the head, (n_texts, width), float32.
 
@@ -449,6 +453,7 @@ class BertNet(NeuralNet):
         vectors = self._compute("vectors", table, merge, remember)
         return self.module.finish(vectors).numpy()
 
+    @own_torch_state()
     def answers(self, method: str, table: TokenTable, **options: Any) -> np.ndarray:
         """What a method of the model says of each row or word of a table, float32."""
         check_not_forked(torch.device(self.device))

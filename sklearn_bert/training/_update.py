@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from sklearn_bert._warn import warn
-from sklearn_bert.model import Checkpointing, can_checkpoint
+from sklearn_bert.model import Checkpointing, can_checkpoint, draws_of, twice
 from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._feed import Feed
@@ -188,7 +187,8 @@ class Updates:
             parts = examples.parts(rows, self.micro_batch_size)
             if self.criterion.n_views > 1:
                 parts = iter([rows])
-            losses = [self._learn_from(examples, part, totals) for part in parts]
+            with draws_of(self.model):
+                losses = [self._learn_from(examples, part, totals) for part in parts]
             return torch.stack(losses).sum(0), ""
         except torch.OutOfMemoryError as error:
             return None, str(error)
@@ -227,7 +227,7 @@ class Updates:
 
         if len(groups) == 1:
             return score(rows)
-        return torch.cat([checkpoint(score, g, use_reentrant=False) for g in groups])
+        return torch.cat([twice(score, group) for group in groups])
 
     def _make_do_with_less(
         self, examples: Examples, rows: np.ndarray, shortage: str
