@@ -16,6 +16,7 @@ from sklearn_bert.text import (
 )
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._feed import Feed
+from sklearn_bert.training._losses import REMEDY
 from sklearn_bert.training._memory import make_room, nothing_fits
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
@@ -47,6 +48,11 @@ def compute(
         (n_texts, width), float32, in the table's order; of words (n_words, width).
         With `per_token` (n_tokens, width) in the function's number format: the texts
         one after the other, for a table without duplicates.
+
+    Raises
+    ------
+    FloatingPointError
+        Where an answer is not finite.
     """
     rows, row_of = table.distinct()
     has_words = isinstance(table, WordTable)
@@ -67,6 +73,12 @@ def compute(
         # Behind the texts there may be one of padding.
         output[torch.from_numpy(where)] = values[: len(where)].to(output.dtype)
     assert output is not None  # a table holds at least one text
+    if not torch.isfinite(output).all():
+        raise FloatingPointError(
+            f"what the model makes of {len(rows)} texts is not finite; its training "
+            "has diverged, or its checkpoint is damaged. Fit it again, from another "
+            f"checkpoint or otherwise: {REMEDY}"
+        )
     return output if per_token or has_words else output[torch.from_numpy(row_of)]
 
 

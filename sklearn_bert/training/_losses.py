@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 CHECK_EVERY = 25  # updates between two looks at a GPU's losses
+REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
 
 
 class EpochLosses:
@@ -77,5 +78,5 @@ class EpochLosses:
         update = self._n_before + n_earlier + place + 1
         raise FloatingPointError(
             f"the loss of update {update} is {totals[place].item()}; training has "
-            "diverged. Lower learning_rate, raise warmup, or set precision='float32'."
+            f"diverged. {REMEDY}"
         )

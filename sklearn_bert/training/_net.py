@@ -41,7 +41,7 @@ from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._features import FeatureTable, features_of
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._inference import compute
-from sklearn_bert.training._losses import EpochLosses
+from sklearn_bert.training._losses import REMEDY, EpochLosses
 from sklearn_bert.training._memory import give_back
 from sklearn_bert.training._objectives import Objective, greatest
 from sklearn_bert.training._part import LearningPart
@@ -257,6 +257,21 @@ class BertNet(NeuralNet):
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
             self.kept_ = best[0].snapshot_
+        else:  # those that are kept have been validated
+            self._check_last_update()
+
+    def _check_last_update(self) -> None:
+        """Raise FloatingPointError where no loss shows any more what it has done."""
+        named = self.masters_.named_parameters()
+        finite = torch.stack([torch.isfinite(weight).all() for _, weight in named])
+        if not finite.all():
+            first = named[int((~finite).nonzero()[0, 0])][0]
+            raise FloatingPointError(
+                f"after update {self.updates_.n_done} weights are not finite, first in "
+                f"{first!r}; training has diverged. {REMEDY}"
+            )
+        self.module_.eval()
+        self._scores_of(replace(self.examples_, rows=self.examples_.rows[:1]))
 
     def _gradients_hook(self) -> Callable[[list[tuple[str, Tensor]]], None] | None:
         if not self._hooks("on_grad_computed"):
