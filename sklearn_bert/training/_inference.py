@@ -22,6 +22,8 @@ from sklearn_bert.training._memory import make_room, nothing_fits
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
 INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536}
+# No answer of a sound model is this large; the squares of those below are finite.
+LARGEST = 2.0**60
 
 
 def compute(
@@ -73,11 +75,11 @@ def compute(
         # Behind the texts there may be one of padding.
         output[torch.from_numpy(where)] = values[: len(where)].to(output.dtype)
     assert output is not None  # a table holds at least one text
-    if not torch.isfinite(output).all():
+    if not (output.abs() < LARGEST).all():  # nor is NaN
         raise FloatingPointError(
-            f"what the model makes of {len(rows)} texts is not finite; its training "
-            "has diverged, or its checkpoint is damaged. Fit it again, from another "
-            f"checkpoint or otherwise: {REMEDY}"
+            f"what the model makes of {len(rows)} texts is not finite, or as good as "
+            "infinite; its training has diverged, or its checkpoint is damaged. Fit it "
+            f"again, from another checkpoint or otherwise: {REMEDY}"
         )
     return output if per_token or has_words else output[torch.from_numpy(row_of)]
 

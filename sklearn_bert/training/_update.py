@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ from sklearn_bert.training._schedule import parameter_groups
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 
 MAX_GRADIENT_NORM = 1.0
+# Tokens that pass through a model at a time on a CPU: what they leave for the backward
+# pass stays near its caches. Whatever the number of cores, for a seed to mean the same.
+TRAINING_TOKENS = 1024
 
 
 class Updates:
@@ -184,14 +188,22 @@ class Updates:
     def _try(self, examples: Examples, rows: np.ndarray) -> tuple[Tensor | None, str]:
         try:
             totals = len(examples.targets_of(rows)), len(rows)
-            parts = examples.parts(rows, self.micro_batch_size)
-            if self.criterion.n_views > 1:
-                parts = iter([rows])
+            parts = iter([rows])
+            if self.criterion.n_views == 1:
+                parts = self._parts(examples, rows)
             with draws_of(self.model):
                 losses = [self._learn_from(examples, part, totals) for part in parts]
             return torch.stack(losses).sum(0), ""
         except torch.OutOfMemoryError as error:
             return None, str(error)
+
+    def _parts(self, examples: Examples, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """What of a batch passes through the model at a time."""
+        if self.feed.device.type != "cpu":
+            return examples.parts(rows, self.micro_batch_size)
+        lengths = replace(examples, rows=rows).lengths()
+        rows = rows[np.argsort(lengths, kind="stable")]  # little padding in each part
+        return examples.parts(rows, self.micro_batch_size, TRAINING_TOKENS)
 
     def _learn_from(
         self, examples: Examples, rows: np.ndarray, totals: tuple[int, int]
