@@ -125,7 +125,8 @@ def attend_plainly(
     if mask is not None and mask.dtype != torch.bool:
         scores = scores + mask
     elif mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        # Not -inf: of padding that attends to nothing, that would make NaN.
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     shares = torch.softmax(scores, -1)
     return torch.matmul(drop(shares, dropout) if dropout > 0 else shares, value)
 

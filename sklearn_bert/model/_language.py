@@ -304,6 +304,6 @@ def new_language_model(
     )
     with building():
         whole = BertForPreTraining(config).eval()
-    if position_encoding == "sinusoidal":
-        use_sinusoids(whole.base_model)
+        if position_encoding == "sinusoidal":
+            use_sinusoids(whole.base_model)
     return whole

@@ -133,7 +133,9 @@ class Updates:
         if self._use_graphs:
             for group in optimizer.param_groups:
                 # A graph reads the rate from the device, where it can change.
-                group["lr"] = torch.tensor(self.lr, device=self.feed.device)
+                group["lr"] = torch.tensor(
+                    self.lr, dtype=torch.float32, device=self.feed.device
+                )
             # Some updates run without a graph: that is meant, and no cause to warn.
             optimizer._warned_capturable_if_run_uncaptured = True
         return optimizer
