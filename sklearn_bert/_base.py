@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 from sklearn_bert._labels import plain
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert._versions import PickledWithVersion
-from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint
+from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint, own_torch_state
 from sklearn_bert.text import (
     LONG_TEXT,
     Texts,
@@ -141,6 +141,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         if self.n_features_in_ > 1 or (was_named and is_named):
             validate_data(self, X, reset=False, skip_check_array=True)
 
+    @own_torch_state()
     def _load_model(
         self,
         *,

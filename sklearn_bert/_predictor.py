@@ -19,7 +19,7 @@ from sklearn_bert._labels import plain, without_mask
 from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
-from sklearn_bert.model import TextModel, can_checkpoint
+from sklearn_bert.model import TextModel, can_checkpoint, own_torch_state
 from sklearn_bert.text import (
     Texts,
     TextTokenizer,
@@ -279,6 +279,7 @@ class BertPredictor(BertEstimator):
         """
         history = list(self.history_) if run.start is not None else []
         with (
+            own_torch_state(),
             device_turn(self.device) as device,
             seeded(int(run.rng.integers(2**63)), resolve_device(device)),
         ):

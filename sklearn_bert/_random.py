@@ -1,36 +1,95 @@
-"""torch's random numbers, drawn from a seed and given back afterwards."""
+"""torch's random numbers, drawn from a seed and not from the caller's generators.
+
+The generator of the CPU belongs to the process: any thread may draw from it or set it.
+So what is drawn here on a CPU comes from a generator of its own, which only the thread
+that drew up a seed has. A GPU's own kernels draw from no generator but the process's.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from sklearn_bert._lock import ProcessLock
 
-_generators_lock = ProcessLock()
+_gpu_lock = ProcessLock()
+_thread = threading.local()
+
+
+def own_generator() -> torch.Generator | None:
+    """What this thread draws from on a CPU; None: the generator of the process."""
+    generators = _own_generators()
+    return generators[0] if generators else None
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw torch's random numbers from `seed`; give the caller's generators back.
+    """Draw this thread's random numbers from `seed`.
 
-    The generators belong to the process, so threads take turns.
+    On a GPU the generator belongs to the process, so threads take turns, and it is
+    given back as it was.
     """
-    with _generators_lock:
-        generators = [torch.default_generator]
-        if device.type == "cuda":
-            torch.cuda.init()
-            current = torch.cuda.current_device()
-            index = current if device.index is None else device.index
-            generators.append(torch.cuda.default_generators[index])
+    generator = torch.Generator("cpu").manual_seed(seed)
+    if device.type != "cuda":
+        with _drawing_from([generator]):
+            yield
+        return
+    with _gpu_lock:
+        torch.cuda.init()
+        current = torch.cuda.current_device()
+        index = current if device.index is None else device.index
+        on_gpu = torch.cuda.default_generators[index]
         # Not torch.manual_seed: it would seed the generators of all devices.
-        states = [generator.get_state() for generator in generators]
-        for generator in generators:
-            generator.manual_seed(seed)
+        state = on_gpu.get_state()
+        on_gpu.manual_seed(seed)
+        try:
+            with _drawing_from([generator, on_gpu]):
+                yield
+        finally:
+            on_gpu.set_state(state)
+
+
+def same_draws() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For `torch.utils.checkpoint`: what is computed again draws the same numbers.
+
+    torch's own way sets the generator of the process.
+    """
+    generators = _own_generators()
+    states = [generator.get_state() for generator in generators]
+    return nullcontext(), _going_back(generators, states)
+
+
+@contextmanager
+def _going_back(
+    generators: list[torch.Generator], states: list[torch.Tensor]
+) -> Iterator[None]:
+    # The backward pass of a GPU runs in a thread that has no generators yet.
+    with _drawing_from(generators):
+        later = [generator.get_state() for generator in generators]
+        _set_states(generators, states)
         try:
             yield
         finally:
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
+            _set_states(generators, later)
+
+
+@contextmanager
+def _drawing_from(generators: list[torch.Generator]) -> Iterator[None]:
+    before = _own_generators()
+    _thread.generators = generators
+    try:
+        yield
+    finally:
+        _thread.generators = before
+
+
+def _own_generators() -> list[torch.Generator]:
+    return getattr(_thread, "generators", [])
+
+
+def _set_states(generators: list[torch.Generator], states: list[torch.Tensor]) -> None:
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)

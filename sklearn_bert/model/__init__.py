@@ -15,7 +15,8 @@ from sklearn_bert.model._checkpoint import (
     load_checkpoint,
     read_tokenizer,
 )
-from sklearn_bert.model._checkpointing import Checkpointing, can_checkpoint
+from sklearn_bert.model._checkpointing import Checkpointing, can_checkpoint, twice
+from sklearn_bert.model._draws import draws_of
 from sklearn_bert.model._files import (
     model_settings,
     pack_model,
@@ -33,6 +34,7 @@ from sklearn_bert.model._language import (
 from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._steps import First, Normalize, linear_map
+from sklearn_bert.model._torch_state import own_torch_state
 
 __all__ = [
     "FOLLOWS",
@@ -52,15 +54,18 @@ __all__ = [
     "add_lora",
     "can_checkpoint",
     "can_pack",
+    "draws_of",
     "layer_depths",
     "linear_map",
     "load_checkpoint",
     "model_settings",
     "new_language_model",
+    "own_torch_state",
     "pack_model",
     "read_model",
     "read_tokenizer",
     "split",
+    "twice",
     "unpack_model",
     "write_model",
 ]

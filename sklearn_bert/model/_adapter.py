@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from sklearn_bert.model._torch_state import building
+
 SCALE = 2  # of the additions: what peft calls lora_alpha, divided by the rank
 
 
@@ -34,4 +36,5 @@ def add_lora(encoder: nn.Module, rank: int = 8) -> Any:
             "pip install 'sklearn-bert[lora]'."
         ) from error
     settings = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules="all-linear")
-    return LoraModel(encoder, settings, "default")
+    with building():
+        return LoraModel(encoder, settings, "default")

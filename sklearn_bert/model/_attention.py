@@ -69,7 +69,7 @@ def attend(
     is_on_cpu = query.device.type == "cpu"
     is_short = query.dtype == torch.bfloat16 and query.shape[2] <= SHORT
     if is_on_cpu and (dropout > 0 or is_short):
-        out = _plainly(query, key, value, attention_mask, scaling, dropout)
+        out = attend_plainly(query, key, value, attention_mask, scaling, dropout)
     else:
         out = functional.scaled_dot_product_attention(
             query, key, value, attention_mask, dropout_p=dropout, scale=scaling
@@ -112,7 +112,7 @@ def position_offset(encoder: nn.Module) -> int:
     return 0
 
 
-def _plainly(
+def attend_plainly(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -120,9 +120,13 @@ def _plainly(
     scaling: float,
     dropout: float,
 ) -> Tensor:
+    """Attention as its formula says; `mask` is what counts, or what to add."""
     scores = torch.matmul(query * scaling, key.transpose(-1, -2))
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+    if mask is not None and mask.dtype != torch.bool:
+        scores = scores + mask
+    elif mask is not None:
+        # Not -inf: of padding that attends to nothing, that would make NaN.
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     shares = torch.softmax(scores, -1)
     return torch.matmul(drop(shares, dropout) if dropout > 0 else shares, value)
 
@@ -169,7 +173,7 @@ def _text_by_text(
     outputs = []
     for q, k, v in parts:
         mask = _earlier(q.shape[1], q.device) if left_to_right else None
-        outputs.append(_plainly(q, k, v, mask, scaling, dropout))
+        outputs.append(attend_plainly(q, k, v, mask, scaling, dropout))
     return torch.cat(outputs, 1).transpose(0, 1)
 
 

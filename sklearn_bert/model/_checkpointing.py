@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint
+
+from sklearn_bert._random import same_draws
 
 
 def can_checkpoint(encoder: Any) -> bool:
     """Whether the layers of this family can be computed twice."""
     return bool(getattr(encoder, "supports_gradient_checkpointing", False))
+
+
+def twice(function: Callable[..., Any], *args: Any) -> Any:
+    """What a function gives; its insides are computed again in the backward pass."""
+    return checkpoint.checkpoint(
+        function,
+        *args,
+        use_reentrant=False,
+        context_fn=same_draws,
+        preserve_rng_state=False,
+    )
 
 
 class Checkpointing:
@@ -29,9 +42,7 @@ class Checkpointing:
         # transformers complains where it sees a cache, which encoders never have.
         encoder.config.use_cache = False
         # Its public switch would also hook into the embeddings, for good.
-        encoder._set_gradient_checkpointing(
-            True, partial(checkpoint, use_reentrant=False)
-        )
+        encoder._set_gradient_checkpointing(True, twice)
 
     def stop(self) -> None:
         """Keep everything again."""

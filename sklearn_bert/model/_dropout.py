@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_bert._random import own_generator
+
 LEVELS = 2**16  # a rate is rounded to a multiple of 1 / LEVELS
 
 
@@ -25,7 +27,8 @@ def drop(x: Tensor, rate: float) -> Tensor:
     if x.device.type != "cpu":
         return functional.dropout(x, rate)
     n_draws = -(-x.numel() // 4)
-    draws = torch.empty(n_draws, dtype=torch.int64).random_(-(2**63), None)
+    draws = torch.empty(n_draws, dtype=torch.int64, device=x.device)
+    draws.random_(-(2**63), None, generator=own_generator())
     levels = draws.view(torch.int16)[: x.numel()].view(x.shape)
     lowest = min(round(rate * LEVELS), LEVELS - 1) - LEVELS // 2
     kept = levels >= lowest

@@ -23,6 +23,7 @@ from sklearn_bert.model._steps import (
     read_step_weights,
     write_step,
 )
+from sklearn_bert.model._torch_state import building
 from sklearn_bert.text import TextTokenizer
 
 ENCODER_FILE = "model.safetensors"
@@ -122,7 +123,7 @@ def _build_model(
     if "left_to_right" in settings:
         config = {**config, "is_decoder": False}  # the model itself knows
     # The random weights that it starts with must not cost the caller random numbers.
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0, torch.device("cpu")), building():
         encoder = AutoModel.from_config(
             CONFIG_MAPPING[config["model_type"]].from_dict(config),
             dtype=torch.float32,
@@ -139,7 +140,8 @@ def _build_language_model(
     """The same with its heads; a weight may stand under two names in it."""
     config = {**config, "is_decoder": False}  # what is read, it says itself
     configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
-    with seeded(0, torch.device("cpu")):  # for what was never trained
+    # For what was never trained.
+    with seeded(0, torch.device("cpu")), building():
         whole = language_class(configuration)(configuration)
     state = whole.state_dict(keep_vars=True)
     given = {id(state[name]): weights[name] for name in weights if name in state}

@@ -20,6 +20,7 @@ from sklearn_bert.model._layers import check_trainable, frozen_modules
 from sklearn_bert.model._pooling import AttentionPooling, pool, pool_packed
 from sklearn_bert.model._positions import keep_fixed_positions
 from sklearn_bert.model._steps import build_steps, n_features_after
+from sklearn_bert.model._torch_state import building
 
 
 class TextModel(nn.Module):
@@ -84,11 +85,12 @@ class TextModel(nn.Module):
         self.width: int = encoder.config.hidden_size  # type: ignore[union-attr,assignment]
         self.position_offset = position_offset(encoder)
         self.dropout = Dropout(dropout)
-        self.head = None if n_outputs is None else _linear(self.width, n_outputs)
-        if pooling == "attention" and attention is None:
-            attention = AttentionPooling(self.width)
+        with building():
+            self.head = None if n_outputs is None else _linear(self.width, n_outputs)
+            if pooling == "attention" and attention is None:
+                attention = AttentionPooling(self.width)
+            self.steps = build_steps(steps)
         self.attention = attention if pooling == "attention" else None
-        self.steps = build_steps(steps)
         self.set_trainable(trainable)
 
     # Whether the word embeddings also score words, so that all are needed.

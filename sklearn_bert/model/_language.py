@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -19,9 +18,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from sklearn_bert.model._checkpointing import twice
 from sklearn_bert.model._heads import TextModel
 from sklearn_bert.model._layers import with_submodule
 from sklearn_bert.model._positions import use_sinusoids
+from sklearn_bert.model._torch_state import building
 
 # Words whose scores over a whole vocabulary are held at a time.
 WORDS_AT_ONCE = 2048
@@ -144,10 +145,7 @@ class LanguageModel(TextModel):
         if len(at_words) <= WORDS_AT_ONCE or not torch.is_grad_enabled():
             losses = [self._word_losses(*part) for part in parts]
         else:  # what a chunk went through is computed again instead of kept
-            losses = [
-                checkpoint(self._word_losses, *part, use_reentrant=False)
-                for part in parts
-            ]
+            losses = [twice(self._word_losses, *part) for part in parts]
         if follows is None:
             return torch.cat(losses), None
         scores = self._follow_scores(states, inputs.get("cu_seq_lens"))
@@ -304,7 +302,8 @@ def new_language_model(
         hidden_dropout_prob=rate,
         attention_probs_dropout_prob=rate,
     )
-    whole = BertForPreTraining(config).eval()
-    if position_encoding == "sinusoidal":
-        use_sinusoids(whole.base_model)
+    with building():
+        whole = BertForPreTraining(config).eval()
+        if position_encoding == "sinusoidal":
+            use_sinusoids(whole.base_model)
     return whole

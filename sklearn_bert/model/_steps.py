@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_bert.model._torch_state import building
+
 # Where a folder that sentence-transformers cannot pool says what becomes of vectors.
 OWN_MODULES = "sklearn_bert_modules.json"
 IDENTITY = "torch.nn.modules.linear.Identity"
@@ -72,7 +74,8 @@ def n_features_after(steps: Iterable[nn.Module], width: int) -> int:
 def linear_map(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     """X -> weight x + bias, which does not learn; weight of shape (n_out, n_in)."""
     n_out, n_in = weight.shape
-    linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    with building():
+        linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
     values = {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
     linear.load_state_dict(values)
     return linear.requires_grad_(False)
@@ -83,8 +86,9 @@ def write_step(step: nn.Module, path: Path, width: int) -> None:
     if isinstance(step, Normalize):
         return
     if isinstance(step, First):
-        linear = nn.utils.skip_init(nn.Linear, width, step.n, bias=False)
-        linear.weight.data = torch.eye(step.n, width)
+        with building():
+            linear = nn.utils.skip_init(nn.Linear, width, step.n, bias=False)
+            linear.weight.data = torch.eye(step.n, width)
     else:
         assert isinstance(step, nn.Linear)
         linear = step
@@ -115,7 +119,8 @@ def read_step(path: Path) -> nn.Linear | None:
     if not (is_linear and reads_vectors) or config.get("use_residual"):
         return None
     sizes = config["in_features"], config["out_features"]
-    linear = nn.utils.skip_init(nn.Linear, *sizes, bias=config["bias"])
+    with building():
+        linear = nn.utils.skip_init(nn.Linear, *sizes, bias=config["bias"])
     linear.load_state_dict(read_step_weights(path), strict=True)
     return linear.requires_grad_(False)
 

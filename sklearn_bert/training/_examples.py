@@ -71,18 +71,27 @@ class Examples:
         begins = np.flatnonzero(np.diff(sentences, prepend=-1))
         return np.add.reduceat(self.table.word_counts[self.rows], begins)
 
-    def parts(self, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-        """Cut some texts where their windows would be more than `size`."""
-        if self.windows is None:
-            counts = np.ones(len(rows), dtype=np.int64)
-        else:
-            counts = self.windows.counts[rows]
-        begin, n_windows = 0, 0
-        for place, count in enumerate(counts.tolist()):
-            if place > begin and n_windows + count > size:
+    def parts(
+        self, rows: np.ndarray, size: int, n_tokens: float = np.inf
+    ) -> Iterator[np.ndarray]:
+        """Cut some texts where their windows would be more than `size`.
+
+        Or, with padding, more than `n_tokens` tokens.
+        """
+        counts, longest = np.ones(len(rows), dtype=np.int64), self.table.lengths[rows]
+        if self.windows is not None:
+            windows = self.windows.take(rows)
+            counts = windows.counts
+            begins = np.cumsum(counts) - counts
+            longest = np.maximum.reduceat(self.table.lengths[windows.rows()], begins)
+        begin = n_windows = widest = 0
+        for place, (count, length) in enumerate(
+            zip(counts.tolist(), longest.tolist(), strict=True)
+        ):
+            n_windows, widest = n_windows + count, max(widest, length)
+            if place > begin and (n_windows > size or n_windows * widest > n_tokens):
                 yield rows[begin:place]
-                begin, n_windows = place, 0
-            n_windows += count
+                begin, n_windows, widest = place, count, length
         yield rows[begin:]
 
 

@@ -16,11 +16,14 @@ from sklearn_bert.text import (
 )
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._feed import Feed
+from sklearn_bert.training._losses import REMEDY
 from sklearn_bert.training._memory import make_room, nothing_fits
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
 INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536}
+# No answer of a sound model is this large; the squares of those below are finite.
+LARGEST = 2.0**60
 
 
 def compute(
@@ -47,6 +50,11 @@ def compute(
         (n_texts, width), float32, in the table's order; of words (n_words, width).
         With `per_token` (n_tokens, width) in the function's number format: the texts
         one after the other, for a table without duplicates.
+
+    Raises
+    ------
+    FloatingPointError
+        Where an answer is not finite.
     """
     rows, row_of = table.distinct()
     has_words = isinstance(table, WordTable)
@@ -67,6 +75,12 @@ def compute(
         # Behind the texts there may be one of padding.
         output[torch.from_numpy(where)] = values[: len(where)].to(output.dtype)
     assert output is not None  # a table holds at least one text
+    if not (output.abs() < LARGEST).all():  # nor is NaN
+        raise FloatingPointError(
+            f"what the model makes of {len(rows)} texts is not finite, or as good as "
+            "infinite; its training has diverged, or its checkpoint is damaged. Fit it "
+            f"again, from another checkpoint or otherwise: {REMEDY}"
+        )
     return output if per_token or has_words else output[torch.from_numpy(row_of)]
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 CHECK_EVERY = 25  # updates between two looks at a GPU's losses
+REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
 
 
 class EpochLosses:
@@ -29,7 +30,8 @@ class EpochLosses:
     def __init__(
         self, n_updates: int, n_before: int, device: torch.device, n_parts: int = 1
     ) -> None:
-        self._losses = torch.full((n_updates, n_parts), torch.inf, device=device)
+        shape, dtype = (n_updates, n_parts), torch.float32
+        self._losses = torch.full(shape, torch.inf, dtype=dtype, device=device)
         self._n = 0
         self._n_before = n_before
         self._copy: tuple[Tensor, torch.cuda.Event] | None = None
@@ -62,7 +64,8 @@ class EpochLosses:
             if not arrived.query():
                 return
             self._check(losses, 0)
-        host = torch.empty(self._n, self._losses.shape[1], pin_memory=True)
+        shape = self._n, self._losses.shape[1]
+        host = torch.empty(shape, dtype=torch.float32, pin_memory=True)
         host.copy_(self._losses[: self._n], non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record(torch.cuda.current_stream(self._losses.device))
@@ -77,5 +80,5 @@ class EpochLosses:
         update = self._n_before + n_earlier + place + 1
         raise FloatingPointError(
             f"the loss of update {update} is {totals[place].item()}; training has "
-            "diverged. Lower learning_rate, raise warmup, or set precision='float32'."
+            f"diverged. {REMEDY}"
         )

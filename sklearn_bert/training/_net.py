@@ -20,6 +20,7 @@ from sklearn_bert.model import (
     TextModel,
     can_pack,
     layer_depths,
+    own_torch_state,
     pack_model,
     split,
     unpack_model,
@@ -36,7 +37,7 @@ from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._features import FeatureTable, features_of
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._inference import compute
-from sklearn_bert.training._losses import EpochLosses
+from sklearn_bert.training._losses import REMEDY, EpochLosses
 from sklearn_bert.training._memory import give_back
 from sklearn_bert.training._objectives import Objective, greatest
 from sklearn_bert.training._part import LearningPart
@@ -160,6 +161,7 @@ class BertNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []  # the loop itself records what skorch's defaults would
 
+    @own_torch_state()
     def partial_fit(
         self, X: Examples, y: Any = None, classes: Any = None, **fit_params: Any
     ) -> BertNet:
@@ -263,6 +265,21 @@ class BertNet(NeuralNet):
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
             self.kept_ = best[0].snapshot_
+        else:  # those that are kept have been validated
+            self._check_last_update()
+
+    def _check_last_update(self) -> None:
+        """Raise FloatingPointError where no loss shows any more what it has done."""
+        named = self.masters_.named_parameters()
+        finite = torch.stack([torch.isfinite(weight).all() for _, weight in named])
+        if not finite.all():
+            first = named[int((~finite).nonzero()[0, 0])][0]
+            raise FloatingPointError(
+                f"after update {self.updates_.n_done} weights are not finite, first in "
+                f"{first!r}; training has diverged. {REMEDY}"
+            )
+        self.module_.eval()
+        self._scores_of(replace(self.examples_, rows=self.examples_.rows[:1]))
 
     def _gradients_hook(self) -> Callable[[list[tuple[str, Tensor]]], None] | None:
         if not self._hooks("on_grad_computed"):
@@ -432,6 +449,7 @@ class BertNet(NeuralNet):
 
     # -- inference -----------------------------------------------------------------
 
+    @own_torch_state()
     def scores(
         self,
         table: TokenTable,
@@ -445,6 +463,7 @@ class BertNet(NeuralNet):
         """
         return self._compute("forward", table, merge, remember).numpy()
 
+    @own_torch_state()
     def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
         """The vectors before the head, (n_texts, width), float32.
 
@@ -460,6 +479,7 @@ class BertNet(NeuralNet):
         vectors = self._compute("vectors", table, merge, remember)
         return self.module.finish(vectors).numpy()
 
+    @own_torch_state()
     def answers(self, method: str, table: TokenTable, **options: Any) -> np.ndarray:
         """What a method of the model says of each row or word of a table, float32."""
         check_not_forked(torch.device(self.device))

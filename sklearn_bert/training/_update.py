@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from sklearn_bert._warn import warn
-from sklearn_bert.model import Checkpointing, can_checkpoint
+from sklearn_bert.model import Checkpointing, can_checkpoint, draws_of, twice
 from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._feed import Feed
@@ -33,6 +33,9 @@ from sklearn_bert.training._schedule import parameter_groups
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 
 MAX_GRADIENT_NORM = 1.0
+# Tokens that pass through a model at a time on a CPU: what they leave for the backward
+# pass stays near its caches. Whatever the number of cores, for a seed to mean the same.
+TRAINING_TOKENS = 1024
 
 
 class Updates:
@@ -130,7 +133,9 @@ class Updates:
         if self._use_graphs:
             for group in optimizer.param_groups:
                 # A graph reads the rate from the device, where it can change.
-                group["lr"] = torch.tensor(self.lr, device=self.feed.device)
+                group["lr"] = torch.tensor(
+                    self.lr, dtype=torch.float32, device=self.feed.device
+                )
             # Some updates run without a graph: that is meant, and no cause to warn.
             optimizer._warned_capturable_if_run_uncaptured = True
         return optimizer
@@ -185,13 +190,22 @@ class Updates:
     def _try(self, examples: Examples, rows: np.ndarray) -> tuple[Tensor | None, str]:
         try:
             totals = len(examples.targets_of(rows)), len(rows)
-            parts = examples.parts(rows, self.micro_batch_size)
-            if self.criterion.n_views > 1:
-                parts = iter([rows])
-            losses = [self._learn_from(examples, part, totals) for part in parts]
+            parts = iter([rows])
+            if self.criterion.n_views == 1:
+                parts = self._parts(examples, rows)
+            with draws_of(self.model):
+                losses = [self._learn_from(examples, part, totals) for part in parts]
             return torch.stack(losses).sum(0), ""
         except torch.OutOfMemoryError as error:
             return None, str(error)
+
+    def _parts(self, examples: Examples, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """What of a batch passes through the model at a time."""
+        if self.feed.device.type != "cpu":
+            return examples.parts(rows, self.micro_batch_size)
+        lengths = replace(examples, rows=rows).lengths()
+        rows = rows[np.argsort(lengths, kind="stable")]  # little padding in each part
+        return examples.parts(rows, self.micro_batch_size, TRAINING_TOKENS)
 
     def _learn_from(
         self, examples: Examples, rows: np.ndarray, totals: tuple[int, int]
@@ -227,7 +241,7 @@ class Updates:
 
         if len(groups) == 1:
             return score(rows)
-        return torch.cat([checkpoint(score, g, use_reentrant=False) for g in groups])
+        return torch.cat([twice(score, group) for group in groups])
 
     def _make_do_with_less(
         self, examples: Examples, rows: np.ndarray, shortage: str

@@ -11,8 +11,8 @@ from sklearn_bert.model import TextModel, can_pack, pack_model
 from sklearn_bert.model._attention import (
     FAMILIES,
     NAME,
-    _plainly,
     attend,
+    attend_plainly,
     position_offset,
 )
 from sklearn_bert.text import pack, pad
@@ -150,7 +150,7 @@ def test_a_decoder_keeps_its_attention(make_encoder):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("with_mask", [False, True])
-@pytest.mark.parametrize("entry", [_plainly, attend])
+@pytest.mark.parametrize("entry", [attend_plainly, attend])
 def test_plain_products_are_torch_s(dtype, with_mask, entry):
     """Written out or fused, attention is torch's, with a mask and without."""
     generator = torch.Generator().manual_seed(0)
@@ -159,8 +159,8 @@ def test_plain_products_are_torch_s(dtype, with_mask, entry):
     mask[1, ..., 3:] = False
     mask = mask if with_mask else None
     expected = functional.scaled_dot_product_attention(q, k, v, mask, scale=0.3)
-    if entry is _plainly:
-        ours = _plainly(q, k, v, mask, 0.3, 0.0)
+    if entry is attend_plainly:
+        ours = attend_plainly(q, k, v, mask, 0.3, 0.0)
     else:
         ours = attend(None, q, k, v, mask, scaling=0.3)[0].transpose(1, 2)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2

@@ -117,3 +117,24 @@ def test_parts_without_windows(size, sizes):
     parts = [part.tolist() for part in some.parts(some.rows, size)]
     assert [len(part) for part in parts] == sizes
     assert sum(parts, []) == [4, 3, 2, 1, 0]
+
+
+@lenient
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    st.integers(1, 9),
+    st.integers(1, 40),
+)
+def test_parts_hold_so_many_tokens(lengths, size, n_tokens):
+    """With padding, and in the fewest parts; a longer text is alone in its part."""
+    some = examples(table_of(lengths), list(range(len(lengths))), len(lengths))
+    parts = [part.tolist() for part in some.parts(some.rows, size, n_tokens)]
+    assert sum(parts, []) == some.rows.tolist()
+
+    def fits(part):
+        padded = len(part) * max(lengths[row] for row in part)
+        return len(part) <= size and padded <= n_tokens
+
+    assert all(fits(part) or len(part) == 1 for part in parts)
+    for part, following in zip(parts, parts[1:], strict=False):
+        assert not fits([*part, following[0]])

@@ -1,0 +1,104 @@
+"""What other libraries draw at random, drawn from the generator of the own thread."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from sklearn_bert._random import own_generator
+from sklearn_bert.model._attention import NAME, attend_plainly
+from sklearn_bert.model._dropout import drop
+
+# Functions of torch that draw from a `generator`, if they are given one. Those of
+# torch.nn.init name it themselves, and other libraries put their own in their place.
+DRAWING = {
+    *(
+        getattr(Tensor, name)
+        for name in (
+            *("bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_"),
+            *("normal_", "random_", "uniform_"),
+        )
+    ),
+    *(torch.bernoulli, torch.multinomial, torch.normal, torch.poisson),
+    *(torch.rand, torch.randint, torch.randn, torch.randperm),
+}
+
+
+class OwnDraws(TorchFunctionMode):
+    """Inside, all of torch's random numbers of a CPU come from the thread's generator.
+
+    For what other libraries do: weights that start from nothing, and dropout in the
+    attention of a family that keeps its own. It concerns this thread alone.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch, with the generator where it draws."""
+        kwargs = kwargs or {}
+        generator = own_generator()
+        if generator is not None:
+            if func in DRAWING or "generator" in kwargs:
+                is_on_cpu = _device_of(args, kwargs).type == "cpu"
+                if is_on_cpu and kwargs.get("generator") is None:
+                    kwargs = {**kwargs, "generator": generator}
+            elif func is functional.dropout:
+                func = _dropout
+            elif func is functional.scaled_dot_product_attention:
+                func = _attention
+        return func(*args, **kwargs)
+
+
+def draws_of(model: Any) -> AbstractContextManager[Any]:
+    """What a model has to be trained in, to draw from the thread's generator."""
+    encoder = model.encoder
+    is_own = encoder is None or encoder.config._attn_implementation == NAME
+    return nullcontext() if is_own else OwnDraws()
+
+
+def _device_of(args: Any, kwargs: Any) -> torch.device:
+    """Where a function draws."""
+    if kwargs.get("device") is not None:
+        return torch.device(kwargs["device"])
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            return value.device
+    return torch.device("cpu")
+
+
+def _dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    if input.device.type != "cpu" or inplace or not (training and 0 < p < 1):
+        return functional.dropout(input, p, training, inplace)
+    return drop(input, p)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    if dropout_p > 0 and query.device.type == "cpu" and not (is_causal or enable_gqa):
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return attend_plainly(query, key, value, attn_mask, scale, dropout_p)
+    return functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask,
+        dropout_p,
+        is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+    )

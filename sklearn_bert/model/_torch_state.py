@@ -1,0 +1,48 @@
+"""torch as it comes, whatever the caller has set: for this thread, or this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from sklearn_bert._lock import ProcessLock
+from sklearn_bert.model._draws import OwnDraws
+
+# transformers' settings, and torch's number format, belong to the process: threads
+# change them one at a time.
+_settings_lock = ProcessLock()
+
+
+@contextmanager
+def own_torch_state() -> Iterator[None]:
+    """Put aside what the caller's thread has set for its own tensors.
+
+    `no_grad`, `inference_mode`, `autocast` and a default device are the thread's.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Let transformers make a network, which it does by settings of the process.
+
+    It switches off how weights are tied, and sets torch's number format, while it reads
+    a checkpoint: another thread must not make a network meanwhile.
+    """
+    with _settings_lock, own_torch_state(), OwnDraws():
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

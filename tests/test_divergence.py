@@ -1,0 +1,99 @@
+"""Training that diverges is an error, and no answer is NaN."""
+
+import numpy as np
+import pytest
+
+from sklearn_bert import (
+    BertClassifier,
+    BertEmbedder,
+    BertGenerator,
+    BertPretrainer,
+    BertRegressor,
+    BertTokenClassifier,
+)
+
+ANSWERS = ("predict_proba", "decision_function", "predict", "transform")
+ROADS = {
+    "classes": (BertClassifier, {}),
+    "labels": (BertClassifier, {}),
+    "windows": (BertClassifier, {"long_text": "window", "max_length": 6}),
+    "head": (BertClassifier, {"trainable": "head"}),
+    "top": (BertClassifier, {"trainable": 1}),
+    "decay": (BertClassifier, {"layer_decay": 0.5}),
+    "lora": (BertClassifier, {"adapter": "lora"}),
+    "stopping": (BertClassifier, {"early_stopping": True}),
+    "numbers": (BertRegressor, {}),
+    "numbers stopping": (BertRegressor, {"early_stopping": True}),
+    "words": (BertTokenClassifier, {}),
+    "simcse": (BertEmbedder, {"objective": "simcse"}),
+    "supervised": (BertEmbedder, {"objective": "supervised"}),
+    "mlm": (BertEmbedder, {"objective": "mlm"}),
+    "pretrainer": (BertPretrainer, {}),
+    "generator": (BertGenerator, {}),
+}
+# The last is the largest that a float can hold, nearly.
+RATES = [1e4, 1e6, 1e12, 1e36, 1.7e308]
+
+
+@pytest.fixture
+def fit(settings, reviews):
+    """Fit one of the roads in a single update; its model and what it is asked."""
+    texts, labels = reviews
+
+    def fit(road, rate, **more):
+        cls, params = ROADS[road]
+        X, y = texts, labels
+        if cls is BertRegressor:
+            y = np.arange(len(texts)) * 1e6
+        elif road == "labels":
+            y = np.array([[label == "pos", label == "neg"] for label in labels])
+        elif road == "words":
+            X = [text.split() for text in texts]
+            y = [["B-X", *["O"] * (len(words) - 1)] for words in X]
+        if road == "lora":
+            pytest.importorskip("peft")
+        params = {**settings, **params, "max_epochs": 1, "warmup": 0.0}
+        params |= {"batch_size": 1000, "learning_rate": rate, **more}
+        return cls(**params).fit(X, y), X
+
+    return fit
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("road", ROADS)
+def test_answers_are_finite_or_an_error_is_raised(road, rate, fit):
+    """Also where the last update spoils what the loss before it did not show."""
+    try:
+        model, X = fit(road, rate)
+        names = [name for name in ANSWERS if hasattr(model, name)]
+        if road == "generator":
+            names = ["score_samples"]
+        answers = [getattr(model, name)(X) for name in names]
+    except FloatingPointError:
+        return
+    for answer in answers:
+        values = np.concatenate(answer) if road == "words" else answer
+        if values.dtype.kind == "f":
+            assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_hopeless_rate_is_said(road, fit):
+    """The error tells what happened and what to do; nothing is fitted."""
+    with pytest.raises(FloatingPointError, match="Lower learning_rate") as caught:
+        fit(road, 1e38)
+    assert "diverged" in str(caught.value)
+
+
+def test_the_last_update_is_looked_at(fit):
+    """Weights that are not finite are named."""
+    with pytest.raises(FloatingPointError, match=r"after update 1 weights .* first in"):
+        fit("head", 1e38)
+
+
+def test_a_model_that_overflows_does_not_answer(fit):
+    """Finite weights whose answers are not: an error instead of NaN."""
+    model, X = fit("classes", 1e-3)
+    model.net_.module.head.weight.data.fill_(1e37)
+    with pytest.raises(FloatingPointError, match=r"of \d+ texts is not finite"):
+        model.predict_proba(X)

@@ -1,0 +1,107 @@
+"""A batch passes through a model in parts on a CPU; the update is that of the whole."""
+
+import numpy as np
+import pytest
+
+from sklearn_bert import (
+    BertClassifier,
+    BertEmbedder,
+    BertGenerator,
+    BertPretrainer,
+    BertRegressor,
+    BertTokenClassifier,
+)
+from sklearn_bert.model import TextModel
+from sklearn_bert.training import _update
+
+ROADS = {
+    "classes": (BertClassifier, {}, "decision_function"),
+    "smooth": (BertClassifier, {"label_smoothing": 0.1}, "decision_function"),
+    "balanced": (BertClassifier, {"class_weight": "balanced"}, "decision_function"),
+    "windows": (
+        BertClassifier,
+        {"long_text": "window", "max_length": 6},
+        "decision_function",
+    ),
+    "attention": (BertClassifier, {"pooling": "attention"}, "decision_function"),
+    "top": (BertClassifier, {"trainable": 1}, "decision_function"),
+    "head": (BertClassifier, {"trainable": "head"}, "decision_function"),
+    "numbers": (BertRegressor, {}, "predict"),
+    "words": (BertTokenClassifier, {}, "predict_proba"),
+    "masked": (BertPretrainer, {"pack": False}, "transform"),
+    "follows": (BertPretrainer, {"next_sentence": True}, "transform"),
+    "written": (BertGenerator, {"pack": False}, "score_samples"),
+}
+
+
+@pytest.fixture
+def fit(settings, reviews):
+    """Fit and answer; nothing is dropped, for parts draw in another order."""
+    texts, labels = reviews
+    texts = [f"{text} but" * (place % 3 + 1) for place, text in enumerate(texts)]
+
+    def fit(road):
+        cls, params, method = ROADS[road]
+        X, y = texts, labels
+        if cls is BertRegressor:
+            y = np.arange(len(texts))
+        if cls is BertTokenClassifier:
+            X = [text.split() for text in texts]
+            y = [["B-X", *["O"] * (len(words) - 1)] for words in X]
+        if road == "follows":
+            X = [[text, text] for text in texts]
+        params = {**settings, "dropout": 0.0, "max_epochs": 2, **params}
+        params |= {"batch_size": 16, "learning_rate": 1e-3}
+        model = cls(**params).fit(X, y)
+        answer = getattr(model, method)(X if road != "follows" else texts)
+        if isinstance(answer, list):
+            answer = np.concatenate(answer)
+        return model, answer
+
+    return fit
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many texts each pass of a training gets."""
+    seen, forward = [], TextModel.forward
+
+    def note(self, input_ids=None, *args, **inputs):
+        if self.training and input_ids is not None:
+            seen.append(len(input_ids))
+        return forward(self, input_ids, *args, **inputs)
+
+    monkeypatch.setattr(TextModel, "forward", note)
+    return seen
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_parts_make_the_update_of_the_whole_batch(road, fit, monkeypatch):
+    """Losses, weights and answers are those of undivided batches."""
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", np.inf)
+    whole, expected = fit(road)
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", 24)
+    parted, found = fit(road)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    ours, theirs = [[row["train_loss"] for row in m.history_] for m in (parted, whole)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_long_texts_pass_in_parts_and_short_ones_at_once(fit, passes, monkeypatch):
+    """What counts are tokens; the size of a batch stays what it was."""
+    model, _ = fit("classes")
+    assert sorted(passes) == [8] * 2 + [16] * 4
+    passes.clear()
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", 40)
+    parted, _ = fit("classes")
+    assert sum(passes) == 80
+    assert max(passes) < 8
+    assert parted.batch_size_used_ == model.batch_size_used_ == 16
+
+
+def test_compared_texts_pass_together(settings, reviews, passes, monkeypatch):
+    """Of an objective that compares the texts of a batch, none is left out."""
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", 8)
+    params = {**settings, "max_epochs": 1, "batch_size": 10}
+    BertEmbedder(objective="simcse", **params).fit(reviews[0])
+    assert passes == [20] * 4
