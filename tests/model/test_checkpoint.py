@@ -292,12 +292,51 @@ def test_position_table_limits_the_length(make_checkpoint, config, limit):
     assert found.encoder(input_ids=ids).last_hidden_state.shape[1] == limit
 
 
-@pytest.mark.parametrize(
-    ("asked", "given"), [(None, 64), (10, 10), (64, 64), (1000, 64)]
-)
-def test_length_is_the_smallest_limit(checkpoint, asked, given):
-    """The parameter cannot raise what tokenizer and position table allow."""
+@pytest.mark.parametrize(("asked", "given"), [(None, 64), (10, 10), (64, 64)])
+def test_length_is_what_was_asked_for(checkpoint, asked, given):
+    """`max_length` is taken as it is, and None is the checkpoint's limit."""
     assert load_checkpoint(checkpoint).text_tokenizer(asked).max_length == given
+
+
+def test_length_beyond_the_position_table(checkpoint):
+    """What cannot be read is refused with both numbers, not lowered."""
+    with pytest.raises(ValueError, match="max_length is 1000, .* for 64 tokens"):
+        load_checkpoint(checkpoint).text_tokenizer(1000)
+
+
+def test_length_beyond_the_tokenizer_s_own_limit(make_checkpoint):
+    """A tokenizer's limit is a default: `max_length` may go beyond it."""
+    folder = make_checkpoint(max_length=16)
+    found = load_checkpoint(folder)
+    assert found.text_tokenizer(None).max_length == 16
+    longer = found.text_tokenizer(40)
+    assert longer.max_length == 40
+    assert longer.config["model_max_length"] == 40
+
+
+@pytest.mark.parametrize("limit", [0, -1, None])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ],
+)
+def test_limits_that_are_none(make_checkpoint, file, name, limit):
+    """0, -1 and null are no limit: the next one holds."""
+    folder = make_checkpoint()
+    path = folder / file
+    values = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(values | {name: limit}))
+    assert load_checkpoint(folder).text_tokenizer(None).max_length == 64
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_limit_that_leaves_no_room(make_checkpoint, limit):
+    """A limit of special tokens alone would make all texts equal: it is refused."""
+    folder = make_checkpoint(max_length=limit)
+    with pytest.raises(DamagedCheckpointError, match=f"limit texts to {limit} tokens"):
+        load_checkpoint(folder)
 
 
 def test_tokenizer_without_a_limit(make_checkpoint):
