@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> int:
     # Now, and not after minutes of training.
     check_replaceable(options.out, is_saved_estimator)
+    for folder in options.out.absolute().parents:
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(
+                f"--out {options.out} lies in {folder}, which is a file; expected a "
+                "folder."
+            )
     X_train, X_test, y_train, y_test = _read(options)
     clf = BertClassifier(
         max_epochs=options.epochs,
@@ -109,6 +115,10 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
         frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except ValueError as error:  # which does not say of which file it speaks
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
+    except OSError as error:
+        raise OSError(
+            f"--data {path} cannot be opened ({error.strerror}); expected a CSV file."
+        ) from error
     for column in (text, target):
         if column not in frame:
             raise ValueError(f"{path} has no column {column!r}; it has {list(frame)}.")

@@ -21,7 +21,7 @@ from sklearn_bert._save import FORMAT, MANIFEST, canonical, save, sha256_of
 from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
 from sklearn_bert._vocabulary import WordPieceVocabulary
-from sklearn_bert.model import read_model
+from sklearn_bert.model import CheckpointError, DamagedCheckpointError, read_model
 from sklearn_bert.text import TextTokenizer
 from sklearn_bert.training import BertNet
 
@@ -62,21 +62,41 @@ def load(folder: str | os.PathLike) -> Estimator:
     FileNotFoundError
         Where there is no such folder, or a file is missing; the message names it.
     ValueError
-        Where a file is damaged (its sha256 differs), was written by a newer version,
-        or names a class that is no estimator of this package.
+        Where a file is damaged (its sha256 differs, a weight is not finite: a
+        `DamagedCheckpointError`), was written by a newer version, or names a class that
+        is no estimator of this package.
+    TypeError
+        Where `folder` is no path.
 
     See Also
     --------
     save : The way there, with an example.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(
+            f"folder is {folder!r} of type {type(folder).__name__}; expected the path "
+            "of a folder that sklearn_bert.save has written."
+        )
     source = Path(folder)
     content = _read_manifest(source)
+    try:
+        return _build(source, content)
+    except (CheckpointError, FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # what a manifest may hold has no end
+        raise DamagedCheckpointError(
+            f"{source} cannot be loaded: what {MANIFEST} says does not fit the files "
+            f"beside it ({type(error).__name__}: {error}). Save the estimator again."
+        ) from error
+
+
+def _build(source: Path, content: dict[str, Any]) -> Estimator:
     for name, sha256 in content["files"].items():
         path = source / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; the saved folder is damaged.")
         if sha256_of(path.read_bytes()) != sha256:
-            raise ValueError(
+            raise DamagedCheckpointError(
                 f"{path} is damaged: its sha256 is not the one noted when it was "
                 "saved. Save the estimator again."
             )
@@ -85,7 +105,9 @@ def load(folder: str | os.PathLike) -> Estimator:
     try:
         model = read_model(source, content["model"])
     except (RuntimeError, KeyError, SafetensorError) as error:
-        raise ValueError(f"{source} holds weights that do not fit: {error}") from error
+        raise DamagedCheckpointError(
+            f"{source} holds weights that do not fit: {error}"
+        ) from error
     _set_requests(estimator, content.get("requests", {}))
     fitted = _decode(content["fitted"])
     for name, value in SINCE_FORMAT_3.get(content["class"], {}).items():
@@ -120,22 +142,23 @@ def _read_manifest(source: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         content = manifest["content"]
         is_intact = sha256_of(canonical(content)) == manifest["sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        saved_format = int(content["format"])
+        version, name = content["versions"]["sklearn_bert"], str(content["class"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: it cannot be read ({error}).") from error
     if not is_intact:
         raise ValueError(
             f"{path} is damaged: its content is not what was saved. Save again."
         )
-    if content["format"] > FORMAT:
+    if saved_format > FORMAT:
         raise ValueError(
-            f"{path} has format {content['format']}, written by sklearn_bert "
-            f"{content['versions']['sklearn_bert']}; this is {__version__} and reads "
-            f"up to format {FORMAT}. Upgrade sklearn_bert."
+            f"{path} has format {saved_format}, written by sklearn_bert {version}; "
+            f"this is {__version__} and reads up to format {FORMAT}. Upgrade "
+            "sklearn_bert."
         )
-    if content["class"] not in ESTIMATORS:
+    if name not in ESTIMATORS:
         raise ValueError(
-            f"{path} names the class {content['class']!r}; expected one of "
-            f"{sorted(ESTIMATORS)}."
+            f"{path} names the class {name!r}; expected one of {sorted(ESTIMATORS)}."
         )
     return content
 

@@ -346,7 +346,7 @@ def _read(
         if modules["lowercase"]:
             _lowercase(tokenizer.backend_tokenizer)
         soft_limit = _limit(tokenizer.model_max_length, source / TOKENIZER_CONFIG)
-        kind = language_class(config) if with_heads else AutoModel
+        kind = _model_class(name, config, with_heads)
         whole, report = _read_model(source, config, kind)
         encoder = whole.base_model
         attention = _read_attention(folder, encoder)
@@ -444,9 +444,9 @@ def _size(checkpoint: Checkpoint) -> int:
 def _find(name: str, revision: str | None) -> Path:
     """The folder of the checkpoint: at home if it is there, from the Hub if not."""
     folder = _path(name)
-    if name and _is_dir(folder):
+    if name and _answers(folder.is_dir):
         return folder
-    if name and _is_dir(folder.parent) and folder.is_file():
+    if name and _answers(folder.is_file):
         raise CheckpointNotFoundError(
             f"checkpoint {name!r} is a file; expected the folder that it lies in, with "
             "config.json, weights and tokenizer."
@@ -473,9 +473,9 @@ def _path(name: str) -> Path:
         return Path(name)
 
 
-def _is_dir(path: Path) -> bool:
+def _answers(question: Callable[[], bool]) -> bool:
     try:
-        return path.is_dir()
+        return question()
     except (OSError, ValueError):  # too long a name, or letters that no path has
         return False
 
@@ -606,6 +606,15 @@ def _quiet_transformers() -> Iterator[None]:
             logging.set_verbosity(verbosity)
             if had_bar:
                 logging.enable_progress_bar()
+
+
+def _model_class(name: str, config: Any, with_heads: bool) -> Any:
+    if not with_heads:
+        return AutoModel
+    try:
+        return language_class(config)
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {name!r}: {error}") from error
 
 
 def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:

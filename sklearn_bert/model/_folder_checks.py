@@ -117,15 +117,14 @@ def damage_named(what: str, remedy: str = AGAIN) -> Iterator[None]:
         is_panic = type(error).__name__ == "PanicException"
         if not (isinstance(error, Exception) or is_panic):
             raise
-        text = str(error).strip()
+        text = " ".join(str(error).split())[:300] or "no reason given"
         if "trust_remote_code" in text:  # that is no way on here
             raise DamagedCheckpointError(
                 f"{what} cannot be read: it needs code of its own, which is never run "
                 "here. Choose a checkpoint of a family that transformers has itself."
             ) from error
-        cause = text.splitlines()[0][:300] if text else "no reason given"
         raise DamagedCheckpointError(
-            f"{what} cannot be read: {cause} ({type(error).__name__}). {remedy}."
+            f"{what} cannot be read: {text} ({type(error).__name__}). {remedy}."
         ) from error
 
 
