@@ -236,6 +236,10 @@ DAMAGE = in_every_file() | {
         vocabulary("[PAD]", "[UNK]", "good", "film"),
         r"vocab.txt lacks the special token '\[CLS\]'",
     ),
+    "vocab.txt in latin-1": (
+        both(NO_TOKENIZER, write("vocab.txt", b"[PAD]\n[UNK]\ncaf\xe9\n")),
+        rf"\(vocab.txt\) cannot be read.*{TOKENIZER}",
+    ),
     "vocab.txt without unknown": (
         vocabulary("[PAD]", "[CLS]", "[SEP]", "good"),
         "lacks the special token|cannot be read",
@@ -246,7 +250,7 @@ DAMAGE = in_every_file() | {
     ),
     "sentencepiece broken": (
         both(NO_TOKENIZER, write("spiece.model", b"\x0anot a model")),
-        f"tokenizer in .*|no word.*{TOKENIZER}",
+        rf"\(spiece.model\) cannot be read|no word.*{TOKENIZER}",
     ),
     "tokenizer of words that are special": (
         lambda folder: _only_special(folder),
@@ -351,6 +355,13 @@ DAMAGE = in_every_file() | {
     ),
     "fewer layers by the configuration": (
         edit("config.json", num_hidden_layers=1),
+        r"config.json has fewer layers than the weights.*encoder\.layer\.1",
+    ),
+    "fewer layers than a model with heads": (
+        both(
+            edit("config.json", num_hidden_layers=1),
+            weights(lambda t: [t.update({f"bert.{n}": t.pop(n)}) for n in list(t)]),
+        ),
         r"config.json has fewer layers than the weights.*encoder\.layer\.1",
     ),
     "a tensor lost": (weights(lambda t: t.pop(MATRIX)), rf"lack 1 tensors.*{MATRIX}"),

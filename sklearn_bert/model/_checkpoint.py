@@ -305,8 +305,8 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
             f"vocabulary {name!r} is not a folder with a tokenizer.json or a "
             "vocab.txt; expected one that WordPieceVocabulary.save has written."
         )
-    check_tokenizer_files(name, path)
-    with _quiet_transformers():
+    with _quiet_transformers(), damage_named(f"vocabulary {name!r}", SAVE_TOKENIZER):
+        check_tokenizer_files(name, path)
         tokenizer = _read_tokenizer(name, path, None)
     of_length = _tokenizers(tokenizer, BertConfig(), max_length)
     return of_length(max_length, "truncate", None)
@@ -329,10 +329,10 @@ def _read(
     dropout: float | None,
     with_heads: bool,
 ) -> Checkpoint:
-    modules = _sentence_modules(folder)
-    source = modules["encoder_folder"]
-    check_folder(name, source)
     with _quiet_transformers(), damage_named(f"checkpoint {name!r} in {folder}"):
+        modules = _sentence_modules(folder)
+        source = modules["encoder_folder"]
+        check_folder(name, source)
         config = read_config(name, source)
         # Of the families that can, the model itself decides who attends to whom.
         left_to_right = getattr(config, "is_decoder", False)
@@ -354,8 +354,9 @@ def _read(
         lost, new_heads = _missing(whole, report["missing_keys"])
         _check_encoder(name, source, encoder, lost)
         check_finite(source, whole.state_dict().items())
-        probe = tokenizer.backend_tokenizer.encode("a").ids[:LEAST_LENGTH]
-        check_reads_texts(name, source, encoder, probe)
+        # What stands around every text, which the weights are known to know.
+        frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
+        check_reads_texts(name, source, encoder, frame or [0])
         longest = _position_limit(encoder, source / "config.json")
     trained = min(longest, soft_limit, modules["max_seq_length"])
     if trained < LEAST_LENGTH:

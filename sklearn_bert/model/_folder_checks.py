@@ -400,7 +400,8 @@ def check_tokenizer(
     is_from_lines = not (folder / "tokenizer.json").exists()
     if is_from_lines and (folder / "vocab.txt").exists():
         lines = (folder / "vocab.txt").read_text("utf-8").splitlines()
-        if lost := [t for t in [*frame.tokens, tokenizer.unk_token] if t not in lines]:
+        needed = {*frame.tokens, tokenizer.unk_token} - {None}
+        if lost := sorted(needed - set(lines)):
             raise damaged(
                 folder / "vocab.txt",
                 f"lacks the special token {lost[0]!r}: it is cut short, or of another "
@@ -421,7 +422,10 @@ def tokenizer_damage(folder: Path) -> str:
     """What to say of a tokenizer that the library below cannot build."""
     path = folder / "tokenizer.json"
     if not path.exists():
-        return f"tokenizer in {folder}"
+        files = [
+            p.name for names in TOKENIZER_FILES for n in names for p in folder.glob(n)
+        ]
+        return f"tokenizer in {folder} ({', '.join(files)})"
     read_json(path, {}, SAVE_TOKENIZER)
     return f"{path}, made by a newer or older version of tokenizers perhaps,"
 
@@ -445,9 +449,10 @@ def check_weights_fit(
     known = {_without_number(name) for name in whole.state_dict()}
     known |= {_without_number(name) for name in encoder.state_dict()}
     for key in sorted(report["unexpected_keys"]):
-        bare = _without_number(key)
+        name = key.removeprefix(f"{encoder.base_model_prefix}.")
+        bare = _without_number(name)
         # The weights of a head are foreign to an encoder; one more layer is not.
-        if bare != key and bare in known:
+        if bare != name and bare in known:
             raise damaged(
                 folder / CONFIG,
                 f"has fewer layers than the weights beside it, which hold {key!r}",
