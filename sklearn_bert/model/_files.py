@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert._random import seeded
+from sklearn_bert.model._folder_checks import check_finite
 from sklearn_bert.model._heads import TextModel
 from sklearn_bert.model._language import LanguageModel, language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE
@@ -101,6 +102,7 @@ def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
     weights = load_file(folder / ENCODER_FILE)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     if "untrained" in settings:
+        check_finite(folder, weights.items())
         return _build_language_model(config, settings, weights)
     weights = {f"encoder.{name}": value for name, value in weights.items()}
     if settings["n_outputs"] is not None:
@@ -111,6 +113,7 @@ def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
         if kind == "dense":
             found = read_step_weights(_step_path(folder, place))
             weights |= {f"steps.{place}.{n}": value for n, value in found.items()}
+    check_finite(folder, weights.items())
     return _build_model(config, settings, weights)
 
 

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import huggingface_hub.errors as hub
 import pytest
 import torch
+from safetensors.torch import load as load_bytes
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as save_bytes
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -184,6 +186,16 @@ def test_offline_for_real(monkeypatch):
         load_checkpoint("someone/that-is-not-cached")
 
 
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_variable_that_forbids_the_network_is_named(monkeypatch, variable):
+    """Where the user's own environment forbids the network, the error says so."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(_checkpoint.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OfflineCheckpointError, match=f"because {variable} is set"):
+        load_checkpoint(f"someone/not-cached-{variable}")
+
+
 @pytest.mark.parametrize("name", ["/does/not/exist", "./nowhere", "a/b/c"])
 def test_missing_folder(name):
     """A path that does not exist is not taken for a Hub name."""
@@ -292,12 +304,51 @@ def test_position_table_limits_the_length(make_checkpoint, config, limit):
     assert found.encoder(input_ids=ids).last_hidden_state.shape[1] == limit
 
 
-@pytest.mark.parametrize(
-    ("asked", "given"), [(None, 64), (10, 10), (64, 64), (1000, 64)]
-)
-def test_length_is_the_smallest_limit(checkpoint, asked, given):
-    """The parameter cannot raise what tokenizer and position table allow."""
+@pytest.mark.parametrize(("asked", "given"), [(None, 64), (10, 10), (64, 64)])
+def test_length_is_what_was_asked_for(checkpoint, asked, given):
+    """`max_length` is taken as it is, and None is the checkpoint's limit."""
     assert load_checkpoint(checkpoint).text_tokenizer(asked).max_length == given
+
+
+def test_length_beyond_the_position_table(checkpoint):
+    """What cannot be read is refused with both numbers, not lowered."""
+    with pytest.raises(ValueError, match="max_length is 1000, .* for 64 tokens"):
+        load_checkpoint(checkpoint).text_tokenizer(1000)
+
+
+def test_length_beyond_the_tokenizer_s_own_limit(make_checkpoint):
+    """A tokenizer's limit is a default: `max_length` may go beyond it."""
+    folder = make_checkpoint(max_length=16)
+    found = load_checkpoint(folder)
+    assert found.text_tokenizer(None).max_length == 16
+    longer = found.text_tokenizer(40)
+    assert longer.max_length == 40
+    assert longer.config["model_max_length"] == 40
+
+
+@pytest.mark.parametrize("limit", [0, -1, None])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ],
+)
+def test_limits_that_are_none(make_checkpoint, file, name, limit):
+    """0, -1 and null are no limit: the next one holds."""
+    folder = make_checkpoint()
+    path = folder / file
+    values = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(values | {name: limit}))
+    assert load_checkpoint(folder).text_tokenizer(None).max_length == 64
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_limit_that_leaves_no_room(make_checkpoint, limit):
+    """A limit of special tokens alone would make all texts equal: it is refused."""
+    folder = make_checkpoint(max_length=limit)
+    with pytest.raises(DamagedCheckpointError, match=f"limit texts to {limit} tokens"):
+        load_checkpoint(folder)
 
 
 def test_tokenizer_without_a_limit(make_checkpoint):
@@ -371,6 +422,55 @@ def test_unknown_sentence_module_is_named(make_checkpoint):
         load_checkpoint(folder).ends_normalized()
 
 
+@pytest.mark.parametrize("name", ["0_Transformer", "0_BERT", "encoder"])
+def test_transformer_in_a_folder_of_its_own(make_checkpoint, name):
+    """The older layout of sentence-transformers is read as the newer one."""
+    folder, flat = make_checkpoint(), make_checkpoint()
+    (folder / name).mkdir()
+    for path in folder.glob("*.*"):
+        if path.is_file() and path.name != "modules.json":
+            path.rename(folder / name / path.name)
+    (folder / name / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    kind = "BERT" if name == "0_BERT" else "Transformer"
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0] |= {"path": name, "type": f"sentence_transformers.models.{kind}"}
+    (folder / "modules.json").write_text(json.dumps(modules))
+    found, expected = load_checkpoint(folder), load_checkpoint(flat)
+    weights = expected.encoder.state_dict()
+    for tensor, value in found.encoder.state_dict().items():
+        assert torch.equal(value, weights[tensor])
+    assert found.pooling == expected.pooling
+    assert found.text_tokenizer(None).max_length == 16
+    assert found.fingerprint() == expected.fingerprint()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_small_letters_of_a_sentence_transformer(make_checkpoint, asked):
+    """What its file says of lower case is done before the tokenizer's own part."""
+    folder = make_checkpoint()
+    path = folder / "tokenizer.json"
+    spec = json.loads(path.read_text())
+    spec["normalizer"]["lowercase"] = False
+    path.write_text(json.dumps(spec))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"})
+    )
+    settings = {"max_seq_length": 64, "do_lower_case": asked}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+    backend = load_checkpoint(folder).text_tokenizer(None).backend
+    small, large = (backend.encode(text).ids for text in ("a good film", "A GOOD Film"))
+    assert (small == large) == asked
+
+
+def test_default_prompt_is_refused_where_vectors_would_differ(make_checkpoint):
+    """A checkpoint that puts a prompt before texts says so, and how to do the same."""
+    folder = make_checkpoint()
+    prompts = {"default_prompt_name": "query", "prompts": {"query": "query: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    with pytest.raises(CheckpointError, match=r"'query: '.*template='query: \{text\}'"):
+        load_checkpoint(folder).check_prompt()
+
+
 def test_dropout_is_set_everywhere(checkpoint):
     """One number sets every dropout of the encoder, and the head's."""
     found = load_checkpoint(checkpoint, dropout=0.37)
@@ -436,6 +536,48 @@ def test_a_changed_file_is_read_anew(make_checkpoint, readings, name):
     expected = 1.0 if name == "model.safetensors" else 0.0
     for before, after in pairs:
         torch.testing.assert_close(after - before, torch.full_like(before, expected))
+
+
+def test_a_link_that_was_moved_is_read_anew(make_checkpoint, tmp_path, readings):
+    """A link from one version to the next gives the next, though size and time agree.
+
+    An image of a container and an archive may give all files one time.
+    """
+    versions = [make_checkpoint(), make_checkpoint()]
+    path = versions[1] / "model.safetensors"
+    weights = {n: v + 1 for n, v in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    for file in (file for version in versions for file in version.rglob("*")):
+        os.utime(file, ns=(10**18, 10**18))
+    latest, found = tmp_path / "latest", []
+    for version in versions:
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(version)
+        found.append(load_checkpoint(latest))
+    assert readings == versions
+    pairs = zip(*(f.encoder.parameters() for f in found), strict=True)
+    for before, after in pairs:
+        torch.testing.assert_close(after - before, torch.ones_like(before))
+    assert found[0].fingerprint() != found[1].fingerprint()
+
+
+def test_a_file_put_in_place_with_its_old_time_is_read_anew(make_checkpoint, readings):
+    """So is a file that was replaced, or written into, with size and time kept."""
+    folder = make_checkpoint()
+    path = folder / "model.safetensors"
+    stat, bias = path.stat(), "embeddings.LayerNorm.bias"
+    for value in range(3):
+        content = load_bytes(path.read_bytes())
+        content[bias][:] = value
+        data = save_bytes(content, metadata={"format": "pt"})
+        if value == 2:
+            path.unlink()
+        path.write_bytes(data)
+        assert path.stat().st_size == stat.st_size
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        encoder = load_checkpoint(folder).encoder
+        assert encoder.state_dict()[bias].unique().tolist() == [value]
+    assert len(readings) == 3
 
 
 def test_copies_are_independent(checkpoint):

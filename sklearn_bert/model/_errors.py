@@ -1,0 +1,33 @@
+"""The errors of checkpoints."""
+
+from __future__ import annotations
+
+
+class CheckpointError(OSError, ValueError):
+    """A checkpoint cannot be used; the subclasses tell why."""
+
+    __module__ = "sklearn_bert"
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """There is no checkpoint of this name, here or on the Hub."""
+
+    __module__ = "sklearn_bert"
+
+
+class OfflineCheckpointError(CheckpointError):
+    """The checkpoint is not on this machine, and the Hub cannot be reached."""
+
+    __module__ = "sklearn_bert"
+
+
+class GatedCheckpointError(CheckpointError):
+    """The Hub gives the checkpoint only to accounts that accepted its terms."""
+
+    __module__ = "sklearn_bert"
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The folder is there, but a file is missing, broken or of a kind not read."""
+
+    __module__ = "sklearn_bert"
