@@ -366,7 +366,8 @@ def _tokenizers(
 
 
 def _size(checkpoint: Checkpoint) -> int:
-    return sum(p.nbytes for p in checkpoint.whole.parameters())
+    whole = checkpoint.whole
+    return sum(t.nbytes for t in (*whole.parameters(), *whole.buffers()))
 
 
 # -- finding the folder ------------------------------------------------------------
@@ -543,7 +544,7 @@ def _check_files(name: str, folder: Path) -> None:
 
 
 def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
-    return kind.from_pretrained(
+    whole, report = kind.from_pretrained(
         folder,
         config=config,
         dtype=torch.float32,  # the masters, whatever precision the file has
@@ -552,6 +553,11 @@ def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, An
         trust_remote_code=False,
         output_loading_info=True,
     )
+    # transformers maps the file: who overwrites it later would change the weights, and
+    # who shortens it would end the process.
+    for tensor in (*whole.parameters(), *whole.buffers()):
+        tensor.data = tensor.data.clone()
+    return whole, report
 
 
 def _missing(whole: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
