@@ -99,7 +99,7 @@ def test_loaded_estimators_need_no_folder(fitted, tmp_path):
 
 
 def test_frozen_encoders_are_one(checkpoint):
-    """Estimators that only read an encoder share one copy, which `cache_info` counts."""
+    """Estimators that only read an encoder share one copy, and it is counted."""
     cache_info(clear=True)
     settings = {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}
     embedder = BertEmbedder(**settings).fit(TEXTS)

@@ -30,7 +30,7 @@ from sklearn_bert.model._language import (
     LanguageModel,
     new_language_model,
 )
-from sklearn_bert.model._layers import layer_depths, split
+from sklearn_bert.model._layers import can_split, layer_depths, split
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._steps import First, Normalize, linear_map
 
@@ -52,6 +52,7 @@ __all__ = [
     "add_lora",
     "can_checkpoint",
     "can_pack",
+    "can_split",
     "layer_depths",
     "linear_map",
     "load_checkpoint",

