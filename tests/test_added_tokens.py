@@ -23,7 +23,7 @@ MESSAGE = (
 TARGETS = {
     BertClassifier: ["good", "bad", "good", "bad"],
     BertRegressor: [1.0, 0.0, 2.0, 3.0],
-    BertTokenClassifier: [["x"] * len(text.split()) for text in TEXTS],
+    BertTokenClassifier: [["x"] * (len(text.split()) - 1) + ["y"] for text in TEXTS],
     BertEmbedder: None,
     BertPretrainer: None,
     BertGenerator: None,
@@ -61,7 +61,7 @@ def test_ids_beyond_the_embeddings(cls, grown, tmp_path):
         settings |= {"max_epochs": 1, "random_state": 0}
     X, strange = of_words(cls, TEXTS), of_words(cls, STRANGE)
     y = TARGETS[cls]
-    new_y = [["x"] * 2, ["x"] * 3] if cls is BertTokenClassifier else y and y[:2]
+    new_y = [["x", "y"], ["x", "y", "x"]] if cls is BertTokenClassifier else y and y[:2]
     with pytest.raises(ValueError, match=MESSAGE):
         cls(**settings).fit(strange, new_y)
     fitted = cls(**settings).fit(X, y)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoTokenizer,
     DistilBertConfig,
     ElectraConfig,
     MPNetConfig,
@@ -538,7 +539,7 @@ def write_family(tmp_path, checkpoint, make_encoder):
 
 @pytest.mark.parametrize("family", ["fnet", "convbert", "nystromformer", "yoso"])
 def test_families_that_read_padding_are_refused(write_family, family):
-    """Where a vector would depend on the other texts of a batch, the family is named."""
+    """Where a vector would depend on the batch, the family is refused by name."""
     settings = {"embedding_size": 16} if family == "convbert" else {}
     folder = write_family(family, **settings)
     with pytest.raises(
