@@ -380,6 +380,7 @@ class BertGenerator(BertLanguageLearner):
         )
         sequences = [[*frame.before.tolist(), *content.ids] for content in contents]
         for row, ids in enumerate(sequences):
+            self.tokenizer_.check_ids(np.array(ids, dtype=np.int64))
             if len(ids) >= self.max_length_:
                 raise ValueError(
                     f"prompts[{row}] ({shown(prompts[row])}) has {len(ids)} tokens, "

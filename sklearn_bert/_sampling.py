@@ -37,9 +37,9 @@ class Sampling:
         self.top_k = top_k
         self.top_p = top_p
         self.ends = set(tokenizer.frame().after.tolist())
-        known = tokenizer.backend.get_vocab().values()
+        known = set(tokenizer.known_ids().tolist())
         unwanted = set(tokenizer.special_ids().tolist()) - self.ends
-        self._allowed = np.array(sorted(set(known) - unwanted))
+        self._allowed = np.array(sorted(known - unwanted))
         seeds = np.random.SeedSequence(seed).spawn(n_texts)
         self._rngs = [np.random.default_rng(child) for child in seeds]
 

@@ -31,7 +31,7 @@ from sklearn_bert.model._language import (
     LanguageModel,
     new_language_model,
 )
-from sklearn_bert.model._layers import layer_depths, split
+from sklearn_bert.model._layers import can_split, layer_depths, split
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._steps import First, Normalize, linear_map
 from sklearn_bert.model._torch_state import own_torch_state
@@ -55,6 +55,7 @@ __all__ = [
     "can_checkpoint",
     "can_pack",
     "draws_of",
+    "can_split",
     "layer_depths",
     "linear_map",
     "load_checkpoint",

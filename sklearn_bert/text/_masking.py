@@ -59,9 +59,8 @@ class Masking:
         assert mask_id is not None
         self.mask_id = mask_id
         self.fraction = fraction
-        known = np.array(sorted(tokenizer.backend.get_vocab().values()))
         self.special = tokenizer.special_ids()
-        self.ordinary = np.setdiff1d(known, self.special)
+        self.ordinary = np.setdiff1d(tokenizer.known_ids(), self.special)
         self.begins_word = _begins_word(tokenizer) if whole_words else None
 
     def __call__(

@@ -187,6 +187,9 @@ class TextTokenizer:
     ----------
     backend : tokenizers.Tokenizer
         Copied; the caller's truncation and padding settings are not touched.
+    shares_backend : bool
+        Whether the backend is taken as it is: it neither truncates nor pads, and nobody
+        changes it.
     max_length : int
         Most tokens of a text, special ones included.
     pad_id : int
@@ -200,6 +203,8 @@ class TextTokenizer:
     window_stride : int or None
         Tokens from the start of one window to the next; None: as many as a window
         holds.
+    n_embeddings : int or None
+        How many ids the model knows; None: all of the vocabulary.
 
     Raises
     ------
@@ -217,6 +222,8 @@ class TextTokenizer:
         config: dict[str, Any],
         long_text: str = "truncate",
         window_stride: int | None = None,
+        n_embeddings: int | None = None,
+        shares_backend: bool = False,
     ) -> None:
         self.max_length = max_length
         self.pad_id = pad_id
@@ -224,11 +231,10 @@ class TextTokenizer:
         self.config = config
         self.long_text = long_text
         self.window_stride = window_stride
-        # Two copies with settings that never change again: switching truncation on
-        # and off on one shared tokenizer is a race between threads.
-        self._whole = _copy(backend)
-        self._cut = _copy(backend)
-        self._cut.enable_truncation(max_length)
+        self.n_embeddings = n_embeddings
+        # Its settings never change again: switching truncation on and off on one
+        # shared tokenizer is a race between threads.
+        self._whole = backend if shares_backend else plain_backend(backend)
         self._frames: dict[int, Frame] = {}
         room = max_length - backend.num_special_tokens_to_add(is_pair=False)
         if window_stride is not None and long_text == "window" and window_stride > room:
@@ -252,7 +258,7 @@ class TextTokenizer:
 
     def settings(self) -> dict[str, Any]:
         """The arguments, beside the backend, that build this tokenizer again."""
-        return {
+        settings = {
             "max_length": self.max_length,
             "pad_id": self.pad_id,
             "has_type_ids": self.has_type_ids,
@@ -260,6 +266,9 @@ class TextTokenizer:
             "long_text": self.long_text,
             "window_stride": self.window_stride,
         }
+        if self.n_embeddings is not None:
+            settings["n_embeddings"] = self.n_embeddings
+        return settings
 
     def frame(self, n_halves: int = 1) -> Frame:
         """The special tokens around a text, or around the halves of a pair."""
@@ -281,6 +290,26 @@ class TextTokenizer:
         """The ids of all tokens that are no part of a text."""
         found = (self.special_id(name) for name in SPECIAL)
         return np.unique([i for i in found if i is not None])
+
+    def known_ids(self) -> np.ndarray:
+        """The ids of the vocabulary that the model knows, sorted."""
+        ids = np.array(sorted(self._whole.get_vocab().values()))
+        return ids if self.n_embeddings is None else ids[ids < self.n_embeddings]
+
+    def check_ids(self, ids: np.ndarray) -> None:
+        """Raise ValueError where the model has no embedding for an id."""
+        if self.n_embeddings is None:
+            return
+        largest = max(self.pad_id, int(ids.max(initial=0)))
+        if largest >= self.n_embeddings:
+            token = self._whole.id_to_token(largest)
+            raise ValueError(
+                f"the tokenizer makes the token {token!r} with the id {largest}, but "
+                f"the checkpoint has embeddings for ids below {self.n_embeddings} "
+                "only: tokens were added to its tokenizer and not to its model. Call "
+                "model.resize_token_embeddings(len(tokenizer)) and save both again, "
+                "or save the tokenizer without the added tokens."
+            )
 
     @property
     def unknown_id(self) -> int:
@@ -325,8 +354,10 @@ class TextTokenizer:
         ids, types, whole_lengths, is_cut, windows = zip(*tokens, strict=True)
         lengths = np.array([len(i) for i in ids]) // 4
         starts = np.cumsum(lengths) - lengths
+        all_ids = np.frombuffer(b"".join(ids), dtype=np.int32)
+        self.check_ids(all_ids)
         table = TokenTable(
-            ids=np.frombuffer(b"".join(ids), dtype=np.int32),
+            ids=all_ids,
             starts=starts,
             lengths=lengths,
             whole_lengths=np.array(whole_lengths),
@@ -361,40 +392,42 @@ class TextTokenizer:
         found = []
         for begin in range(0, len(texts), TEXTS_PER_CALL):
             chunk = texts[begin : begin + TEXTS_PER_CALL]
-            whole = encode_batch(self._whole, chunk)
-            lengths = [len(encoding) for encoding in whole]
-            tokens = [
-                Tokens(*self._arrays(encoding, with_types), length)
-                for encoding, length in zip(whole, lengths, strict=True)
-            ]
-            long = [i for i, length in enumerate(lengths) if length > self.max_length]
-            shortened = self._shorten(
-                [chunk[i] for i in long], [lengths[i] for i in long], with_types
-            )
-            for i, short in zip(long, shortened, strict=True):
-                tokens[i] = short
-            found += tokens
+            for text, encoding in zip(
+                chunk, encode_batch(self._whole, chunk), strict=True
+            ):
+                if len(encoding) <= self.max_length:
+                    arrays = self._arrays(encoding, with_types)
+                    found.append(Tokens(*arrays, len(encoding)))
+                elif self.long_text == "truncate":
+                    found.append(self._truncate(encoding, with_types))
+                else:
+                    found.append(self._shorten(text, len(encoding), with_types))
         return found
 
-    def _shorten(
-        self, texts: list[Any], lengths: list[int], with_types: bool
-    ) -> Iterator[Tokens]:
-        """What is read of texts that are longer than the model."""
-        if self.long_text == "truncate":
-            cut = encode_batch(self._cut, texts)
-            for encoding, length in zip(cut, lengths, strict=True):
-                yield Tokens(*self._arrays(encoding, with_types), length, is_cut=True)
-            return
+    def _truncate(self, encoding: Encoding, with_types: bool) -> Tokens:
+        """The beginning of a text, or of both halves of a pair, as tokenizers cut."""
+        half_of = np.array([-1 if i is None else i for i in encoding.sequence_ids])
+        n_halves = encoding.n_sequences
+        lengths = [int((half_of == i).sum()) for i in range(n_halves)]
+        n_special = len(half_of) - sum(lengths)
+        keep = half_of < 0
+        for i, room in enumerate(rooms(lengths, max(0, self.max_length - n_special))):
+            keep[np.flatnonzero(half_of == i)[:room]] = True
+        ids = np.array(encoding.ids, dtype=np.int32)[keep].tobytes()
+        types = np.array(encoding.type_ids, dtype=np.uint8)[keep].tobytes()
+        type_bytes = types if with_types else None
+        return Tokens(ids, type_bytes, len(encoding), is_cut=True)
+
+    def _shorten(self, text: Any, length: int, with_types: bool) -> Tokens:
+        """What is read of a text that is longer than the model."""
         shorten = self._head_tail if self.long_text == "head_tail" else self._windows
-        if texts:
-            self._check_room(2 if isinstance(texts[0], tuple) else 1)
-        for text, length in zip(texts, lengths, strict=True):
-            sides = text if isinstance(text, tuple) else (text,)
-            halves = [
-                np.array(self._whole.encode(side, add_special_tokens=False).ids)
-                for side in sides
-            ]
-            yield shorten(halves, length, with_types)
+        sides = text if isinstance(text, tuple) else (text,)
+        self._check_room(len(sides))
+        halves = [
+            np.array(self._whole.encode(side, add_special_tokens=False).ids)
+            for side in sides
+        ]
+        return shorten(halves, length, with_types)
 
     def _check_room(self, n_halves: int) -> None:
         n_special = self.frame(n_halves).n_special
@@ -512,7 +545,8 @@ def _size(tokens: Tokens) -> int:
     return key + n_bytes + len(tokens.windows or b"")
 
 
-def _copy(backend: Tokenizer) -> Tokenizer:
+def plain_backend(backend: Tokenizer) -> Tokenizer:
+    """A copy that neither truncates nor pads."""
     copy = Tokenizer.from_str(backend.to_str())
     copy.no_truncation()
     copy.no_padding()

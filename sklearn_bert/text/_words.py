@@ -166,10 +166,12 @@ def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> Word
             rows.append(row)
             places.append(starts)
             row_counts[i] += 1
+    ids = np.concatenate(rows)
+    tokenizer.check_ids(ids)
     lengths = np.array([len(row) for row in rows])
     counts = np.array([len(starts) for starts in places])
     return WordTable(
-        ids=np.concatenate(rows),
+        ids=ids,
         starts=np.cumsum(lengths) - lengths,
         lengths=lengths,
         whole_lengths=lengths,

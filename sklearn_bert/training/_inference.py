@@ -17,7 +17,7 @@ from sklearn_bert.text import (
 from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._losses import REMEDY
-from sklearn_bert.training._memory import make_room, nothing_fits
+from sklearn_bert.training._memory import is_shortage, make_room, nothing_fits
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
@@ -135,7 +135,9 @@ def _try(
     """The function's values, or what is missing: an error would hold on to tensors."""
     try:
         return function(**feed(table, rows)), ""
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_shortage(error):
+            raise
         return None, str(error)
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 
 import torch
+
+# glibc keeps what is freed, several times what a small fit needs, until it is asked.
+_TRIM = None
+if sys.platform == "linux":
+    _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
+# How torch begins to say that a CPU has no memory left: it has no class for that.
+_CPU_SHORTAGES = ("can't allocate memory", "not enough memory")
 
 
 class BertOutOfMemoryError(torch.OutOfMemoryError):
@@ -14,9 +23,18 @@ class BertOutOfMemoryError(torch.OutOfMemoryError):
 
 
 def give_back(device: torch.device) -> None:
-    """Give the device's memory that is no longer used back to other processes."""
+    """Give memory that is no longer used, of device and host, to other processes."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    if _TRIM is not None:
+        _TRIM(0)
+
+
+def is_shortage(error: RuntimeError) -> bool:
+    """Whether this is torch's error for too little memory, on a GPU or a CPU."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in _CPU_SHORTAGES)
 
 
 def make_room(device: torch.device) -> None:

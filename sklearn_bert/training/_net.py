@@ -19,6 +19,7 @@ from torch import Tensor
 from sklearn_bert.model import (
     TextModel,
     can_pack,
+    can_split,
     layer_depths,
     own_torch_state,
     pack_model,
@@ -519,9 +520,10 @@ class BertNet(NeuralNet):
     ) -> FeatureTable | None:
         """What the frozen part makes of texts; None: more than is kept at a time.
 
-        Nor is it kept for words, of which a text has many.
+        Nor is it kept for words, of which a text has many, or where the frozen part
+        does not run alone.
         """
-        if isinstance(table, WordTable):
+        if isinstance(table, WordTable) or not can_split(self.module):
             return None
         model, dtype = self.module, self._dtype()
         are_vectors = model.freezes_vectors

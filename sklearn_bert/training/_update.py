@@ -24,6 +24,7 @@ from sklearn_bert.training._graphs import (
 )
 from sklearn_bert.training._memory import (
     BertOutOfMemoryError,
+    is_shortage,
     make_room,
     no_room_to_step,
     nothing_fits,
@@ -196,7 +197,9 @@ class Updates:
             with draws_of(self.model):
                 losses = [self._learn_from(examples, part, totals) for part in parts]
             return torch.stack(losses).sum(0), ""
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_shortage(error):
+                raise
             return None, str(error)
 
     def _parts(self, examples: Examples, rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -308,7 +311,9 @@ class Updates:
         nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         try:
             self.optimizer.step()
-        except torch.OutOfMemoryError as error:  # no smaller batch helps
+        except RuntimeError as error:  # no smaller batch helps
+            if not is_shortage(error):
+                raise
             n_weights = sum(weight.numel() for weight in weights)
             shortage = str(error)
             raise no_room_to_step(self.feed.device, n_weights, shortage) from None

@@ -13,6 +13,7 @@ from safetensors.torch import save as save_bytes
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoTokenizer,
     DistilBertConfig,
     ElectraConfig,
     MPNetConfig,
@@ -661,3 +662,38 @@ def _hub_that_raises(monkeypatch, error):
 
     monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
     return calls
+
+
+@pytest.fixture
+def write_family(tmp_path, checkpoint, make_encoder):
+    """Write a checkpoint of a family with the tokenizer of the tiny BERT."""
+
+    def write(family, **settings):
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        size = len(tokenizer)
+        encoder = make_encoder(family, vocab_size=size, pad_token_id=0, **settings)
+        encoder.save_pretrained(tmp_path / family)
+        tokenizer.save_pretrained(tmp_path / family)
+        return tmp_path / family
+
+    return write
+
+
+@pytest.mark.parametrize("family", ["fnet", "convbert", "nystromformer", "yoso"])
+def test_families_that_read_padding_are_refused(write_family, family):
+    """Where a vector would depend on the batch, the family is refused by name."""
+    settings = {"embedding_size": 16} if family == "convbert" else {}
+    folder = write_family(family, **settings)
+    with pytest.raises(
+        CheckpointError, match=f"family '{family}', in which the padding"
+    ):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "family", ["albert", "big_bird", "camembert", "ernie", "megatron-bert", "roformer"]
+)
+def test_families_that_leave_padding_out_are_read(write_family, family):
+    """Whatever family leaves padding out is taken, known by its name or not."""
+    settings = {"embedding_size": 16} if family == "albert" else {}
+    assert load_checkpoint(write_family(family, **settings)).encoder.config

@@ -165,13 +165,99 @@ def test_too_many_layers_are_named(make_encoder):
 
 def test_unknown_families_are_named(make_encoder):
     """Where layers cannot be told apart, a number is refused and "head" works."""
-    encoder = make_encoder("modernbert", pad_token_id=0)
-    message = "family 'modernbert' cannot be told apart; expected 'all' or 'head'"
+    encoder = make_encoder("albert", embedding_size=16)
+    message = "family 'albert' cannot be told apart; expected 'all' or 'head'"
     with pytest.raises(ValueError, match=message):
         make_model(encoder, 1)
     assert not any(
         p.requires_grad for p in make_model(encoder, "head").encoder.parameters()
     )
+
+
+DEBERTA = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+# Families that run as a whole only: where their layers are, what else lies below them,
+# and what above.
+WHOLE = {
+    "bert-generation": ("encoder.layer", ["embeddings"], []),
+    "big_bird": ("encoder.layer", ["embeddings"], ["pooler"]),
+    "camembert": ("encoder.layer", ["embeddings"], ["pooler"]),
+    "data2vec-text": ("encoder.layer", ["embeddings"], ["pooler"]),
+    "deberta": ("encoder.layer", ["embeddings", "encoder.rel_embeddings"], []),
+    "deberta-v2": (
+        "encoder.layer",
+        ["embeddings", "encoder.rel_embeddings", "encoder.LayerNorm", "encoder.conv"],
+        [],
+    ),
+    "ernie": ("encoder.layer", ["embeddings"], ["pooler"]),
+    "esm": (
+        "encoder.layer",
+        ["embeddings", "contact_head"],
+        ["encoder.emb_layer_norm_after", "pooler"],
+    ),
+    "eurobert": ("layers", ["embed_tokens"], ["norm"]),
+    "ibert": ("encoder.layer", ["embeddings"], ["pooler"]),
+    "megatron-bert": ("encoder.layer", ["embeddings"], ["encoder.ln", "pooler"]),
+    "modernbert": ("layers", ["embeddings"], ["final_norm"]),
+    "mpnet": (
+        "encoder.layer",
+        ["embeddings", "encoder.relative_attention_bias"],
+        ["pooler"],
+    ),
+    "nomic_bert": ("layers", ["embeddings"], []),
+    "roberta-prelayernorm": ("encoder.layer", ["embeddings"], ["LayerNorm", "pooler"]),
+    "roformer": ("encoder.layer", ["embeddings", "encoder.embed_positions"], []),
+    "squeezebert": ("encoder.layers", ["embeddings"], ["pooler"]),
+}
+SETTINGS = {
+    "deberta": DEBERTA,
+    "deberta-v2": {**DEBERTA, "norm_rel_ebd": "layer_norm", "conv_kernel_size": 3},
+    "modernbert": dict.fromkeys(["bos_token_id", "cls_token_id"], 1)
+    | dict.fromkeys(["eos_token_id", "sep_token_id"], 2),
+    "squeezebert": {"embedding_size": 32},
+}
+
+
+@pytest.fixture(params=WHOLE)
+def encoder_and_parts(request, make_encoder):
+    """An encoder of a family that runs as a whole, and the names of its parts."""
+    family = request.param
+    settings = SETTINGS.get(family, {})
+    return make_encoder(family, pad_token_id=0, **settings), WHOLE[family]
+
+
+def is_in(name, *parts):
+    """Whether the name of a weight of the model lies in one of the encoder's parts."""
+    return name.startswith(tuple(f"encoder.{part}." for part in parts))
+
+
+def test_depths_of_many_families(encoder_and_parts):
+    """Layers are told apart in every family that keeps them as a list."""
+    encoder, (path, below, above) = encoder_and_parts
+    found = layer_depths(make_model(encoder, "all"))
+    for name, depth in found.items():
+        layer = re.match(rf"encoder\.{re.escape(path)}\.(\d+)\.", name)
+        if layer:
+            assert depth == 3 - int(layer[1])
+        else:
+            assert is_in(name, *below) == (depth == 4), name
+            at_top = is_in(name, *above) or not name.startswith("encoder.")
+            assert at_top == (depth == 0), name
+    assert set(found.values()) == {0, 1, 2, 3, 4}
+
+
+def test_top_layers_of_many_families_learn(encoder_and_parts):
+    """A number lets so many top layers learn and what is above them, and no more."""
+    encoder, (path, _, above) = encoder_and_parts
+    model = make_model(encoder, 1)
+    assert split(model) == (None, model)
+    model.train()
+    ids = torch.arange(5, 15)[None]
+    model(ids).square().sum().backward()
+    learnt = {n for n, p in model.named_parameters() if p.grad is not None}
+    top = [f"{path}.2", *(part for part in above if part != "pooler")]
+    expected = {n for n, _ in model.named_parameters() if is_in(n, *top)}
+    assert learnt <= expected | {"head.weight", "head.bias"}
+    assert any(is_in(name, f"{path}.2") for name in learnt)
 
 
 def depth_of(name):
@@ -227,7 +313,7 @@ def test_depths_with_an_adapter(make_encoder, family):
 
 def test_depths_of_unknown_families_are_refused(make_encoder):
     """Where layers cannot be told apart, a decay by layer is refused in its words."""
-    model = make_model(make_encoder("modernbert", pad_token_id=0), "all")
-    message = "layer_decay .* 'modernbert' cannot be told apart; expected layer_decay=1"
+    model = make_model(make_encoder("albert", embedding_size=16), "all")
+    message = "layer_decay .* 'albert' cannot be told apart; expected layer_decay=1"
     with pytest.raises(ValueError, match=message):
         layer_depths(model)

@@ -1,0 +1,124 @@
+"""What a process keeps in memory after fits, and for every length of texts."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sklearn_bert import BertClassifier, cache_info
+from sklearn_bert._cache import FEATURES, TOKENS, WEIGHTS
+from sklearn_bert.training import _update
+from sklearn_bert.training._memory import is_shortage
+
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="reads /proc, and glibc's arenas are meant"
+)
+START = """
+import json
+from pathlib import Path
+from sklearn_bert import BertClassifier, BertTokenClassifier, cache_info
+from sklearn_bert.model import load_checkpoint
+
+def resident():
+    status = Path("/proc/self/status").read_text().split("VmRSS:")[1]
+    return int(status.split()[0]) / 1024
+
+NAME = "sentence-transformers/all-MiniLM-L6-v2"
+"""
+FITS = """
+import torch
+torch.set_num_threads(1)
+X = ["the parcel never arrived", "a great film, really"] * 4
+y = ["bad", "good"] * 4
+clf = BertClassifier(max_epochs=1, random_state=0, device="cpu", precision="float32")
+BertClassifier(checkpoint=NAME).get_params()
+before = resident()
+for _ in range(20):
+    clf.fit(X, y)
+print(json.dumps([before, resident()]))
+"""
+LENGTHS = """
+checkpoint = load_checkpoint(NAME, shared=True)
+checkpoint.text_tokenizer(100)
+before = resident()
+tokenizers = []
+for max_length in range(4, 64):
+    checkpoint.text_tokenizer(max_length).fingerprint
+n_bytes = sum(p.nbytes for p in checkpoint.encoder.parameters())
+print(json.dumps([before, resident(), cache_info()["weights"]["bytes"] - n_bytes]))
+"""
+
+
+def run(script):
+    """The figures that a script prints in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", START + script]
+    done = subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@linux
+@pytest.mark.slow
+def test_fits_leave_little_behind():
+    """After 20 fits of 91 MB of weights a process has grown by 2.5 times that."""
+    before, after = run(FITS)
+    assert after - before <= 2.5 * 91
+
+
+@linux
+def test_lengths_share_a_tokenizer():
+    """Sixty lengths keep no more than one, and the cache counts the tokenizer."""
+    before, after, n_counted = run(LENGTHS)
+    assert after - before < 20
+    assert 2e6 < n_counted < 2e7
+
+
+def test_bounds_are_those_of_the_documentation():
+    """64 MiB of tokens, 256 MiB of features, 4 GiB of weights."""
+    bounds = {name: row["max_bytes"] for name, row in cache_info().items()}
+    gibibyte = 1_073_741_824
+    expected = {"tokens": gibibyte / 16, "features": gibibyte / 4}
+    assert bounds == {**expected, "weights": 4 * gibibyte}
+    assert [c.max_bytes for c in (TOKENS, FEATURES, WEIGHTS)] == list(bounds.values())
+
+
+CPU_SHORTAGES = [
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate "
+    "memory: you tried to allocate 400000000000 bytes. Error code 12 (Cannot allocate "
+    "memory)",
+    "[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: "
+    "you tried to allocate 400000000000 bytes.",
+]
+
+
+def test_shortage_of_a_cpu_is_recognised():
+    """What torch raises for a size that no machine has is a shortage, others not."""
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58, dtype=torch.uint8, device="cpu")
+    assert is_shortage(caught.value)
+    assert all(is_shortage(RuntimeError(message)) for message in CPU_SHORTAGES)
+    assert not is_shortage(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize("message", CPU_SHORTAGES)
+def test_batches_are_halved_on_a_cpu(settings, reviews, monkeypatch, message):
+    """Training and predicting go on with smaller batches where a CPU is short."""
+    texts, labels = reviews
+    clf = BertClassifier(**(settings | {"max_epochs": 1}))
+    expected = clf.fit(texts, labels).predict_proba(texts)
+    sizes = []
+    attend = _update.nn.functional.layer_norm
+
+    def of_few(x, *args, **kwargs):
+        if x.ndim == 3 and x.shape[0] > 4:
+            raise RuntimeError(message)
+        sizes.append(len(x))
+        return attend(x, *args, **kwargs)
+
+    monkeypatch.setattr("torch.nn.functional.layer_norm", of_few)
+    found = clf.fit(texts, labels)
+    assert found.predict_proba(texts).shape == expected.shape
+    assert max(sizes) <= 40
+    assert found.net_.batch_size_used_ == 4
