@@ -24,9 +24,12 @@ from sklearn_bert.text import (
     Texts,
     TextTokenizer,
     check_texts,
+    count_unknown,
     template_columns,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import BertNet, resolve_device
 
@@ -247,7 +250,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
         texts, row_of = self._read_X_again(X).distinct()
         compute = getattr(self.net_, method)
         output: np.ndarray | None = None
-        whole_lengths, is_cut, begin = [], [], 0
+        whole_lengths, is_cut, unknown, begin = [], [], [], 0
         # A call of several parts is a stream: what it computes is not kept for later.
         remember = len(texts) <= TEXTS_PER_PART
         parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
@@ -260,6 +263,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
             whole_lengths.append(table.whole_lengths)
             assert table.is_cut is not None
             is_cut.append(table.is_cut)
+            unknown.append(count_unknown(self.tokenizer_, table))
         assert output is not None  # there is at least one text
         report = truncation_report(
             np.concatenate(whole_lengths)[row_of],
@@ -267,6 +271,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
             np.concatenate(is_cut)[row_of],
         )
         warn_if_cut(report)
+        warn_if_unknown(unknown_report(np.concatenate(unknown)[row_of]))
         return output if len(output) == len(row_of) else output[row_of]
 
     def __sklearn_tags__(self) -> Tags:

@@ -22,8 +22,11 @@ from sklearn_bert.text import (
     TextTokenizer,
     TokenTable,
     check_single_texts,
+    count_unknown,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import BertNet
 
@@ -194,6 +197,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
     truncation_report_ : dict
         Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
         (in tokens).
+    unknown_report_ : dict
+        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
+        word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the pretrained network.
     tokenizer_ : TextTokenizer
@@ -486,6 +492,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             table.whole_lengths, tokenizer.max_length, table.is_cut
         )
         warn_if_cut(report)
+        unknown = unknown_report(count_unknown(tokenizer, table))
+        if adapted is None:  # a pretrainer has warned of the same texts
+            warn_if_unknown(unknown)
         net = self._build_net(model, tokenizer, fingerprint)
         self._shape(net, table)
         self._publish(
@@ -495,6 +504,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             tokenizer_=tokenizer,
             max_length_=tokenizer.max_length,
             truncation_report_=report,
+            unknown_report_=unknown,
         )
         self._end_fit(*told)
         return table

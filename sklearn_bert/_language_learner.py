@@ -34,11 +34,14 @@ from sklearn_bert.text import (
     TokenTable,
     check_documents,
     check_single_texts,
+    count_unknown,
     holds_lists,
     read_corpus,
     split_sentences,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import DrawnExamples, Examples, Objective
 
@@ -198,6 +201,8 @@ class BertLanguageLearner(BertPredictor):
             table.whole_lengths[row_of], self.max_length_, table.is_cut[row_of]
         )
         warn_if_cut(report)
+        counts = count_unknown(self.tokenizer_, table)
+        warn_if_unknown(unknown_report(counts[row_of]))
         return table, row_of
 
     def _part_documents(

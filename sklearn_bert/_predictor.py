@@ -22,8 +22,11 @@ from sklearn_bert.text import (
     Texts,
     TextTokenizer,
     TokenTable,
+    count_unknown,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import (
     BertNet,
@@ -286,6 +289,11 @@ class BertPredictor(BertEstimator):
                     table.whole_lengths, tokenizer.max_length, table.is_cut
                 )
                 warn_if_cut(report)
+            assert isinstance(table, TokenTable)
+            fitted["unknown_report_"] = unknown = unknown_report(
+                count_unknown(tokenizer, table)
+            )
+            warn_if_unknown(unknown)
 
             def fitted_now(net: BertNet) -> dict[str, Any]:
                 module = net.trained_module()
