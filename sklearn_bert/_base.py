@@ -92,7 +92,6 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
         seen: dict[str, Any] = {
             "n_features_in_": texts.n_features,
             "_template": self.template,
-            "_missing": self.missing,
         }
         if columns is not None:
             seen["feature_names_in_"] = np.array(columns, dtype=object)
@@ -117,7 +116,7 @@ class BertEstimator(CallbackSupportMixin, BaseEstimator):
     def _read_X_again(self, X: Any) -> Texts:
         """Texts of a call after fit, held against what fit saw."""
         check_is_fitted(self)
-        texts = check_texts(X, template=self._template, missing=self._missing)
+        texts = check_texts(X, template=self._template, missing=self.missing)
         self._check_like_before(X, texts)
         return texts
 

@@ -174,14 +174,14 @@ class BertLanguageLearner(BertPredictor):
                 f"template is {self.template!r}, but X holds lists of sentences; "
                 "expected a data frame, or template=None."
             )
-        seen = {"n_features_in_": 1, "_template": None, "_missing": self.missing}
+        seen = {"n_features_in_": 1, "_template": None}
         return check_content(check_documents(X, missing=self.missing)), seen
 
     def _read_documents_again(self, X: Any) -> list[list[str]]:
         """Documents of a call after fit."""
         check_is_fitted(self)
         if holds_lists(X):
-            return check_content(check_documents(X, missing=self._missing))
+            return check_content(check_documents(X, missing=self.missing))
         return _documents(self._read_X_again(X).first, in_sentences=False)
 
     def _joined(self, X: Any) -> Any:
@@ -189,7 +189,7 @@ class BertLanguageLearner(BertPredictor):
         check_is_fitted(self)
         if not holds_lists(X):
             return X
-        documents = check_documents(X, missing=self._missing)
+        documents = check_documents(X, missing=self.missing)
         return [" ".join(document) for document in documents]
 
     def _distinct_rows(self, X: Any) -> tuple[TokenTable, np.ndarray]:

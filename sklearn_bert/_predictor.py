@@ -23,6 +23,7 @@ from sklearn_bert.text import (
     TextTokenizer,
     TokenTable,
     count_unknown,
+    shown,
     truncation_report,
     unknown_report,
     warn_if_cut,
@@ -55,7 +56,6 @@ MADE_OF = (
     "checkpoint",
     "revision",
     "template",
-    "missing",
     "max_length",
     "long_text",
     "window_stride",
@@ -116,6 +116,16 @@ class Run:
     start: BertNet | None
 
 
+def _refuse_name(y: Any, name: str, of: str) -> None:
+    """Raise TypeError where a column's name is handed in and not the column."""
+    if isinstance(y, str):
+        raise TypeError(
+            f"{name} is the str {shown(y)}; expected one target per text. If it names "
+            f"a column of a data frame, hand in the column: frame[{y!r}] as {name}, and "
+            f"as {of} the columns of texts alone."
+        )
+
+
 class BertPredictor(BertEstimator):
     """Base of the estimators that learn from a target: one training run."""
 
@@ -151,6 +161,8 @@ class BertPredictor(BertEstimator):
         is_partial: bool = False,
     ) -> Run:
         """Hold parameters and arguments against each other, and tell callbacks."""
+        _refuse_name(y, "y", "X")
+        _refuse_name(y_val, "y_val", "X_val")
         if self.adapter is not None and self.trainable != "all":
             raise ValueError(
                 f"adapter is {self.adapter!r} and trainable is {self.trainable!r}; an "
@@ -178,7 +190,8 @@ class BertPredictor(BertEstimator):
 
     def _check_unchanged(self) -> None:
         """What reads texts can only go on with what it was made of."""
-        for name, before in self._made_of.items():
+        for name in [n for n in MADE_OF if n in self._made_of]:
+            before = self._made_of[name]
             now = getattr(self, name)
             if now != before:
                 raise ValueError(

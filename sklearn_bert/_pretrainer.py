@@ -510,7 +510,7 @@ class BertPretrainer(
                 "this estimator was fitted with next_sentence=False, and has not "
                 "learnt which sentences follow. Set it to True and fit again."
             )
-        texts = check_texts(X, missing=self._missing)
+        texts = check_texts(X, missing=self.missing)
         if texts.second is None:
             raise ValueError(
                 "X has one column; expected two, of texts that may follow each other, "
