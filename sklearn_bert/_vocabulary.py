@@ -448,7 +448,9 @@ def _config_for_transformers(
         "tokenize_chinese_chars": True,
         **dict(zip(names, SPECIAL_TOKENS, strict=True)),
     }
-    return config if max_length is None else config | {"model_max_length": int(max_length)}
+    return (
+        config if max_length is None else config | {"model_max_length": int(max_length)}
+    )
 
 
 def _is_saved_vocabulary(folder: Path) -> bool:

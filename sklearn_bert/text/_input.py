@@ -269,8 +269,7 @@ def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
     if isinstance(X, (Mapping, Set)):
         raise TypeError(
             f"{name} is a {type(X).__name__}, which has no rows in order; expected a "
-            "list, array, column or frame of texts."
-            + _first_value(X, name)
+            "list, array, column or frame of texts." + _first_value(X, name)
         )
     if hasattr(X, "column_names") and hasattr(X, "features"):  # of Hugging Face
         columns = X.column_names or ["text"]

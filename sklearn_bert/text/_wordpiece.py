@@ -356,9 +356,7 @@ def build_tokenizer(
     """BERT's tokenizer over these pieces: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
     ids = {piece: i for i, piece in enumerate(pieces)}
     backend = Tokenizer(
-        models.WordPiece(
-            ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
-        )
+        models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD)
     )
     backend.add_special_tokens(SPECIAL_TOKENS)
     backend.normalizer = _normalizer(lowercase, strip_accents)
