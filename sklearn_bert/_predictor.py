@@ -121,8 +121,8 @@ def _refuse_name(y: Any, name: str, of: str) -> None:
     if isinstance(y, str):
         raise TypeError(
             f"{name} is the str {shown(y)}; expected one target per text. If it names "
-            f"a column of a data frame, hand in the column: frame[{y!r}] as {name}, and "
-            f"as {of} the columns of texts alone."
+            f"a column of a data frame, hand in the column: frame[{y!r}] as {name}, "
+            f"and as {of} the columns of texts alone."
         )
 
 

@@ -39,7 +39,7 @@ def test_missing_can_be_set_after_fit_of_others(embedder_settings):
 
 @pytest.mark.parametrize("cls", [BertClassifier, BertRegressor, BertTokenClassifier])
 def test_the_name_of_a_column_is_no_target(cls):
-    """fit(frame, "label") is told to hand in the column, before a checkpoint is read."""
+    """fit(frame, "label") is told to hand in the column, before the checkpoint."""
     frame = pd.DataFrame({"text": ["good", "bad"], "label": [1, 0]})
     with pytest.raises(TypeError, match=r"y is the str 'label'.*frame\['label'\] as y"):
         cls(checkpoint="no/such").fit(frame, "label")

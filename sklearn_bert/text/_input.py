@@ -275,9 +275,8 @@ def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
         columns = X.column_names or ["text"]
         raise TypeError(
             f"{name} is a {type(X).__module__}.{type(X).__name__} of the columns "
-            f"{_listed(columns)}; expected texts. Take the column that holds them, e.g. "
-            f"[row[{columns[0]!r}] for row in {name}]; two columns as {name}.to_pandas()"
-            f"[[first, second]]."
+            f"{_listed(columns)}; expected texts. Take out the column that holds them, "
+            f"e.g. [row[{columns[0]!r}] for row in {name}]."
         )
     if isinstance(X, Iterator):
         raise TypeError(
