@@ -32,7 +32,7 @@ from sklearn_bert.model import (
     OfflineCheckpointError,
 )
 from sklearn_bert.persistence import load, save
-from sklearn_bert.text import TruncationWarning
+from sklearn_bert.text import TruncationWarning, UnknownWordsWarning
 from sklearn_bert.training import BertOutOfMemoryError
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "GatedCheckpointError",
     "OfflineCheckpointError",
     "TruncationWarning",
+    "UnknownWordsWarning",
     "WordPieceVocabulary",
     "__version__",
     "cache_info",

@@ -26,9 +26,12 @@ from sklearn_bert.text import (
     Texts,
     TextTokenizer,
     check_texts,
+    count_unknown,
     template_columns,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import BertNet, resolve_device
 
@@ -91,7 +94,6 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         seen: dict[str, Any] = {
             "n_features_in_": texts.n_features,
             "_template": self.template,
-            "_missing": self.missing,
         }
         if columns is not None:
             seen["feature_names_in_"] = np.array(columns, dtype=object)
@@ -116,7 +118,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     def _read_X_again(self, X: Any) -> Texts:
         """Texts of a call after fit, held against what fit saw."""
         check_is_fitted(self)
-        texts = check_texts(X, template=self._template, missing=self._missing)
+        texts = check_texts(X, template=self._template, missing=self.missing)
         self._check_like_before(X, texts)
         return texts
 
@@ -255,7 +257,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         texts, row_of = self._read_X_again(X).distinct()
         compute = getattr(self.net_, method)
         output: np.ndarray | None = None
-        whole_lengths, is_cut, begin = [], [], 0
+        whole_lengths, is_cut, unknown, begin = [], [], [], 0
         # A call of several parts is a stream: what it computes is not kept for later.
         remember = len(texts) <= TEXTS_PER_PART
         parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
@@ -268,6 +270,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             whole_lengths.append(table.whole_lengths)
             assert table.is_cut is not None
             is_cut.append(table.is_cut)
+            unknown.append(count_unknown(self.tokenizer_, table))
         assert output is not None  # there is at least one text
         report = truncation_report(
             np.concatenate(whole_lengths)[row_of],
@@ -275,6 +278,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             np.concatenate(is_cut)[row_of],
         )
         warn_if_cut(report)
+        warn_if_unknown(unknown_report(np.concatenate(unknown)[row_of]))
         return output if len(output) == len(row_of) else output[row_of]
 
     def __sklearn_tags__(self) -> Tags:

@@ -181,6 +181,9 @@ class BertClassifier(
     truncation_report_ : dict
         Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
         (in tokens).
+    unknown_report_ : dict
+        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
+        word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer

@@ -28,8 +28,11 @@ from sklearn_bert.text import (
     TextTokenizer,
     TokenTable,
     check_single_texts,
+    count_unknown,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import BertNet, copy_callbacks
 
@@ -206,6 +209,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
     truncation_report_ : dict
         Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
         (in tokens).
+    unknown_report_ : dict
+        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
+        word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the pretrained network.
     tokenizer_ : TextTokenizer
@@ -501,6 +507,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             self._check_enough(len(texts), self.n_components)
         made, table = self._embedding(texts)
         warn_if_cut(made["truncation_report_"])
+        warn_if_unknown(made["unknown_report_"])
         self._publish(**seen, **made)
         self._end_fit(*told)
         return table
@@ -521,6 +528,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             "truncation_report_": truncation_report(
                 table.whole_lengths, tokenizer.max_length, table.is_cut
             ),
+            "unknown_report_": unknown_report(count_unknown(tokenizer, table)),
         }
         return made, table
 

@@ -35,11 +35,14 @@ from sklearn_bert.text import (
     TokenTable,
     check_documents,
     check_single_texts,
+    count_unknown,
     holds_lists,
     read_corpus,
     split_sentences,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import DrawnExamples, Examples, Objective
 
@@ -173,14 +176,14 @@ class BertLanguageLearner(BertPredictor):
                 f"template is {self.template!r}, but X holds lists of sentences; "
                 "expected a data frame, or template=None."
             )
-        seen = {"n_features_in_": 1, "_template": None, "_missing": self.missing}
+        seen = {"n_features_in_": 1, "_template": None}
         return check_content(check_documents(X, missing=self.missing)), seen
 
     def _read_documents_again(self, X: Any) -> list[list[str]]:
         """Documents of a call after fit."""
         check_is_fitted(self)
         if holds_lists(X):
-            return check_content(check_documents(X, missing=self._missing))
+            return check_content(check_documents(X, missing=self.missing))
         return _documents(self._read_X_again(X).first, in_sentences=False)
 
     def _joined(self, X: Any) -> Any:
@@ -188,7 +191,7 @@ class BertLanguageLearner(BertPredictor):
         check_is_fitted(self)
         if not holds_lists(X):
             return X
-        documents = check_documents(X, missing=self._missing)
+        documents = check_documents(X, missing=self.missing)
         return [" ".join(document) for document in documents]
 
     def _distinct_rows(self, X: Any) -> tuple[TokenTable, np.ndarray]:
@@ -200,6 +203,8 @@ class BertLanguageLearner(BertPredictor):
             table.whole_lengths[row_of], self.max_length_, table.is_cut[row_of]
         )
         warn_if_cut(report)
+        counts = count_unknown(self.tokenizer_, table)
+        warn_if_unknown(unknown_report(counts[row_of]))
         return table, row_of
 
     def _part_documents(

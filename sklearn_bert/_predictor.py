@@ -24,8 +24,12 @@ from sklearn_bert.text import (
     Texts,
     TextTokenizer,
     TokenTable,
+    count_unknown,
+    shown,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
 )
 from sklearn_bert.training import (
     BertNet,
@@ -55,7 +59,6 @@ MADE_OF = (
     "checkpoint",
     "revision",
     "template",
-    "missing",
     "max_length",
     "long_text",
     "window_stride",
@@ -120,6 +123,16 @@ class Run:
     callbacks: list[Any]
 
 
+def _refuse_name(y: Any, name: str, of: str) -> None:
+    """Raise TypeError where a column's name is handed in and not the column."""
+    if isinstance(y, str):
+        raise TypeError(
+            f"{name} is the str {shown(y)}; expected one target per text. If it names "
+            f"a column of a data frame, hand in the column: frame[{y!r}] as {name}, "
+            f"and as {of} the columns of texts alone."
+        )
+
+
 class BertPredictor(BertEstimator):
     """Base of the estimators that learn from a target: one training run."""
 
@@ -156,6 +169,8 @@ class BertPredictor(BertEstimator):
         is_partial: bool = False,
     ) -> Run:
         """Hold parameters and arguments against each other, and tell callbacks."""
+        _refuse_name(y, "y", "X")
+        _refuse_name(y_val, "y_val", "X_val")
         if self.adapter is not None and self.trainable != "all":
             raise ValueError(
                 f"adapter is {self.adapter!r} and trainable is {self.trainable!r}; an "
@@ -186,7 +201,8 @@ class BertPredictor(BertEstimator):
 
     def _check_unchanged(self) -> None:
         """What reads texts can only go on with what it was made of."""
-        for name, before in self._made_of.items():
+        for name in [n for n in MADE_OF if n in self._made_of]:
+            before = self._made_of[name]
             now = getattr(self, name)
             if plain_path(now) != plain_path(before):
                 raise ValueError(
@@ -301,6 +317,11 @@ class BertPredictor(BertEstimator):
                     table.whole_lengths, tokenizer.max_length, table.is_cut
                 )
                 warn_if_cut(report)
+            assert isinstance(table, TokenTable)
+            fitted["unknown_report_"] = unknown = unknown_report(
+                count_unknown(tokenizer, table)
+            )
+            warn_if_unknown(unknown)
 
             def fitted_now(net: BertNet) -> dict[str, Any]:
                 module = net.trained_module()

@@ -37,12 +37,15 @@ from sklearn_bert.text import (
     SentencePairs,
     TextTokenizer,
     check_texts,
+    count_unknown,
     one_by_one,
     packed_rows,
     shown,
     text_rows,
     truncation_report,
+    unknown_report,
     warn_if_cut,
+    warn_if_unknown,
     where_masked,
 )
 from sklearn_bert.training import Guesses
@@ -177,6 +180,9 @@ class BertPretrainer(
     batch_size_used_ : int
         Rows that passed through the model at a time: `batch_size`, or less where
         memory ran out.
+    unknown_report_ : dict
+        Of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a token
+        that the vocabulary knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -475,6 +481,7 @@ class BertPretrainer(
         warn_if_cut(
             truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
         )
+        warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
         asked = where_masked(self.tokenizer_, table)
         if not asked.word_counts.all():
             row = int(np.flatnonzero(asked.word_counts == 0)[0])
@@ -519,7 +526,7 @@ class BertPretrainer(
                 "this estimator was fitted with next_sentence=False, and has not "
                 "learnt which sentences follow. Set it to True and fit again."
             )
-        texts = check_texts(X, missing=self._missing)
+        texts = check_texts(X, missing=self.missing)
         if texts.second is None:
             raise ValueError(
                 "X has one column; expected two, of texts that may follow each other, "
@@ -529,6 +536,7 @@ class BertPretrainer(
         warn_if_cut(
             truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
         )
+        warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
         scores = self.net_.answers("follow_scores", table)
         return expit(scores[:, 0] - scores[:, 1])
 

@@ -24,7 +24,7 @@ PACKAGE = "sklearn_bert."
 # Fitted state that is not public, and fitted state that has files of its own.
 PRIVATE_STATE = (
     "_template",
-    "_missing",
+    "_missing",  # in folders that older versions wrote; nothing reads it
     "_indicator",
     "_is_1d",
     "_made_of",

@@ -22,7 +22,13 @@ from sklearn_bert._predictor import (
 from sklearn_bert._sklearn import fit_context
 from sklearn_bert._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert._task import Labelled
-from sklearn_bert.text import check_words, tokenize_words
+from sklearn_bert.text import (
+    check_words,
+    count_unknown,
+    tokenize_words,
+    unknown_report,
+    warn_if_unknown,
+)
 from sklearn_bert.training import WordTags, resolve_device
 
 
@@ -127,6 +133,9 @@ class BertTokenClassifier(BertPredictor):
     batch_size_used_ : int
         Sentences that passed through the model at a time: `batch_size`, or less where
         memory ran out.
+    unknown_report_ : dict
+        Of the sentences in fit: `n_texts`, `n_unknown_texts` (without a word that the
+        checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -420,7 +429,9 @@ class BertTokenClassifier(BertPredictor):
         n_words = [len(sentence) for sentence in sentences]
         scores = np.zeros((0, len(self.classes_)))
         if any(n_words):
-            scores = self.net_.scores(tokenize_words(self.tokenizer_, sentences))
+            table = tokenize_words(self.tokenizer_, sentences)
+            warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
+            scores = self.net_.scores(table)
         probabilities = softmax(scores.astype(np.float64), axis=1)
         return Rows(np.split(probabilities, np.cumsum(n_words)[:-1]))
 

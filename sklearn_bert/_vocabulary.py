@@ -65,7 +65,9 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
     lowercase : bool, default=True
         Whether to read all letters as small ones.
     strip_accents : bool, default=None
-        Whether to leave out accents and other marks on letters. None: as `lowercase`.
+        Whether to leave out accents and other marks on letters; outside of Latin these
+        are vowel signs and voice marks as well, so set it to False there. None: as
+        `lowercase`, and a warning where such marks are in many texts.
     min_frequency : int, default=2
         How often a pair of pieces must occur to be joined.
     limit_alphabet : int, default=1000
@@ -227,7 +229,6 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         self.tokenizer_ = tokenizer
         self.vocabulary_ = {piece: i for i, piece in enumerate(pieces)}
         self._template = self.template
-        self._missing = self.missing
         self._add_special_tokens = self.add_special_tokens
         return self
 
@@ -287,7 +288,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
             With `[CLS]` first and `[SEP]` last, unless `add_special_tokens` was False.
         """
         check_is_fitted(self)
-        texts = _check_singles(X, self._template, self._missing)
+        texts = _check_singles(X, self._template, self.missing)
         self._check_like_before(X, texts)
         return piece_ids(
             self.tokenizer_, texts.first, add_special_tokens=self._add_special_tokens
@@ -372,8 +373,11 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         ------
         FileExistsError
             Where the folder holds something else.
+        TypeError, ValueError
+            Where `max_length` is no whole number, or leaves no room for a token.
         """
         check_is_fitted(self)
+        _check_max_length(max_length)
         config = _config_for_transformers(self.tokenizer_, max_length)
         with new_folder(Path(folder), written=_files_written) as draft:
             vocab, tokenizer, tokenizer_config = (draft / name for name in FILES)
@@ -422,6 +426,18 @@ def _check_ids(ids: Any, where: str, n_pieces: int) -> list[int]:
 # -- saving ------------------------------------------------------------------------
 
 
+def _check_max_length(max_length: Any) -> None:
+    """As many tokens as an estimator's own `max_length` may have, or None."""
+    if max_length is None:
+        return
+    problem = f"max_length is {max_length!r}; expected a whole number of 4 or more, "
+    problem += "or None for no limit. Nothing was written."
+    if not isinstance(max_length, Integral) or isinstance(max_length, bool):
+        raise TypeError(problem)
+    if max_length < 4:
+        raise ValueError(problem)
+
+
 def _config_for_transformers(
     tokenizer: Tokenizer, max_length: int | None
 ) -> dict[str, Any]:
@@ -434,7 +450,9 @@ def _config_for_transformers(
         "tokenize_chinese_chars": True,
         **dict(zip(names, SPECIAL_TOKENS, strict=True)),
     }
-    return config if max_length is None else config | {"model_max_length": max_length}
+    return (
+        config if max_length is None else config | {"model_max_length": int(max_length)}
+    )
 
 
 def _files_written(folder: Path) -> set[str] | None:

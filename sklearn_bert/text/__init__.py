@@ -52,6 +52,12 @@ from sklearn_bert.text._tokens import (
     truncation_report,
     warn_if_cut,
 )
+from sklearn_bert.text._unknown import (
+    UnknownWordsWarning,
+    count_unknown,
+    unknown_report,
+    warn_if_unknown,
+)
 from sklearn_bert.text._wordpiece import (
     SPECIAL_TOKENS,
     build_tokenizer,
@@ -77,6 +83,7 @@ __all__ = [
     "Texts",
     "TokenTable",
     "TruncationWarning",
+    "UnknownWordsWarning",
     "Windows",
     "WordTable",
     "build_tokenizer",
@@ -84,6 +91,7 @@ __all__ = [
     "check_single_texts",
     "check_texts",
     "check_words",
+    "count_unknown",
     "distinct_rows",
     "encode_batch",
     "flat_places",
@@ -112,6 +120,8 @@ __all__ = [
     "tokenize_words",
     "train_pieces",
     "truncation_report",
+    "unknown_report",
     "warn_if_cut",
+    "warn_if_unknown",
     "where_masked",
 ]

@@ -78,9 +78,14 @@ class _Column:
 
     cells: list[Any]
     name: Any = None
+    index: pd.Index | None = None  # of pandas
 
     def cell_name(self, row: int) -> str:
-        return f"X[{row}]" if self.name is None else f"X[{row}, {self.name!r}]"
+        place = f"X[{row}]" if self.name is None else f"X[{row}, {self.name!r}]"
+        if self.index is None:
+            return place
+        label = self.index[row : row + 1].tolist()[0]
+        return place if label == row else f"{place} (index label {label!r})"
 
 
 @dataclass(frozen=True)
@@ -229,13 +234,15 @@ def _open(X: Any) -> _Container:
     """Take the columns out of the caller's container, without looking at the cells."""
     X = nw.to_native(X, pass_through=True)
     _refuse_what_is_no_column(X)
-    if nw.dependencies.is_into_dataframe(X):
-        return _open_frame(X)
-    if _is_record_batch(X):
+    if _is_arrow_table(X):
+        # Not through narwhals: Arrow allows a column name to occur twice.
         columns = zip(X.schema.names, X.columns, strict=True)
         return _frame((name, cells.to_pylist()) for name, cells in columns)
+    if nw.dependencies.is_into_dataframe(X):
+        return _open_frame(X)
     if nw.dependencies.is_into_series(X):
-        return _open_rows(nw.from_native(X, series_only=True).to_list())
+        index = X.index if nw.dependencies.is_pandas_series(X) else None
+        return _open_rows(nw.from_native(X, series_only=True).to_list(), index)
     if hasattr(X, "to_pylist"):  # an Arrow array
         return _open_rows(X.to_pylist())
     if isinstance(X, Sequence):
@@ -262,7 +269,14 @@ def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
     if isinstance(X, (Mapping, Set)):
         raise TypeError(
             f"{name} is a {type(X).__name__}, which has no rows in order; expected a "
-            "list, array, column or frame of texts."
+            "list, array, column or frame of texts." + _first_value(X, name)
+        )
+    if hasattr(X, "column_names") and hasattr(X, "features"):  # of Hugging Face
+        columns = X.column_names or ["text"]
+        raise TypeError(
+            f"{name} is a {type(X).__module__}.{type(X).__name__} of the columns "
+            f"{_listed(columns)}; expected texts. Take out the column that holds them, "
+            f"e.g. [row[{columns[0]!r}] for row in {name}]."
         )
     if isinstance(X, Iterator):
         raise TypeError(
@@ -273,20 +287,30 @@ def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
         raise TypeError(f"{name} is a polars LazyFrame; call .collect() on it first.")
 
 
-def _is_record_batch(X: Any) -> bool:
+def _first_value(X: Any, name: str) -> str:
+    """What to do with a mapping, such as columns or splits by their names."""
+    if not isinstance(X, Mapping) or not X:
+        return ""
+    return f" Take one of its values, e.g. {name}[{next(iter(X))!r}]."
+
+
+def _is_arrow_table(X: Any) -> bool:
     return hasattr(X, "schema") and hasattr(X, "columns") and hasattr(X, "to_pylist")
 
 
 def _open_frame(X: Any) -> _Container:
     if nw.dependencies.is_pandas_dataframe(X):
         # Not through narwhals: pandas allows a column name to occur twice.
-        return _frame((n, X.iloc[:, i].tolist()) for i, n in enumerate(X.columns))
+        columns = ((n, X.iloc[:, i].tolist()) for i, n in enumerate(X.columns))
+        return _frame(columns, X.index)
     frame = nw.from_native(X, eager_only=True)
     return _frame((name, frame[name].to_list()) for name in frame.columns)
 
 
-def _frame(columns: Iterable[tuple[Any, list[Any]]]) -> _Container:
-    named = [_Column(cells, name) for name, cells in columns]
+def _frame(
+    columns: Iterable[tuple[Any, list[Any]]], index: pd.Index | None = None
+) -> _Container:
+    named = [_Column(cells, name, index) for name, cells in columns]
     return _Container(named, is_2d=True, has_names=True)
 
 
@@ -314,10 +338,10 @@ def _open_array(X: Any) -> _Container:
     return _Container(columns, is_2d=True)
 
 
-def _open_rows(rows: list[Any]) -> _Container:
+def _open_rows(rows: list[Any], index: pd.Index | None = None) -> _Container:
     """One-dimensional input: texts, or 2-tuples as sentence pairs."""
     if not any(isinstance(row, tuple) for row in rows):
-        return _Container([_Column(rows)], is_2d=False)
+        return _Container([_Column(rows, index=index)], is_2d=False)
     pairs = [(None, None) if is_missing(row) else row for row in rows]
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple) or len(pair) != 2:
@@ -325,7 +349,7 @@ def _open_rows(rows: list[Any]) -> _Container:
                 f"X[{i}] is {shown(pair)}; since X holds tuples, every row must be a "
                 "tuple of two texts (a sentence pair)."
             )
-    columns = [_Column([pair[side] for pair in pairs], side) for side in (0, 1)]
+    columns = [_Column([pair[side] for pair in pairs], side, index) for side in (0, 1)]
     return _Container(columns, is_2d=False)
 
 
@@ -374,6 +398,8 @@ def is_missing(cell: Any) -> bool:
 def _remedy(cell: Any) -> str:
     if isinstance(cell, bytes):
         return "Decode it first, e.g. cell.decode('utf-8')."
+    if isinstance(cell, Mapping):
+        return "Take the texts out of the rows, e.g. [row['text'] for row in X]."
     if isinstance(cell, (list, np.ndarray)):
         return "Join nested words into one text, or use tuples for sentence pairs."
     return "Convert the column first, e.g. with astype(str)."
@@ -424,9 +450,10 @@ def _render(template: str, container: _Container, missing: str) -> list[str]:
             "data frame."
         )
     columns = {
-        name: _Column(_fill_missing(_column_named(name, container), missing), name)
+        name: replace(column, cells=_fill_missing(column, missing))
         for _, name, _ in pieces
         if name is not None
+        for column in [_column_named(name, container)]
     }
     return [
         "".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
@@ -27,8 +28,12 @@ from sklearn_bert.text._tokens import TEXTS_PER_CALL, encode_batch
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PREFIX = "##"  # of a piece that goes on with a word
+# Letters of the longest word that the tokenizer looks up; one with more is unknown.
+LONGEST_WORD = 100
 CHARACTERS_PER_PART = 2**22  # what is held of a corpus that comes as a stream
 CHARACTERS_PER_LINE = 2**16  # of a word that is written as often as it was counted
+# Share of texts with marks outside of Latin that are left out, from which it is said.
+MARKED_TO_WARN = 0.01
 # What the tokenizers library reads as a wish for one thread.
 NO_THREADS = {"", "off", "false", "f", "no", "n", "0"}
 
@@ -117,11 +122,14 @@ def train_pieces(
         Where the texts hold no word, or `vocab_size` no room for their letters.
     """
     _check_threads()
+    if lowercase and strip_accents is None:
+        texts = _warn_of_marks(texts)
     words = _count_words(texts, _normalizer(lowercase, strip_accents))
     if not words:
         raise ValueError(
-            "X holds no words: every text is empty, or has only whitespace and control "
-            "characters. There is nothing to learn a vocabulary from."
+            "X holds no words: every text is empty, or has only whitespace, control "
+            f"characters and words of more than {LONGEST_WORD} letters, which are "
+            "always unknown. There is nothing to learn a vocabulary from."
         )
     letters = _letters(words, limit_alphabet)
     least = len(SPECIAL_TOKENS) + len(letters)
@@ -158,7 +166,10 @@ def _check_threads() -> None:
 
 
 def _count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> Counter:
-    """How often each normalised word occurs; only distinct words are held."""
+    """How often each normalised word that may be known occurs; distinct ones are held.
+
+    A trainer's time grows with the square of the longest word.
+    """
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -171,8 +182,46 @@ def _count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> Co
         )
         backend.train_from_iterator(part, trainer=trainer)
         state = json.loads(trainer.__getstate__())
-        words.update(state["WordPieceTrainer"]["bpe_trainer"]["words"])
+        found = state["WordPieceTrainer"]["bpe_trainer"]["words"]
+        words.update({w: n for w, n in found.items() if len(w) <= LONGEST_WORD})
     return words
+
+
+def _warn_of_marks(texts: Iterable[str]) -> Iterator[str]:
+    """The texts; behind the last, one warning if marks that matter are left out."""
+    is_marked: dict[str, bool] = {}
+    n_texts, examples = 0, Counter[str]()
+    for text in texts:
+        n_texts += 1
+        if not text.isascii():
+            for letter in set(text) - is_marked.keys():
+                is_marked[letter] = _has_mark_outside_latin(letter)
+            found = next((letter for letter in text if is_marked[letter]), None)
+            examples.update(found or ())
+        yield text
+    if examples.total() > MARKED_TO_WARN * n_texts:
+        letter = examples.most_common(1)[0][0]
+        warn(
+            f"{examples.total()} of {n_texts} texts have marks on letters that are not "
+            f"Latin, such as {letter!r} ({unicodedata.name(letter, 'unnamed')}), and "
+            "BERT leaves them out where it lowers letters: vowel signs and voice "
+            "marks are lost. Keep them with strip_accents=False; strip_accents=True "
+            "leaves them out without this warning."
+        )
+
+
+def _has_mark_outside_latin(letter: str) -> bool:
+    """Whether a character is, or has, a mark that BERT strips, of no Latin letter."""
+    base, *rest = unicodedata.normalize("NFD", letter)
+    name = unicodedata.name(base, "")
+    if not rest:
+        # Those that any script shares are mostly on Latin letters.
+        is_shared = name.startswith("COMBINING") and "KATAKANA" not in name
+        is_shared |= name.startswith("VARIATION SELECTOR")  # behind emoji
+        return unicodedata.category(base) == "Mn" and not is_shared
+    has_mark = any(unicodedata.category(mark) == "Mn" for mark in rest)
+    is_letter = unicodedata.category(base).startswith("L")
+    return has_mark and is_letter and not name.startswith("LATIN")
 
 
 def _parts(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -306,7 +355,9 @@ def build_tokenizer(
 ) -> Tokenizer:
     """BERT's tokenizer over these pieces: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
     ids = {piece: i for i, piece in enumerate(pieces)}
-    backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    backend = Tokenizer(
+        models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD)
+    )
     backend.add_special_tokens(SPECIAL_TOKENS)
     backend.normalizer = _normalizer(lowercase, strip_accents)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

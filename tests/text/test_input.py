@@ -374,7 +374,7 @@ def test_what_only_looks_empty_is_not_missing(cell):
         (np.float64(2), "np.float64(2.0) of type float64", "astype(str)"),
         (Decimal("NaN"), "Decimal('NaN') of type Decimal", "astype(str)"),
         (UserString("a"), "'a' of type UserString", "astype(str)"),
-        ({"a": 1}, "{'a': 1} of type dict", "astype(str)"),
+        ({"a": 1}, "{'a': 1} of type dict", "[row['text'] for row in X]"),
         (b"caf\xc3", r"b'caf\xc3' of type bytes", "Decode it first"),
         (["a", "b"], "['a', 'b'] of type list", "Join nested words into one text"),
         (np.array(["a"]), "array(['a'], dtype='<U1') of type ndarray", "Join nested"),
