@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 X = ["the parcel never arrived", "a great film, really"] * 4
 y = ["bad", "good"] * 4
 clf = BertClassifier(max_epochs=1, random_state=0, device="cpu", precision="float32")
-BertClassifier(checkpoint=NAME).get_params()
+clf.fit(X, y)  # imports, and reads the weights
 before = resident()
 for _ in range(20):
     clf.fit(X, y)
@@ -60,9 +60,9 @@ def run(script):
 @linux
 @pytest.mark.slow
 def test_fits_leave_little_behind():
-    """After 20 fits of 91 MB of weights a process has grown by 2.5 times that."""
+    """Twenty fits after a first one add less than the 91 MB of their weights."""
     before, after = run(FITS)
-    assert after - before <= 2.5 * 91
+    assert after - before <= 91
 
 
 @linux
