@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from sklearn_bert import BertClassifier, cache_info
 from sklearn_bert._cache import FEATURES, TOKENS, WEIGHTS
@@ -42,7 +43,6 @@ LENGTHS = """
 checkpoint = load_checkpoint(NAME, shared=True)
 checkpoint.text_tokenizer(100)
 before = resident()
-tokenizers = []
 for max_length in range(4, 64):
     checkpoint.text_tokenizer(max_length).fingerprint
 n_bytes = sum(p.nbytes for p in checkpoint.encoder.parameters())
@@ -93,8 +93,6 @@ CPU_SHORTAGES = [
 
 def test_shortage_of_a_cpu_is_recognised():
     """What torch raises for a size that no machine has is a shortage, others not."""
-    import torch
-
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58, dtype=torch.uint8, device="cpu")
     assert is_shortage(caught.value)

@@ -212,7 +212,7 @@ def _warn_of_marks(texts: Iterable[str]) -> Iterator[str]:
 
 def _has_mark_outside_latin(letter: str) -> bool:
     """Whether a character is, or has, a mark that BERT strips, of no Latin letter."""
-    base, *rest = unicodedata.normalize("NFD", letter)
+    base, *rest = list(unicodedata.normalize("NFD", letter))
     name = unicodedata.name(base, "")
     if not rest:
         # Those that any script shares are mostly on Latin letters.
