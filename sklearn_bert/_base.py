@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackContext, CallbackSupportMixin
 from sklearn.utils import Tags
@@ -33,7 +34,7 @@ from sklearn_bert.text import (
     warn_if_cut,
     warn_if_unknown,
 )
-from sklearn_bert.training import BertNet, resolve_device
+from sklearn_bert.training import BertNet, give_back, resolve_device
 
 # How many texts are tokenised while those before them are computed.
 TEXTS_PER_PART = 16384
@@ -245,6 +246,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         for name in [name for name in vars(self) if name.endswith("_")]:
             if not name.startswith("__"):
                 delattr(self, name)
+        give_back(torch.device("cpu"))  # the weights of that fit
         for name, value in fitted.items():
             setattr(self, name, value)
         return self

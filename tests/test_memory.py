@@ -60,9 +60,9 @@ def run(script):
 @linux
 @pytest.mark.slow
 def test_fits_leave_little_behind():
-    """Twenty fits after a first one add less than the 91 MB of their weights."""
+    """Of twenty fits after a first one nothing stays: the weights alone are 87 MiB."""
     before, after = run(FITS)
-    assert after - before <= 91
+    assert after - before <= 20
 
 
 @linux

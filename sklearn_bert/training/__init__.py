@@ -11,7 +11,7 @@ from sklearn_bert.training._device import (
     resolve_precision,
 )
 from sklearn_bert.training._examples import DrawnExamples, Examples, ViewedExamples
-from sklearn_bert.training._memory import BertOutOfMemoryError
+from sklearn_bert.training._memory import BertOutOfMemoryError, give_back
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._objectives import (
     Guesses,
@@ -45,6 +45,7 @@ __all__ = [
     "available_device",
     "copy_callbacks",
     "device_turn",
+    "give_back",
     "resolve_device",
     "resolve_precision",
 ]

@@ -23,10 +23,10 @@ class BertOutOfMemoryError(torch.OutOfMemoryError):
 
 
 def give_back(device: torch.device) -> None:
-    """Give memory that is no longer used, of device and host, to other processes."""
+    """Give the device's memory that is no longer used back to other processes."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    if _TRIM is not None:
+    elif _TRIM is not None:
         _TRIM(0)
 
 
