@@ -142,8 +142,8 @@ class BertGenerator(BertLanguageLearner):
         Rows that passed through the model at a time: `batch_size`, or less where
         memory ran out.
     unknown_report_ : dict
-        Of the rows: `n_texts`, `n_unknown_texts` (without a token that the vocabulary
-        knows), `n_tokens` and `n_unknown`.
+        Of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a token
+        that the vocabulary knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer

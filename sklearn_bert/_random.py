@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -52,14 +52,10 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             on_gpu.set_state(state)
 
 
-def same_draws() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """For `torch.utils.checkpoint`: what is computed again draws the same numbers.
-
-    torch's own way sets the generator of the process.
-    """
+def going_back() -> AbstractContextManager[None]:
+    """Inside, the numbers that this thread draws from now on are drawn again."""
     generators = _own_generators()
-    states = [generator.get_state() for generator in generators]
-    return nullcontext(), _going_back(generators, states)
+    return _going_back(generators, [g.get_state() for g in generators])
 
 
 @contextmanager

@@ -40,6 +40,7 @@ OF_ROWS = {
     "pooling",
     "history_",
     "max_length_",
+    "unknown_report_",
     "batch_size_used_",
     "n_features_in_",
 }
@@ -57,6 +58,7 @@ DIFFERENT_ON_PURPOSE = {
         "classes_",
         "history_",
         "max_length_",
+        "unknown_report_",
         "batch_size_used_",
         "n_features_in_",
     },

@@ -703,6 +703,7 @@ def _check_padding(name: str, encoder: Any, tokenizer: Any, limit: int) -> None:
     if encoder.config.model_type in ATTENDING:  # known to leave padding out
         return
     ids = torch.tensor([tokenizer("padding").input_ids])
+    ids = ids.clamp(max=encoder.config.vocab_size - 1)  # any ids do
     if ids.numel() == 0 or 2 * ids.numel() > limit:
         return
     filler = torch.full_like(ids, tokenizer.pad_token_id or 0)

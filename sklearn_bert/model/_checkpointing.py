@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils import checkpoint
 
-from sklearn_bert._random import same_draws
+from sklearn_bert.model._draws import same_draws
 
 
 def can_checkpoint(encoder: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from sklearn_bert._random import own_generator
+from sklearn_bert._random import going_back, own_generator
 from sklearn_bert.model._attention import NAME, attend_plainly
 from sklearn_bert.model._dropout import drop
 
+_thread = threading.local()
 # Functions of torch that draw from a `generator`, if they are given one. Those of
 # torch.nn.init name it themselves, and other libraries put their own in their place.
 DRAWING = {
@@ -36,6 +39,14 @@ class OwnDraws(TorchFunctionMode):
     attention of a family that keeps its own. It concerns this thread alone.
     """
 
+    def __enter__(self) -> OwnDraws:
+        _thread.depth = _depth() + 1
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        _thread.depth = _depth() - 1
+        super().__exit__(*error)
+
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
@@ -52,6 +63,28 @@ class OwnDraws(TorchFunctionMode):
             elif func is functional.scaled_dot_product_attention:
                 func = _attention
         return func(*args, **kwargs)
+
+
+def same_draws() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """For `torch.utils.checkpoint`: what is computed again draws the same numbers.
+
+    torch's own way sets the generator of the process.
+    """
+    # torch leaves the mode for the length of `backward`, a function of torch's.
+    return nullcontext(), _again(going_back(), OwnDraws() if _depth() else None)
+
+
+@contextmanager
+def _again(
+    same_numbers: AbstractContextManager[None], mode: OwnDraws | None
+) -> Iterator[None]:
+    with same_numbers, mode or nullcontext():
+        yield
+
+
+def _depth() -> int:
+    """How often this thread is inside of `OwnDraws`."""
+    return getattr(_thread, "depth", 0)
 
 
 def draws_of(model: Any) -> AbstractContextManager[Any]:

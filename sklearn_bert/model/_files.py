@@ -150,7 +150,7 @@ def _check_state(
     """Raise ValueError where a model that is built anew could not take the weights."""
     config = json.loads(json.dumps({**config, "is_decoder": False}))
     # Where random weights cost neither time nor numbers.
-    with building(), torch.device("meta"):
+    with seeded(0, torch.device("cpu")), building(), torch.device("meta"):
         if "untrained" in settings:
             configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
             new: Any = language_class(configuration)(configuration)

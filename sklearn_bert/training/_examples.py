@@ -78,8 +78,9 @@ class Examples:
 
         Or, with padding, more than `n_tokens` tokens.
         """
-        counts, longest = np.ones(len(rows), dtype=np.int64), self.table.lengths[rows]
-        if self.windows is not None:
+        if self.windows is None:
+            counts, longest = np.ones(len(rows), np.int64), self.table.lengths[rows]
+        else:
             windows = self.windows.take(rows)
             counts = windows.counts
             begins = np.cumsum(counts) - counts
