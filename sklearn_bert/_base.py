@@ -243,12 +243,14 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
 
     def _publish(self, **fitted: Any) -> Self:
         """Set every fitted attribute at once, and drop those of an earlier fit."""
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            if not name.startswith("__"):
-                delattr(self, name)
-        give_back(torch.device("cpu"))  # the weights of that fit
-        for name, value in fitted.items():
-            setattr(self, name, value)
+        kept = {
+            name: value
+            for name, value in vars(self).items()
+            if not name.endswith("_") or name.startswith("__")
+        }
+        # In one step: another thread, or an interrupt, finds either fit and no mixture.
+        self.__dict__ = kept | fitted
+        give_back(torch.device("cpu"))  # the weights of the earlier fit
         return self
 
     def _compute(self, X: Any, method: str, *merge: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sklearn_bert import BertClassifier, cache_info
+from sklearn_bert import BertClassifier, _base, cache_info
 from sklearn_bert._cache import FEATURES, TOKENS, WEIGHTS
 from sklearn_bert.training import _update
 from sklearn_bert.training._memory import is_shortage
@@ -120,3 +120,19 @@ def test_batches_are_halved_on_a_cpu(settings, reviews, monkeypatch, message):
     assert found.predict_proba(texts).shape == expected.shape
     assert max(sizes) <= 40
     assert found.net_.batch_size_used_ == 4
+
+
+def test_an_interrupt_while_memory_is_given_back(settings, reviews, monkeypatch):
+    """Ctrl-C at the very end of a fit leaves a fitted estimator, of the new fit."""
+    texts, labels = reviews
+    clf = BertClassifier(**settings, max_epochs=1).fit(texts, labels)
+    before = clf.net_
+
+    def interrupt(device):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_base, "give_back", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(texts, labels)
+    assert clf.net_ is not before
+    assert len(clf.predict(texts)) == len(texts)

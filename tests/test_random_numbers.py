@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from sklearn_bert import (
     BertClassifier,
@@ -20,6 +21,8 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert._random import seeded
+from sklearn_bert.model._draws import OwnDraws
 
 N_FITS = 8
 
@@ -187,3 +190,26 @@ def test_families_draw_from_the_seed(family, family_checkpoint, reviews, setting
     torch.manual_seed(1)
     assert np.array_equal(fit_with(), first)
     assert not np.array_equal(fit_with(random_state=1), first)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("enable_gqa", [False, True])
+def test_attention_with_dropout_is_torch_s(is_causal, enable_gqa):
+    """But for what it drops, which comes from the seed; causal and grouped, too."""
+    rng = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 4, 5, 8, generator=rng)
+    n_heads = 2 if enable_gqa else 4
+    key, value = torch.randn(2, 2, n_heads, 5, 8, generator=rng)
+    settings = {"is_causal": is_causal, "enable_gqa": enable_gqa}
+    expected = functional.scaled_dot_product_attention(query, key, value, **settings)
+    original = torch.get_rng_state()
+    with seeded(0, torch.device("cpu")), OwnDraws():
+        found = functional.scaled_dot_product_attention(
+            query, key, value, dropout_p=1e-9, **settings
+        )
+        dropped = functional.scaled_dot_product_attention(
+            query, key, value, dropout_p=0.5, **settings
+        )
+    torch.testing.assert_close(found, expected)
+    assert (dropped - expected).abs().max() > 0.1
+    assert torch.equal(torch.get_rng_state(), original)

@@ -337,6 +337,8 @@ def _read(
         source = modules["encoder_folder"]
         check_folder(name, source)
         config = read_config(name, source)
+        if getattr(config, "attention_type", None) == "block_sparse":
+            config.attention_type = "original_full"  # as BigBird does for short texts
         # Of the families that can, the model itself decides who attends to whom.
         left_to_right = getattr(config, "is_decoder", False)
         left_to_right = left_to_right and config.model_type in ATTENDING
@@ -385,7 +387,7 @@ def _read(
         ),
         trained_length=trained,
         longest_length=longest,
-        pooling=_trained_pooling(modules, config, has_pooler, attention),
+        pooling=_trained_pooling(modules, config, has_pooler, attention, left_to_right),
         has_trained_pooler=has_pooler,
         attention=attention,
         sentence_steps=tuple(modules["steps"]),
@@ -875,12 +877,14 @@ def _trained_pooling(
     config: Any,
     has_pooler: bool,
     attention: AttentionPooling | None,
+    left_to_right: bool,
 ) -> str:
     if attention is not None:
         return "attention"
     if "pooling" in modules:
         return str(modules["pooling"])
-    if has_pooler:
+    # Of a decoder the first token, which a pooler reads, has seen itself alone.
+    if has_pooler and not left_to_right:
         return "pooler"
     # ModernBERT says how its own classifier pools; the mean suits all others.
     return str(getattr(config, "classifier_pooling", "mean"))

@@ -33,7 +33,7 @@ DRAWING = {
 
 
 class OwnDraws(TorchFunctionMode):
-    """Inside, all of torch's random numbers of a CPU come from the thread's generator.
+    """Inside, what an encoder draws on a CPU comes from the thread's generator.
 
     For what other libraries do: weights that start from nothing, and dropout in the
     attention of a family that keeps its own. It concerns this thread alone.
@@ -122,8 +122,15 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    if dropout_p > 0 and query.device.type == "cpu" and not (is_causal or enable_gqa):
+    if dropout_p > 0 and query.device.type == "cpu":
         scale = query.shape[-1] ** -0.5 if scale is None else scale
+        if is_causal:
+            n_queries, n_keys = query.shape[-2], key.shape[-2]
+            attn_mask = torch.ones(n_queries, n_keys, dtype=torch.bool).tril()
+        if enable_gqa:  # several heads of queries share one of keys and values
+            n_sharing = query.shape[-3] // key.shape[-3]
+            key = key.repeat_interleave(n_sharing, -3)
+            value = value.repeat_interleave(n_sharing, -3)
         return attend_plainly(query, key, value, attn_mask, scale, dropout_p)
     return functional.scaled_dot_product_attention(
         query,

@@ -171,7 +171,8 @@ class TextModel(nn.Module):
             inputs["left_to_right"] = True
         if attention_mask is not None:
             is_own = self.encoder.config._attn_implementation == NAME  # type: ignore[union-attr]
-            mask = attention_mask[:, None, None] if is_own else attention_mask
+            # Not all families that attend in their own way take a mask of bool.
+            mask = attention_mask[:, None, None] if is_own else attention_mask.long()
             inputs["attention_mask"] = mask
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids

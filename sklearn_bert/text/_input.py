@@ -85,7 +85,8 @@ class _Column:
         if self.index is None:
             return place
         label = self.index[row : row + 1].tolist()[0]
-        return place if label == row else f"{place} (index label {label!r})"
+        is_place = isinstance(label, int) and label == row
+        return place if is_place else f"{place} (index label {label!r})"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 import json
 import os
+import pickle
 import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub.errors as hub
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load as load_bytes
@@ -14,12 +16,15 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    BigBirdConfig,
     DistilBertConfig,
     ElectraConfig,
     MPNetConfig,
     RobertaConfig,
+    XLNetConfig,
 )
 
+from sklearn_bert import BertEmbedder
 from sklearn_bert._cache import BoundedCache
 from sklearn_bert.model import (
     CheckpointError,
@@ -697,3 +702,34 @@ def test_families_that_leave_padding_out_are_read(write_family, family):
     """Whatever family leaves padding out is taken, known by its name or not."""
     settings = {"embedding_size": 16} if family == "albert" else {}
     assert load_checkpoint(write_family(family, **settings)).encoder.config
+
+
+def test_decoder_is_not_read_from_its_first_token(make_checkpoint):
+    """From left to right the first token has seen itself alone: the mean is taken."""
+    folder = make_checkpoint(pooling=None)
+    assert load_checkpoint(folder).pooling == "pooler"
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"is_decoder": True}))
+    assert load_checkpoint(folder).pooling == "mean"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        XLNetConfig(d_model=16, n_layer=1, n_head=2, d_inner=16),  # no mask of bool
+        BigBirdConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, block_size=4
+        ),  # other attention for long texts, until it has seen a short one
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_families_with_ways_of_their_own(make_checkpoint, config):
+    """Texts of unequal length get the vectors that they get alone, pickled as well."""
+    folder = make_checkpoint(max_length=10**30, pooling=None)
+    config.update({"vocab_size": 80})
+    AutoModel.from_config(config).save_pretrained(folder)
+    embedder = BertEmbedder(folder, device="cpu", precision="float32").fit(["a"])
+    texts = ["the film was very good " * 12, "awful"]
+    alone = np.concatenate([embedder.transform([text]) for text in texts])
+    for model in (embedder, pickle.loads(pickle.dumps(embedder))):
+        np.testing.assert_allclose(model.transform(texts), alone, atol=1e-5)

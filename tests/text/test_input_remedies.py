@@ -39,6 +39,13 @@ def test_a_row_of_pandas_is_named_by_its_index_label_too(label, cell):
     assert str(error.value).startswith(f"X[1, 't'] (index label {label!r}) is ")
 
 
+def test_an_index_label_may_be_missing():
+    """A row whose own label is missing is named all the same."""
+    column = pd.Series(["text", None], index=pd.Index([1, pd.NA], dtype="Int64"))
+    with pytest.raises(ValueError, match=r"^X\[1\] \(index label <NA>\) is "):
+        check_texts(column)
+
+
 def test_a_row_of_a_template_is_named_by_its_index_label_too():
     """A missing cell that a template reads is named likewise."""
     frame = pd.DataFrame({"t": ["text", None]}, index=["a", "b"])
