@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
 
 from sklearn_bert import BertClassifier, _base, cache_info
 from sklearn_bert._cache import FEATURES, TOKENS, WEIGHTS
+from sklearn_bert.model import load_checkpoint
 from sklearn_bert.training import _update
-from sklearn_bert.training._memory import is_shortage
+from sklearn_bert.training._memory import is_shortage, make_room
 
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="reads /proc, and glibc's arenas are meant"
@@ -65,7 +67,18 @@ def test_fits_leave_little_behind():
     assert after - before <= 20
 
 
+def test_lengths_share_a_backend(checkpoint):
+    """Tokenizers of all lengths are one and the same inside, and few are kept."""
+    loaded = load_checkpoint(checkpoint)
+    first = loaded.text_tokenizer(4)
+    assert {id(loaded.text_tokenizer(n).backend) for n in range(5, 60)} == {
+        id(first.backend)
+    }
+    assert loaded.tokenizer_of_length.cache_info().currsize <= 4
+
+
 @linux
+@pytest.mark.slow
 def test_lengths_share_a_tokenizer():
     """Sixty lengths keep no more than one, and the cache counts the tokenizer."""
     before, after, n_counted = run(LENGTHS)
@@ -80,6 +93,20 @@ def test_bounds_are_those_of_the_documentation():
     expected = {"tokens": gibibyte / 16, "features": gibibyte / 4}
     assert bounds == {**expected, "weights": 4 * gibibyte}
     assert [c.max_bytes for c in (TOKENS, FEATURES, WEIGHTS)] == list(bounds.values())
+
+
+def test_room_is_made_of_what_refers_to_itself():
+    """What only a cycle holds is freed before a smaller batch is tried."""
+
+    class Node:
+        pass
+
+    node = Node()
+    node.itself = node
+    gone = weakref.ref(node)
+    del node
+    make_room(torch.device("cpu"))
+    assert gone() is None
 
 
 CPU_SHORTAGES = [

@@ -1,5 +1,6 @@
 """Parameters that are numbers: those of NumPy are as Python's, and none is infinite."""
 
+import functools
 from numbers import Real
 
 import numpy as np
@@ -142,18 +143,30 @@ def test_all_numeric_parameters_are_named_here(cls):
     assert {name for numbers in named for name in numbers} == numeric
 
 
+@pytest.fixture(scope="module")
+def answers_of_python_s(embedder_settings):
+    """The answers of a fit with numbers of Python, made once for each kind."""
+
+    @functools.cache
+    def of(kind):
+        cls, numbers, others, data = KINDS[kind]
+        plain = cls(**embedder_settings | others | numbers).fit(*data)
+        return answers(plain, data[0])
+
+    return of
+
+
 @pytest.mark.parametrize(("real", "integral"), TYPES)
 @pytest.mark.filterwarnings("ignore:.*were cut:UserWarning")
 @pytest.mark.parametrize("kind", KINDS)
 def test_scalars_of_numpy_are_numbers(
-    kind, real, integral, embedder_settings, tmp_path
+    kind, real, integral, embedder_settings, answers_of_python_s, tmp_path
 ):
     """Parameters from NumPy, all at once, give the fit of Python's, saved as well."""
     cls, numbers, others, data = KINDS[kind]
     given = {n: from_numpy(value, real, integral) for n, value in numbers.items()}
-    plain = cls(**embedder_settings | others | numbers).fit(*data)
     estimator = cls(**embedder_settings | others | given).fit(*data)
-    expected = answers(plain, data[0])
+    expected = answers_of_python_s(kind)
     np.testing.assert_array_equal(answers(estimator, data[0]), expected)
     save(estimator, tmp_path / "model")
     loaded = load(tmp_path / "model")

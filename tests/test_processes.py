@@ -33,7 +33,7 @@ seeds = iter(range(10**6))
 
 def new_texts():  # new to the token cache too, so that a child has all the work to do
     rng = random.Random(next(seeds))
-    return [" ".join(rng.choices(words, k=240)) for _ in range(16)]
+    return [" ".join(rng.choices(words, k=240)) for _ in range(8)]
 
 def ask_child():
     texts = new_texts()
@@ -119,9 +119,9 @@ def test_forked_children_predict(saved, parallelism, n_children):
     Several at once, too, as the workers of a web server are forked from one model.
     """
     n_answers = run_parent(
-        saved, n_rounds=3, n_children=n_children, parallelism=parallelism
+        saved, n_rounds=2, n_children=n_children, parallelism=parallelism
     )
-    assert n_answers == 3 * n_children
+    assert n_answers == 2 * n_children
 
 
 @forks

@@ -10,7 +10,21 @@ from torch.nn import functional
 
 from sklearn_bert.model import TextModel, load_checkpoint
 from sklearn_bert.text import ShuffledBatches, check_texts
-from sklearn_bert.training import BertNet, Examples, OneLabel
+from sklearn_bert.training import (
+    BertNet,
+    Examples,
+    OneLabel,
+    _inference,
+    _update,
+    give_back,
+)
+
+
+@pytest.fixture(autouse=True)
+def quick_room(monkeypatch):
+    """Make room without a collection, of which some tests would make dozens."""
+    for module in (_update, _inference):
+        monkeypatch.setattr(module, "make_room", give_back)
 
 
 @pytest.fixture
