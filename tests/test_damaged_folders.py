@@ -117,7 +117,8 @@ def both(*changes):
 def shards(*names):
     """An index in the place of the weights, which names these files for them."""
     tensors = [f"tensor.{place}" for place in range(len(names))]
-    index = {"weight_map": dict(zip(tensors, names, strict=True))}
+    files = dict(zip(tensors, names, strict=True))
+    index = {"metadata": {}, "weight_map": files}
     return both(
         remove("model.safetensors"), write("model.safetensors.index.json", index)
     )
@@ -156,6 +157,7 @@ def pickled(folder):
 
 NO_TOKENIZER = remove("tokenizer.json", "tokenizer_config.json")
 NO_WEIGHTS = remove("model.safetensors")
+NO_FIT = r"config\.json, with values that do not fit, cannot be read"
 TOKENIZER = r"tokenizer\.save_pretrained\(folder\)"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 OWN_CODE = {"AutoConfig": "own.Config", "AutoModel": "own.Model"}
@@ -236,6 +238,10 @@ DAMAGE = in_every_file() | {
         vocabulary("[PAD]", "[UNK]", "good", "film"),
         r"vocab.txt lacks the special token '\[CLS\]'",
     ),
+    "most of a vocab.txt lost": (
+        vocabulary(*SPECIAL, "the", "good", "film"),
+        rf"vocab.txt gives 8 tokens, but the weights know \d+.*{TOKENIZER}",
+    ),
     "vocab.txt in latin-1": (
         both(NO_TOKENIZER, write("vocab.txt", b"[PAD]\n[UNK]\ncaf\xe9\n")),
         rf"\(vocab.txt\) cannot be read.*{TOKENIZER}",
@@ -277,7 +283,7 @@ DAMAGE = in_every_file() | {
     ),
     "limit in words": (
         edit("tokenizer_config.json", model_max_length="long"),
-        "tokenizer_config.json limits texts to 'long'",
+        r"tokenizer_config.json limits texts to 'long' \(model_max_length\)",
     ),
     "limit of 2": (
         edit("tokenizer_config.json", model_max_length=2),
@@ -304,12 +310,18 @@ DAMAGE = in_every_file() | {
         edit("config.json", quantization_config={"quant_method": "bitsandbytes"}),
         "quantised weights.*quantization_config",
     ),
-    "activation unknown": (edit("config.json", hidden_act="x"), "cannot be read"),
-    "dropout of 3": (edit("config.json", hidden_dropout_prob=3.0), "cannot be read"),
-    "width in words": (edit("config.json", hidden_size="wide"), "cannot be read"),
-    "heads that do not divide": (
-        edit("config.json", num_attention_heads=5),
-        "cannot be read",
+    "activation unknown": (edit("config.json", hidden_act="x"), NO_FIT),
+    "dropout of 3": (edit("config.json", hidden_dropout_prob=3.0), NO_FIT),
+    "width in words": (edit("config.json", hidden_size="wide"), NO_FIT),
+    "heads that do not divide": (edit("config.json", num_attention_heads=5), NO_FIT),
+    "layers in words": (edit("config.json", num_hidden_layers="two"), NO_FIT),
+    "no layers": (
+        edit("config.json", num_hidden_layers=0),
+        "config.json says 0 layers",
+    ),
+    "layers below zero": (
+        edit("config.json", num_hidden_layers=-1),
+        "config.json says -1 layers",
     ),
     "images": (of_family("vit", num_hidden_layers=1, hidden_size=12), "reads pixel"),
     "an encoder-decoder": (
@@ -382,6 +394,17 @@ DAMAGE = in_every_file() | {
         both(NO_WEIGHTS, write("model.safetensors.index.json", {})),
         "index.json has no weight_map",
     ),
+    "index without metadata": (
+        both(
+            shards("model-1.safetensors"),
+            edit("model.safetensors.index.json", metadata=None),
+        ),
+        "index.json has no metadata",
+    ),
+    "shard in a folder in a folder": (
+        shards("a/model-1.safetensors"),
+        "index.json names the part 'a/model-1.safetensors', a path of several",
+    ),
     "index pointer": (
         both(NO_WEIGHTS, write("model.safetensors.index.json", POINTER)),
         "index.json is a Git LFS pointer",
@@ -441,7 +464,15 @@ DAMAGE = in_every_file() | {
     "no pooling": (remove("1_Pooling/config.json"), "1_Pooling/config.json is missing"),
     "length in words": (
         write("sentence_bert_config.json", {"max_seq_length": "long"}),
-        "sentence_bert_config.json limits texts to 'long'",
+        r"sentence_bert_config.json limits texts to 'long' \(max_seq_length\)",
+    ),
+    "length that is no number": (
+        write("sentence_bert_config.json", {"max_seq_length": float("nan")}),
+        r"sentence_bert_config.json limits texts to nan \(max_seq_length\)",
+    ),
+    "a transformer in a folder in a folder": (
+        write("modules.json", [{"type": "x.Transformer", "path": "a/b"}]),
+        "modules.json names the part 'a/b', a path of several folders",
     ),
     "default prompt unknown": (
         write("config_sentence_transformers.json", {"default_prompt_name": "query"}),
@@ -466,6 +497,14 @@ def _only_special(folder):
     content = json.loads(path.read_text())
     content["model"]["vocab"] = {token: i for i, token in enumerate(SPECIAL)}
     path.write_text(json.dumps(content))
+
+
+def _lines_alone(folder, n_spare):
+    """Write a vocab.txt in the place of tokenizer.json, less its last tokens."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    words = content["model"]["vocab"]
+    tokens = sorted(words, key=words.get)
+    vocabulary(*tokens[: len(tokens) - n_spare])(folder)
 
 
 def _cut_words(tensors, n):
@@ -548,6 +587,8 @@ def test_damaged_vocabulary(copied, cls, damage):
     with pytest.raises(CheckpointError, match=message) as caught:
         new.fit(TEXTS)
     assert str(copied) in str(caught.value)
+    assert "checkpoint '" not in str(caught.value)
+    assert "weights" not in str(caught.value)
 
 
 # What tells how a process computes, or belongs to another program: it changes nothing.
@@ -572,6 +613,12 @@ HARMLESS = {
     "notes": write("README.md", POINTER),
     "no limit: 0": edit("tokenizer_config.json", model_max_length=0),
     "no limit: -1": edit("tokenizer_config.json", model_max_length=-1),
+    "no limit: infinity": edit("tokenizer_config.json", model_max_length=float("inf")),
+    "no limit of length: infinity": write(
+        "sentence_bert_config.json", {"max_seq_length": float("inf")}
+    ),
+    "a vocab.txt alone": lambda folder: _lines_alone(folder, 0),
+    "a vocab.txt and rows to spare": lambda folder: _lines_alone(folder, 2),
     "prompts without a default": write(
         "config_sentence_transformers.json",
         {"prompts": {"query": "query: "}, "default_prompt_name": None},
