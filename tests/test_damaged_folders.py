@@ -1,6 +1,8 @@
 """Damaged and foreign folders and files: one error of ours, or the right result."""
 
+import gzip
 import json
+import lzma
 import re
 import shutil
 from pathlib import Path
@@ -20,11 +22,13 @@ from sklearn_bert import (
     BertRegressor,
     BertTokenClassifier,
     load,
+    persistence,
     save,
 )
 from sklearn_bert.__main__ import main
 from sklearn_bert._save import canonical, sha256_of
 from sklearn_bert.model import CheckpointError, DamagedCheckpointError
+from sklearn_bert.model._steps import write_step
 
 TEXTS = ["the good film", "the awful plot", "i love it", "i hate it"]
 WORDS = [text.split() for text in TEXTS]
@@ -138,6 +142,20 @@ def vocabulary(*tokens):
     """A vocab.txt as the only file of a tokenizer."""
     lines = "".join(f"{token}\n" for token in tokens)
     return both(NO_TOKENIZER, write("vocab.txt", lines.encode()))
+
+
+def dense(value=1.0):
+    """One more module of sentence-transformers, a linear map with this number in it."""
+
+    def change(folder):
+        linear = torch.nn.Linear(32, 4)
+        linear.weight.data[1, 3] = value
+        write_step(linear, folder / "2_Dense", 32)
+        modules = json.loads((folder / "modules.json").read_text())
+        modules.append({"path": "2_Dense", "type": "x.models.Dense"})
+        (folder / "modules.json").write_text(json.dumps(modules))
+
+    return change
 
 
 def set_number(name, value):
@@ -462,6 +480,26 @@ DAMAGE = in_every_file() | {
         "modules.json names the part '../other', outside",
     ),
     "no pooling": (remove("1_Pooling/config.json"), "1_Pooling/config.json is missing"),
+    "dense pointer": (
+        both(dense(), write("2_Dense/model.safetensors", POINTER)),
+        "2_Dense/model.safetensors is a Git LFS pointer",
+    ),
+    "dense half": (
+        both(dense(), halve("2_Dense/model.safetensors")),
+        "2_Dense/model.safetensors cannot be read",
+    ),
+    "dense described by half": (
+        both(dense(), halve("2_Dense/config.json")),
+        "2_Dense/config.json is not JSON",
+    ),
+    "dense not a number": (
+        dense(torch.nan),
+        "2_Dense are damaged: 'weight' holds NaN or infinity",
+    ),
+    "dense infinite": (
+        dense(torch.inf),
+        "2_Dense are damaged: 'weight' holds NaN or infinity",
+    ),
     "length in words": (
         write("sentence_bert_config.json", {"max_seq_length": "long"}),
         r"sentence_bert_config.json limits texts to 'long' \(max_seq_length\)",
@@ -708,6 +746,7 @@ SAVED_DAMAGE = {
     **{f"{e} null": content(lambda c, e=e: c.update({e: None})) for e in ENTRIES},
     **{f"{e} 3": content(lambda c, e=e: c.update({e: [3]})) for e in ENTRIES},
     "content a list": content(lambda c: [1]),
+    "an infinite format": content(lambda c: c.update(format=float("inf"))),
     "a newer format": content(lambda c: c.update(format=99)),
     "an unknown class": content(lambda c: c.update({"class": "SVC"})),
     "a foreign parameter": content(lambda c: c["params"].update(evil=1)),
@@ -732,6 +771,44 @@ def test_damaged_saved_estimator(saved, tmp_path, change):
         load(folder)
     assert str(folder) in str(caught.value)
     assert str(caught.value) != str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "damage", [*(f"manifest {kind}" for kind in JSON_KINDS), "an infinite format"]
+)
+def test_damaged_manifest(saved, tmp_path, damage):
+    """A manifest that cannot be read is named as damaged, with what to do."""
+    folder = Path(shutil.copytree(saved, tmp_path / "copied"))
+    SAVED_DAMAGE[damage](folder)
+    if damage == "manifest folder":
+        with pytest.raises(FileNotFoundError, match=MANIFEST):
+            load(folder)
+        return
+    with pytest.raises(DamagedCheckpointError, match="damaged.*to another folder"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserWarning("old numbers"),
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("place", ["read_model", "BertNet"])
+def test_what_is_no_damage_of_a_saved_estimator(saved, monkeypatch, error, place):
+    """A warning that is an error, and too little memory, are raised as they are."""
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(persistence, place, fail)
+    with pytest.raises(type(error)) as caught:
+        load(saved)
+    assert caught.value is error
 
 
 def test_saved_weights_that_are_not_finite(saved, tmp_path):
@@ -797,6 +874,33 @@ def test_command_line_and_damaged_data(tmp_path, capsys, kind):
     assert error.startswith("error: ")
     assert str(path) in error
     assert re.search(message, error), error
+
+
+COMPRESSED = {
+    f"{ending} {kind}": (ending, data)
+    for ending in ("gz", "bz2", "xz", "zip", "tar", "tar.gz")
+    for kind, data in {"empty": b"", "CSV": ROWS, "noise": bytes(range(256))}.items()
+} | {
+    "gz half": ("gz", gzip.compress(ROWS)[:-12]),
+    "gz damaged": ("gz", gzip.compress(ROWS)[:20] + b"\xff" * 40),
+    "xz half": ("xz", lzma.compress(ROWS)[:-12]),
+    "zip half": ("zip", b"PK\x03\x04" + bytes(30)),
+}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_command_line_and_data_that_are_not_compressed(tmp_path, capsys, kind):
+    """A name that says how a file is compressed, and a file that is not so."""
+    ending, data = COMPRESSED[kind]
+    path = tmp_path / f"data.csv.{ending}"
+    path.write_bytes(data)
+    columns = ["--text", "text", "--target", "label"]
+    out = ["--out", str(tmp_path / "model")]
+    assert main(["demo", "--data", str(path), *columns, *out]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert str(path) in error
+    assert "None" not in error
 
 
 @pytest.mark.parametrize("place", ["file", "file/model", "folder"])
