@@ -933,7 +933,7 @@ def test_a_folder_of_unknown_files_is_refused(classifier, copied, manifest):
     """Where nobody knows any more what `save` has written, nothing is replaced."""
     (copied / "estimator.json").write_text(manifest)
     before = snapshot_of(copied)
-    with pytest.raises(FileExistsError, match="was not saved by sklearn_bert"):
+    with pytest.raises(FileExistsError, match="manifest that cannot be read"):
         save(classifier, copied)
     assert snapshot_of(copied) == before
 
