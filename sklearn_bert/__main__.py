@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import lzma
 import sys
+import tarfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +25,15 @@ N_SHOWN = 3
 MIN_ROWS = 10  # below, a file is too small to say what its columns are
 MANY_NUMBERS = 20  # more are rather quantities than labels
 FEW_ROWS = 5  # per label
+# What pandas raises, beside OSError, at a file that is no CSV, compressed or not.
+UNREADABLE = (
+    ValueError,
+    EOFError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -135,11 +148,12 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
     try:
         # Only an empty cell is missing: "None" or "NA" may be a label.
         frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except ValueError as error:  # which does not say of which file it speaks
+    except UNREADABLE as error:  # which does not say of which file it speaks
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
     except OSError as error:
         raise OSError(
-            f"--data {path} cannot be opened ({error.strerror}); expected a CSV file."
+            f"--data {path} cannot be opened ({error.strerror or error}); expected a "
+            "CSV file."
         ) from error
     for column in (text, target):
         if column not in frame:

@@ -182,8 +182,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         steps: list[Any] = []
         if normalize is not None and pooling == "auto":
             steps = checkpoint.steps()
-            if self.template is None:
-                checkpoint.check_prompt()
+            checkpoint.check_prompt(is_written_out=self.template is not None)
             if checkpoint.ends_normalized():
                 steps.pop()
                 normalize = True

@@ -55,8 +55,9 @@ def check_replaceable(target: Path, written: WrittenFiles) -> None:
     if target.is_dir() and (not any(target.iterdir()) or written(target) is not None):
         return
     raise FileExistsError(
-        f"{target} exists and was not saved by sklearn_bert, or holds more than that; "
-        "nothing was written. Choose another folder."
+        f"{target} exists and was not saved by sklearn_bert, holds more than that, or "
+        "has a manifest that cannot be read; nothing was written. Choose another "
+        "folder."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +28,16 @@ class OtherVersionsWarning(InconsistentVersionWarning):
             original_sklearn_version=then,
         )
         self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments that have names, too."""
+        make = functools.partial(
+            type(self),
+            estimator=self.estimator_name,
+            then=self.original_sklearn_version,
+            now=self.current_sklearn_version,
+        )
+        return make, (self.message,)
 
     def __str__(self) -> str:
         return self.message

@@ -24,7 +24,7 @@ from sklearn_bert._versions import warn_of_other_versions
 from sklearn_bert._vocabulary import WordPieceVocabulary
 from sklearn_bert.model import CheckpointError, DamagedCheckpointError, read_model
 from sklearn_bert.text import TextTokenizer
-from sklearn_bert.training import BertNet, resolve_device
+from sklearn_bert.training import BertNet, is_shortage, resolve_device
 
 __all__ = ["load", "save"]
 
@@ -37,6 +37,16 @@ Estimator = (
     | BertGenerator
 )
 ESTIMATORS = {cls.__name__: cls for cls in get_args(Estimator)}
+AGAIN = "Save the estimator again, to another folder."
+# What reading a manifest may raise.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
 # What may stand as a parameter of another.
 NESTED = {cls.__name__: cls for cls in (BertPretrainer, WordPieceVocabulary)}
 # What classifiers of earlier formats did not have.
@@ -95,12 +105,14 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     warn_of_other_versions(content["class"], source, content.get("versions", {}))
     try:
         return _build(source, content, device)
-    except (CheckpointError, FileNotFoundError, MemoryError):
+    except (CheckpointError, FileNotFoundError, MemoryError, Warning):
         raise
     except Exception as error:  # what a manifest may hold has no end
+        if is_shortage(error):
+            raise
         raise DamagedCheckpointError(
             f"{source} cannot be loaded: what {MANIFEST} says does not fit the files "
-            f"beside it ({type(error).__name__}: {error}). Save the estimator again."
+            f"beside it ({type(error).__name__}: {error}). {AGAIN}"
         ) from error
 
 
@@ -112,13 +124,15 @@ def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimat
         if sha256_of(path.read_bytes()) != sha256:
             raise DamagedCheckpointError(
                 f"{path} is damaged: its sha256 is not the one noted when it was "
-                "saved. Save the estimator again."
+                f"saved. {AGAIN}"
             )
     cls = ESTIMATORS[content["class"]]
     estimator = cls(**_decode(content["params"]))
     try:
         model = read_model(source, content["model"])
     except (RuntimeError, KeyError, SafetensorError) as error:
+        if is_shortage(error):
+            raise
         raise DamagedCheckpointError(
             f"{source} holds weights that do not fit: {error}"
         ) from error
@@ -171,12 +185,13 @@ def _read_manifest(source: Path) -> dict[str, Any]:
         is_intact = sha256_of(canonical(content)) == manifest["sha256"]
         saved_format = int(content["format"])
         version, name = content["versions"]["sklearn_bert"], str(content["class"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: it cannot be read ({error}).") from error
+    except UNREADABLE as error:
+        raise DamagedCheckpointError(
+            f"{path} is damaged: it cannot be read ({error}). {AGAIN}"
+        ) from error
     if not is_intact:
-        raise ValueError(
-            f"{path} is damaged: its content is not what was saved. Save the "
-            "estimator again, to another folder."
+        raise DamagedCheckpointError(
+            f"{path} is damaged: its content is not what was saved. {AGAIN}"
         )
     if saved_format > FORMAT:
         raise ValueError(

@@ -1,6 +1,8 @@
 """Damaged and foreign folders and files: one error of ours, or the right result."""
 
+import gzip
 import json
+import lzma
 import re
 import shutil
 from pathlib import Path
@@ -20,11 +22,13 @@ from sklearn_bert import (
     BertRegressor,
     BertTokenClassifier,
     load,
+    persistence,
     save,
 )
 from sklearn_bert.__main__ import main
 from sklearn_bert._save import canonical, sha256_of
 from sklearn_bert.model import CheckpointError, DamagedCheckpointError
+from sklearn_bert.model._steps import write_step
 
 TEXTS = ["the good film", "the awful plot", "i love it", "i hate it"]
 WORDS = [text.split() for text in TEXTS]
@@ -117,7 +121,8 @@ def both(*changes):
 def shards(*names):
     """An index in the place of the weights, which names these files for them."""
     tensors = [f"tensor.{place}" for place in range(len(names))]
-    index = {"weight_map": dict(zip(tensors, names, strict=True))}
+    files = dict(zip(tensors, names, strict=True))
+    index = {"metadata": {}, "weight_map": files}
     return both(
         remove("model.safetensors"), write("model.safetensors.index.json", index)
     )
@@ -139,6 +144,20 @@ def vocabulary(*tokens):
     return both(NO_TOKENIZER, write("vocab.txt", lines.encode()))
 
 
+def dense(value=1.0):
+    """One more module of sentence-transformers, a linear map with this number in it."""
+
+    def change(folder):
+        linear = torch.nn.Linear(32, 4)
+        linear.weight.data[1, 3] = value
+        write_step(linear, folder / "2_Dense", 32)
+        modules = json.loads((folder / "modules.json").read_text())
+        modules.append({"path": "2_Dense", "type": "x.models.Dense"})
+        (folder / "modules.json").write_text(json.dumps(modules))
+
+    return change
+
+
 def set_number(name, value):
     """Put one number into a tensor."""
 
@@ -156,6 +175,7 @@ def pickled(folder):
 
 NO_TOKENIZER = remove("tokenizer.json", "tokenizer_config.json")
 NO_WEIGHTS = remove("model.safetensors")
+NO_FIT = r"config\.json, with values that do not fit, cannot be read"
 TOKENIZER = r"tokenizer\.save_pretrained\(folder\)"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 OWN_CODE = {"AutoConfig": "own.Config", "AutoModel": "own.Model"}
@@ -236,6 +256,10 @@ DAMAGE = in_every_file() | {
         vocabulary("[PAD]", "[UNK]", "good", "film"),
         r"vocab.txt lacks the special token '\[CLS\]'",
     ),
+    "most of a vocab.txt lost": (
+        vocabulary(*SPECIAL, "the", "good", "film"),
+        rf"vocab.txt gives 8 tokens, but the weights know \d+.*{TOKENIZER}",
+    ),
     "vocab.txt in latin-1": (
         both(NO_TOKENIZER, write("vocab.txt", b"[PAD]\n[UNK]\ncaf\xe9\n")),
         rf"\(vocab.txt\) cannot be read.*{TOKENIZER}",
@@ -277,7 +301,7 @@ DAMAGE = in_every_file() | {
     ),
     "limit in words": (
         edit("tokenizer_config.json", model_max_length="long"),
-        "tokenizer_config.json limits texts to 'long'",
+        r"tokenizer_config.json limits texts to 'long' \(model_max_length\)",
     ),
     "limit of 2": (
         edit("tokenizer_config.json", model_max_length=2),
@@ -304,12 +328,18 @@ DAMAGE = in_every_file() | {
         edit("config.json", quantization_config={"quant_method": "bitsandbytes"}),
         "quantised weights.*quantization_config",
     ),
-    "activation unknown": (edit("config.json", hidden_act="x"), "cannot be read"),
-    "dropout of 3": (edit("config.json", hidden_dropout_prob=3.0), "cannot be read"),
-    "width in words": (edit("config.json", hidden_size="wide"), "cannot be read"),
-    "heads that do not divide": (
-        edit("config.json", num_attention_heads=5),
-        "cannot be read",
+    "activation unknown": (edit("config.json", hidden_act="x"), NO_FIT),
+    "dropout of 3": (edit("config.json", hidden_dropout_prob=3.0), NO_FIT),
+    "width in words": (edit("config.json", hidden_size="wide"), NO_FIT),
+    "heads that do not divide": (edit("config.json", num_attention_heads=5), NO_FIT),
+    "layers in words": (edit("config.json", num_hidden_layers="two"), NO_FIT),
+    "no layers": (
+        edit("config.json", num_hidden_layers=0),
+        "config.json says 0 layers",
+    ),
+    "layers below zero": (
+        edit("config.json", num_hidden_layers=-1),
+        "config.json says -1 layers",
     ),
     "images": (of_family("vit", num_hidden_layers=1, hidden_size=12), "reads pixel"),
     "an encoder-decoder": (
@@ -382,6 +412,17 @@ DAMAGE = in_every_file() | {
         both(NO_WEIGHTS, write("model.safetensors.index.json", {})),
         "index.json has no weight_map",
     ),
+    "index without metadata": (
+        both(
+            shards("model-1.safetensors"),
+            edit("model.safetensors.index.json", metadata=None),
+        ),
+        "index.json has no metadata",
+    ),
+    "shard in a folder in a folder": (
+        shards("a/model-1.safetensors"),
+        "index.json names the part 'a/model-1.safetensors', a path of several",
+    ),
     "index pointer": (
         both(NO_WEIGHTS, write("model.safetensors.index.json", POINTER)),
         "index.json is a Git LFS pointer",
@@ -439,9 +480,37 @@ DAMAGE = in_every_file() | {
         "modules.json names the part '../other', outside",
     ),
     "no pooling": (remove("1_Pooling/config.json"), "1_Pooling/config.json is missing"),
+    "dense pointer": (
+        both(dense(), write("2_Dense/model.safetensors", POINTER)),
+        "2_Dense/model.safetensors is a Git LFS pointer",
+    ),
+    "dense half": (
+        both(dense(), halve("2_Dense/model.safetensors")),
+        "2_Dense/model.safetensors cannot be read",
+    ),
+    "dense described by half": (
+        both(dense(), halve("2_Dense/config.json")),
+        "2_Dense/config.json is not JSON",
+    ),
+    "dense not a number": (
+        dense(torch.nan),
+        "2_Dense are damaged: 'weight' holds NaN or infinity",
+    ),
+    "dense infinite": (
+        dense(torch.inf),
+        "2_Dense are damaged: 'weight' holds NaN or infinity",
+    ),
     "length in words": (
         write("sentence_bert_config.json", {"max_seq_length": "long"}),
-        "sentence_bert_config.json limits texts to 'long'",
+        r"sentence_bert_config.json limits texts to 'long' \(max_seq_length\)",
+    ),
+    "length that is no number": (
+        write("sentence_bert_config.json", {"max_seq_length": float("nan")}),
+        r"sentence_bert_config.json limits texts to nan \(max_seq_length\)",
+    ),
+    "a transformer in a folder in a folder": (
+        write("modules.json", [{"type": "x.Transformer", "path": "a/b"}]),
+        "modules.json names the part 'a/b', a path of several folders",
     ),
     "default prompt unknown": (
         write("config_sentence_transformers.json", {"default_prompt_name": "query"}),
@@ -466,6 +535,14 @@ def _only_special(folder):
     content = json.loads(path.read_text())
     content["model"]["vocab"] = {token: i for i, token in enumerate(SPECIAL)}
     path.write_text(json.dumps(content))
+
+
+def _lines_alone(folder, n_spare):
+    """Write a vocab.txt in the place of tokenizer.json, less its last tokens."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    words = content["model"]["vocab"]
+    tokens = sorted(words, key=words.get)
+    vocabulary(*tokens[: len(tokens) - n_spare])(folder)
 
 
 def _cut_words(tensors, n):
@@ -548,6 +625,8 @@ def test_damaged_vocabulary(copied, cls, damage):
     with pytest.raises(CheckpointError, match=message) as caught:
         new.fit(TEXTS)
     assert str(copied) in str(caught.value)
+    assert "checkpoint '" not in str(caught.value)
+    assert "weights" not in str(caught.value)
 
 
 # What tells how a process computes, or belongs to another program: it changes nothing.
@@ -572,6 +651,12 @@ HARMLESS = {
     "notes": write("README.md", POINTER),
     "no limit: 0": edit("tokenizer_config.json", model_max_length=0),
     "no limit: -1": edit("tokenizer_config.json", model_max_length=-1),
+    "no limit: infinity": edit("tokenizer_config.json", model_max_length=float("inf")),
+    "no limit of length: infinity": write(
+        "sentence_bert_config.json", {"max_seq_length": float("inf")}
+    ),
+    "a vocab.txt alone": lambda folder: _lines_alone(folder, 0),
+    "a vocab.txt and rows to spare": lambda folder: _lines_alone(folder, 2),
     "prompts without a default": write(
         "config_sentence_transformers.json",
         {"prompts": {"query": "query: "}, "default_prompt_name": None},
@@ -661,6 +746,7 @@ SAVED_DAMAGE = {
     **{f"{e} null": content(lambda c, e=e: c.update({e: None})) for e in ENTRIES},
     **{f"{e} 3": content(lambda c, e=e: c.update({e: [3]})) for e in ENTRIES},
     "content a list": content(lambda c: [1]),
+    "an infinite format": content(lambda c: c.update(format=float("inf"))),
     "a newer format": content(lambda c: c.update(format=99)),
     "an unknown class": content(lambda c: c.update({"class": "SVC"})),
     "a foreign parameter": content(lambda c: c["params"].update(evil=1)),
@@ -685,6 +771,44 @@ def test_damaged_saved_estimator(saved, tmp_path, change):
         load(folder)
     assert str(folder) in str(caught.value)
     assert str(caught.value) != str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "damage", [*(f"manifest {kind}" for kind in JSON_KINDS), "an infinite format"]
+)
+def test_damaged_manifest(saved, tmp_path, damage):
+    """A manifest that cannot be read is named as damaged, with what to do."""
+    folder = Path(shutil.copytree(saved, tmp_path / "copied"))
+    SAVED_DAMAGE[damage](folder)
+    if damage == "manifest folder":
+        with pytest.raises(FileNotFoundError, match=MANIFEST):
+            load(folder)
+        return
+    with pytest.raises(DamagedCheckpointError, match="damaged.*to another folder"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserWarning("old numbers"),
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("place", ["read_model", "BertNet"])
+def test_what_is_no_damage_of_a_saved_estimator(saved, monkeypatch, error, place):
+    """A warning that is an error, and too little memory, are raised as they are."""
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(persistence, place, fail)
+    with pytest.raises(type(error)) as caught:
+        load(saved)
+    assert caught.value is error
 
 
 def test_saved_weights_that_are_not_finite(saved, tmp_path):
@@ -750,6 +874,33 @@ def test_command_line_and_damaged_data(tmp_path, capsys, kind):
     assert error.startswith("error: ")
     assert str(path) in error
     assert re.search(message, error), error
+
+
+COMPRESSED = {
+    f"{ending} {kind}": (ending, data)
+    for ending in ("gz", "bz2", "xz", "zip", "tar", "tar.gz")
+    for kind, data in {"empty": b"", "CSV": ROWS, "noise": bytes(range(256))}.items()
+} | {
+    "gz half": ("gz", gzip.compress(ROWS)[:-12]),
+    "gz damaged": ("gz", gzip.compress(ROWS)[:20] + b"\xff" * 40),
+    "xz half": ("xz", lzma.compress(ROWS)[:-12]),
+    "zip half": ("zip", b"PK\x03\x04" + bytes(30)),
+}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_command_line_and_data_that_are_not_compressed(tmp_path, capsys, kind):
+    """A name that says how a file is compressed, and a file that is not so."""
+    ending, data = COMPRESSED[kind]
+    path = tmp_path / f"data.csv.{ending}"
+    path.write_bytes(data)
+    columns = ["--text", "text", "--target", "label"]
+    out = ["--out", str(tmp_path / "model")]
+    assert main(["demo", "--data", str(path), *columns, *out]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert str(path) in error
+    assert "None" not in error
 
 
 @pytest.mark.parametrize("place", ["file", "file/model", "folder"])

@@ -53,6 +53,7 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert._versions import OtherVersionsWarning
 from sklearn_bert.text import check_texts
 
 FILES = [
@@ -434,6 +435,16 @@ def test_another_minor_version_is_said(copied, classifier, name):
     assert_array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
     save(loaded, copied)
     load(copied)  # without a warning, which would be an error
+
+
+@pytest.mark.parametrize("use", [copy.copy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_the_warning_of_other_versions_can_be_pickled(use):
+    """It reaches another process whole, as from joblib's workers."""
+    warning = OtherVersionsWarning("read anew", estimator="X", then="1.0", now="2.0")
+    again = use(warning)
+    assert type(again) is OtherVersionsWarning
+    assert str(again) == "read anew"
+    assert vars(again) == vars(warning)
 
 
 def test_other_versions_are_one_warning(copied):
@@ -922,7 +933,7 @@ def test_a_folder_of_unknown_files_is_refused(classifier, copied, manifest):
     """Where nobody knows any more what `save` has written, nothing is replaced."""
     (copied / "estimator.json").write_text(manifest)
     before = snapshot_of(copied)
-    with pytest.raises(FileExistsError, match="was not saved by sklearn_bert"):
+    with pytest.raises(FileExistsError, match="manifest that cannot be read"):
         save(classifier, copied)
     assert snapshot_of(copied) == before
 

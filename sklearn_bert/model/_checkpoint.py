@@ -11,6 +11,7 @@ import copy
 import functools
 import hashlib
 import importlib.util
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ from sklearn_bert.model._errors import (
     OfflineCheckpointError,
 )
 from sklearn_bert.model._folder_checks import (
+    CONFIG,
+    FIT,
     SAVE_TOKENIZER,
     check_finite,
     check_folder,
@@ -126,6 +129,8 @@ class Checkpoint:
         in order: what it calls them and what they do; None: what is not offered.
     prompt : str
         What a sentence-transformers folder puts before each text; "": nothing.
+    pools_prompt : bool
+        Whether the tokens of the prompt are pooled like those of the text.
     head_dropout : float
         The dropout that its makers put before a classification head.
     left_to_right : bool
@@ -147,6 +152,7 @@ class Checkpoint:
     attention: AttentionPooling | None
     sentence_steps: tuple[tuple[str, nn.Module | None], ...]
     prompt: str
+    pools_prompt: bool
     head_dropout: float
     left_to_right: bool
     new_heads: tuple[str, ...]
@@ -223,16 +229,32 @@ class Checkpoint:
         steps = self.steps()
         return bool(steps) and isinstance(steps[-1], Normalize)
 
-    def check_prompt(self) -> None:
-        """Raise CheckpointError where its own vectors are of texts with a prompt."""
-        if self.prompt:
+    def check_prompt(self, *, is_written_out: bool = False) -> None:
+        """Raise CheckpointError where its own vectors are of texts with a prompt.
+
+        Parameters
+        ----------
+        is_written_out : bool
+            Whether texts may have the prompt from a template; it is pooled then.
+        """
+        if not self.prompt or (is_written_out and self.pools_prompt):
+            return
+        what = (
+            f"checkpoint {self.name!r} puts the prompt {self.prompt!r} before every "
+            f"text (default_prompt_name in {PROMPTS_FILE})"
+        )
+        as_they_are = "set pooling='mean' to read the texts as they are."
+        if not self.pools_prompt:
             raise CheckpointError(
-                f"checkpoint {self.name!r} puts the prompt {self.prompt!r} before "
-                f"every text (default_prompt_name in {PROMPTS_FILE}), which is not "
-                "done of itself here. Write it out, with "
-                f"template={self.prompt + '{text}'!r} and texts in a column of that "
-                "name, or set pooling='mean' to read the texts as they are."
+                f"{what} and leaves it out where it pools (include_prompt in the file "
+                f"of its Pooling), which is not offered; {as_they_are}"
             )
+        template = self.prompt.replace("{", "{{").replace("}", "}}") + "{text}"
+        raise CheckpointError(
+            f"{what}, which is not done of itself here. Write it out, with "
+            f"template={template!r} and texts in a column of that name, or "
+            f"{as_they_are}"
+        )
 
     def steps(self) -> list[nn.Module]:
         """What the checkpoint itself does with the vectors that it has pooled."""
@@ -308,20 +330,21 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
             f"vocabulary {name!r} is not a folder with a tokenizer.json or a "
             "vocab.txt; expected one that WordPieceVocabulary.save has written."
         )
-    with _quiet_transformers(), damage_named(f"vocabulary {name!r}", SAVE_TOKENIZER):
-        check_tokenizer_files(name, path)
-        tokenizer = _read_tokenizer(name, path, None)
+    what = f"vocabulary {name!r}"
+    with _quiet_transformers(), damage_named(what, SAVE_TOKENIZER):
+        check_tokenizer_files(what, path)
+        tokenizer = _read_tokenizer(what, path, None)
     of_length = _tokenizers(tokenizer, BertConfig(), max_length, n_embeddings=None)
     return of_length(max_length, "truncate", None)
 
 
-def _read_tokenizer(name: str, folder: Path, config: Any) -> Any:
+def _read_tokenizer(what: str, folder: Path, config: Any) -> Any:
     """The tokenizer of a folder, which holds all that is needed for one."""
     with damage_named(tokenizer_damage(folder), SAVE_TOKENIZER):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
-    check_tokenizer(name, folder, tokenizer, getattr(config, "vocab_size", None))
+    check_tokenizer(what, folder, tokenizer, getattr(config, "vocab_size", None))
     return tokenizer
 
 
@@ -347,10 +370,11 @@ def _read(
         head_dropout = _head_dropout(config) if dropout is None else dropout
         if dropout is not None:
             _set_dropout(config, dropout)
-        tokenizer = _read_tokenizer(name, source, config)
+        tokenizer = _read_tokenizer(f"checkpoint {name!r}", source, config)
         if modules["lowercase"]:
             _lowercase(tokenizer.backend_tokenizer)
-        soft_limit = _limit(tokenizer.model_max_length, source / TOKENIZER_CONFIG)
+        limit = tokenizer.model_max_length
+        soft_limit = _limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
         kind = _model_class(name, config, with_heads)
         whole, report = _read_model(source, config, kind)
         encoder = whole.base_model
@@ -392,6 +416,7 @@ def _read(
         attention=attention,
         sentence_steps=tuple(modules["steps"]),
         prompt=modules["prompt"],
+        pools_prompt=modules["pools_prompt"],
         head_dropout=head_dropout,
         left_to_right=left_to_right,
         new_heads=new_heads,
@@ -644,16 +669,19 @@ def _model_class(name: str, config: Any, with_heads: bool) -> Any:
 
 
 def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
-    whole, report = kind.from_pretrained(
-        folder,
-        config=config,
-        dtype=torch.float32,  # the masters, whatever precision the file has
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # which are looked at then, and named
-    )
+    # Files of weights have been looked at: what fails here is what config.json says.
+    what = f"model of {folder / CONFIG}, with values that do not fit,"
+    with damage_named(what, FIT):
+        whole, report = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,  # the masters, whatever precision the file has
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # which are looked at then, and named
+        )
     # transformers maps the file: who overwrites it later would change the weights, and
     # who shortens it would end the process.
     for tensor in (*whole.parameters(), *whole.buffers()):
@@ -691,13 +719,16 @@ def _lowercase(backend: Any) -> None:
     )
 
 
-def _limit(value: Any, source: Path) -> int:
+def _limit(value: Any, name: str, source: Path) -> int:
     """A number of tokens as a file has it; 0, -1 and none at all are no limit."""
     if value is None:
         return NO_LIMIT
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise damaged(source, f"limits texts to {value!r}; expected a number of tokens")
-    return min(int(value), NO_LIMIT) if value > 0 else NO_LIMIT
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or math.isnan(value):
+        raise damaged(
+            source, f"limits texts to {value!r} ({name}); expected a number of tokens"
+        )
+    return int(min(value, NO_LIMIT)) if value > 0 else NO_LIMIT
 
 
 def _check_padding(name: str, encoder: Any, tokenizer: Any, limit: int) -> None:
@@ -748,8 +779,8 @@ def _position_limit(encoder: nn.Module, source: Path) -> int:
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return module.num_embeddings - position_offset(encoder)
-    limit = getattr(encoder.config, "max_position_embeddings", None)
-    return _limit(limit, source)
+    limit = "max_position_embeddings"
+    return _limit(getattr(encoder.config, limit, None), limit, source)
 
 
 def _has_type_ids(config: Any, tokenizer: Any) -> bool:
@@ -789,6 +820,7 @@ def _sentence_modules(folder: Path) -> dict[str, Any]:
         "steps": [],
         "encoder_folder": folder,
         "prompt": _default_prompt(prompts, folder / PROMPTS_FILE),
+        "pools_prompt": True,
     }
     for place, module in enumerate(modules):
         if not isinstance(module, dict) or not isinstance(module.get("type"), str):
@@ -804,6 +836,7 @@ def _sentence_modules(folder: Path) -> dict[str, Any]:
                     path / "config.json", "is missing, so it is not clear how to pool"
                 )
             found["pooling"] = _pooling_mode(config)
+            found["pools_prompt"] = bool(config.get("include_prompt", True))
         else:
             with damage_named(f"module {kind!r} in {path}"):
                 found["steps"].append((kind, _sentence_step(kind, path)))
@@ -812,11 +845,12 @@ def _sentence_modules(folder: Path) -> dict[str, Any]:
 
 def _sentence_settings(folder: Path) -> dict[str, Any]:
     """What is said of the texts: how many tokens are read, and in which letters."""
+    limit = "max_seq_length"
     for name in SENTENCE_FILES:
         if sizes := read_json(folder / name, {}):
             break
     return {
-        "max_seq_length": _limit(sizes.get("max_seq_length"), folder / name),
+        limit: _limit(sizes.get(limit), limit, folder / name),
         "lowercase": bool(sizes.get("do_lower_case")),
     }
 

@@ -56,7 +56,11 @@ FOREIGN: dict[bytes, tuple[str, str]] = {
     b"<html": WEB_PAGE,
 }
 AGAIN = "Download or copy the folder again, or write it anew with save_pretrained"
+FIT = "Take config.json and weights of the same checkpoint"
 SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
+OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
+# Weights may have rows to spare, so that their number suits a processor; not so many.
+LEAST_SHARE = 0.9
 # How a process computes or answers, and nothing about the weights: ours to decide.
 LEFT_OUT = (
     "return_dict",
@@ -168,11 +172,20 @@ def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
 
 
 def path_in(folder: Path, name: Any, source: Path) -> Path:
-    """The path of a part that a file of a folder names: inside it, or an error."""
+    """The path of a part that a file of a folder names: right inside it, or an error.
+
+    What lies deeper could change unseen: only so far are files looked after.
+    """
     if not isinstance(name, str):
         raise damaged(source, f"names the part {name!r}; expected a path")
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise damaged(source, f"names the part {name!r}, outside of the folder")
+    if len(Path(name).parts) > 1:
+        raise damaged(
+            source,
+            f"names the part {name!r}, a path of several folders",
+            "Move it into the folder itself, and correct the path",
+        )
     return folder / name
 
 
@@ -193,8 +206,11 @@ def read_config(name: str, folder: Path) -> Any:
             "were made from."
         )
     kept = {key: value for key, value in values.items() if key not in LEFT_OUT}
-    with damage_named(str(path)):
+    with damage_named(f"{path}, with values that do not fit,", FIT):
         config = CONFIG_MAPPING[kind].from_dict(kept)
+    n_layers = getattr(config, "num_hidden_layers", None)
+    if isinstance(n_layers, int) and n_layers < 1:
+        raise damaged(path, f"says {n_layers} layers; expected at least 1", FIT)
     _check_is_encoder(name, path, config)
     return config
 
@@ -260,7 +276,7 @@ def check_folder(name: str, folder: Path) -> None:
         )
     for path in weight_files(name, folder):
         check_weights(path)
-    check_tokenizer_files(name, folder)
+    check_tokenizer_files(f"checkpoint {name!r}", folder)
 
 
 def _without_config(name: str, folder: Path) -> DamagedCheckpointError:
@@ -298,9 +314,12 @@ def weight_files(name: str, folder: Path) -> list[Path]:
         return [whole]
     if not index.exists():
         raise _without_weights(name, folder)
-    shards = read_json(index, {}).get("weight_map")
+    content = read_json(index, {})
+    shards = content.get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise damaged(index, "has no weight_map of names to files")
+    if not isinstance(content.get("metadata"), dict):
+        raise damaged(index, "has no metadata", 'Add it: "metadata": {}')
     paths = []
     for shard in sorted(set(map(str, shards.values()))):
         path = path_in(folder, shard, index)
@@ -343,8 +362,14 @@ def check_weights(path: Path) -> None:
                 )
 
 
-def check_tokenizer_files(name: str, folder: Path) -> None:
-    """Raise DamagedCheckpointError where no tokenizer can be built of the files."""
+def check_tokenizer_files(what: str, folder: Path) -> None:
+    """Raise DamagedCheckpointError where no tokenizer can be built of the files.
+
+    Parameters
+    ----------
+    what : str
+        Whose files they are: "checkpoint 'a/b'", "vocabulary 'c'".
+    """
     for names in TOKENIZER_FILES:
         found = [sorted(folder.glob(file)) for file in names]
         if all(found):
@@ -356,10 +381,9 @@ def check_tokenizer_files(name: str, folder: Path) -> None:
         lacks = "vocab.json" if "merges.txt" in some else "tokenizer.json"
         lacks = "merges.txt" if "vocab.json" in some else lacks
         raise DamagedCheckpointError(
-            f"checkpoint {name!r}: {folder} has weights but no tokenizer: there is no "
+            f"{what}: {folder} has weights but no tokenizer: there is no "
             f"{lacks} (nor vocab.txt or another vocabulary), and without it every text "
-            f"would be read as the same. {SAVE_TOKENIZER}, of the tokenizer that the "
-            "weights were trained with."
+            f"would be read as the same. {SAVE_TOKENIZER}{OF_THE_WEIGHTS}."
         )
     for file in TOKENIZER_SETTINGS:
         read_json(folder / file, {}, SAVE_TOKENIZER)
@@ -369,18 +393,20 @@ def check_tokenizer_files(name: str, folder: Path) -> None:
 
 
 def check_tokenizer(
-    name: str, folder: Path, tokenizer: Any, n_rows: int | None
+    what: str, folder: Path, tokenizer: Any, n_rows: int | None
 ) -> None:
     """Raise CheckpointError where a tokenizer cannot read texts for the weights.
 
     Parameters
     ----------
+    what : str
+        As for `check_tokenizer_files`.
     n_rows : int or None
         Of the checkpoint's table of words; None: there is none yet.
     """
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise CheckpointError(
-            f"checkpoint {name!r} has a tokenizer written in Python "
+            f"{what} has a tokenizer written in Python "
             f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
         )
     backend = tokenizer.backend_tokenizer
@@ -389,12 +415,13 @@ def check_tokenizer(
         len(backend.get_added_tokens_decoder()),
     )
     if n_tokens <= n_added:
+        whose = "" if n_rows is None else OF_THE_WEIGHTS
         raise DamagedCheckpointError(
-            f"checkpoint {name!r}: the tokenizer files in {folder} hold {n_tokens} "
-            "special tokens and no word, so every text would be read as the same. "
-            f"{SAVE_TOKENIZER}, of the tokenizer that the weights were trained with."
+            f"{what}: the tokenizer files in {folder} hold {n_tokens} special tokens "
+            f"and no word, so every text would be read as the same. {SAVE_TOKENIZER}"
+            f"{whose}."
         )
-    with damage_named(f"checkpoint {name!r}: tokenizer in {folder}", SAVE_TOKENIZER):
+    with damage_named(f"{what}: tokenizer in {folder}", SAVE_TOKENIZER):
         backend.encode(PROBE)
         frame = backend.encode("")
     is_from_lines = not (folder / "tokenizer.json").exists()
@@ -408,13 +435,19 @@ def check_tokenizer(
                 "checkpoint",
                 SAVE_TOKENIZER,
             )
+        if n_rows is not None and n_tokens < LEAST_SHARE * n_rows:
+            raise damaged(
+                folder / "vocab.txt",
+                f"gives {n_tokens} tokens, but the weights know {n_rows}: it is cut "
+                "short, or of another checkpoint",
+                SAVE_TOKENIZER + OF_THE_WEIGHTS,
+            )
     for token, place in zip(frame.tokens, frame.ids, strict=True):
         if n_rows is not None and place >= n_rows:
             raise DamagedCheckpointError(
-                f"checkpoint {name!r}: the tokenizer in {folder} puts {token!r} (id "
-                f"{place}) around every text, but the weights know only {n_rows} "
-                f"tokens: it belongs to another checkpoint. {SAVE_TOKENIZER}, of the "
-                "tokenizer that the weights were trained with."
+                f"{what}: the tokenizer in {folder} puts {token!r} (id {place}) around "
+                f"every text, but the weights know only {n_rows} tokens: it belongs to "
+                f"another checkpoint. {SAVE_TOKENIZER}{OF_THE_WEIGHTS}."
             )
 
 
@@ -437,14 +470,13 @@ def check_weights_fit(
     folder: Path, whole: nn.Module, encoder: nn.Module, report: dict[str, Any]
 ) -> None:
     """Raise DamagedCheckpointError where weights and configuration disagree."""
-    remedy = "Take config.json and weights of the same checkpoint"
     for found in sorted(report["mismatched_keys"], key=str):
         tensor, in_file, in_model = found
         raise damaged(
             folder / CONFIG,
             f"does not fit the weights beside it: {tensor!r} has shape "
             f"{tuple(in_file)} there, and {tuple(in_model)} by the configuration",
-            remedy,
+            FIT,
         )
     known = {_without_number(name) for name in whole.state_dict()}
     known |= {_without_number(name) for name in encoder.state_dict()}
@@ -456,7 +488,7 @@ def check_weights_fit(
             raise damaged(
                 folder / CONFIG,
                 f"has fewer layers than the weights beside it, which hold {key!r}",
-                remedy,
+                FIT,
             )
 
 

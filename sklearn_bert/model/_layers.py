@@ -13,16 +13,6 @@ LAYERS = ("encoder.layer", "encoder.layers", "transformer.layer", "layers", "lay
 # Families of which a part of the layers can run alone.
 SPLIT = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
 BELOW_THE_LAYERS = ("embeddings", "embeddings_project")
-# What comes behind the layers, in one family or another; the rest is below them, or
-# belongs to all of them, as relative positions do.
-ABOVE_THE_LAYERS = (
-    "pooler",
-    "final_norm",
-    "norm",
-    "LayerNorm",
-    "encoder.ln",
-    "encoder.emb_layer_norm_after",
-)
 
 
 def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
@@ -73,7 +63,7 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
         )
     n_layers = len(_layers(encoder))
     start = f"encoder.{path}."
-    above = tuple(f"encoder.{name}." for name in ABOVE_THE_LAYERS)
+    above = tuple(f"encoder.{name}." for name in _above(encoder))
 
     def depth(name: str) -> int:
         if name.startswith(start):
@@ -103,7 +93,7 @@ def frozen_modules(
 def _below(encoder: nn.Module) -> list[nn.Module]:
     """The largest parts of the encoder that are neither layers nor above them."""
     path = _path(encoder)
-    kept = (path, *ABOVE_THE_LAYERS)
+    kept = (path, *_above(encoder))
 
     def parts(module: nn.Module, start: str) -> list[nn.Module]:
         found = []
@@ -116,6 +106,24 @@ def _below(encoder: nn.Module) -> list[nn.Module]:
         return found
 
     return parts(encoder, "")
+
+
+def _above(encoder: nn.Module) -> list[str]:
+    """The names of what comes behind the layers: a pooler and a last norm.
+
+    The rest is below the layers, or belongs to all of them, as relative positions do.
+    """
+    above, start, parent = ["pooler"], "", encoder
+    for part in str(_path(encoder)).split("."):
+        children = dict(parent.named_children())
+        later = list(children)[list(children).index(part) + 1 :]
+        # Families call the norm as they like, and register it after the layers. So does
+        # DeBERTa with that of its relative positions.
+        if "rel_embeddings" not in children:
+            norms = [n for n in later if "Norm" in type(children[n]).__name__]
+            above += [start + name for name in norms]
+        parent, start = children[part], f"{start}{part}."
+    return above
 
 
 def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:

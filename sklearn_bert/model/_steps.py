@@ -18,6 +18,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_bert.model._folder_checks import (
+    CONFIG,
+    WEIGHTS,
+    check_finite,
+    check_weights,
+    read_json,
+)
 from sklearn_bert.model._torch_state import building
 
 # Where a folder that sentence-transformers cannot pool says what becomes of vectors.
@@ -99,18 +106,17 @@ def write_step(step: nn.Module, path: Path, width: int) -> None:
         "bias": linear.bias is not None,
         "activation_function": IDENTITY,
     }
-    (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     weights = {f"linear.{n}": p.detach() for n, p in linear.named_parameters()}
     data = save(weights, metadata={"format": "pt"})
-    (path / "model.safetensors").write_bytes(data)
+    (path / WEIGHTS).write_bytes(data)
 
 
 def read_step(path: Path) -> nn.Linear | None:
     """The linear map that the folder of a Dense module describes; None: it is none."""
-    config_file = path / "config.json"
-    if not (config_file.is_file() and (path / "model.safetensors").is_file()):
+    if not ((path / CONFIG).is_file() and (path / WEIGHTS).is_file()):
         return None
-    config = json.loads(config_file.read_text("utf-8"))
+    config = read_json(path / CONFIG, {})
     is_linear = config.get("activation_function") == IDENTITY
     reads_vectors = {config.get(f"module_{x}_name") for x in ("input", "output")} <= {
         None,
@@ -121,13 +127,15 @@ def read_step(path: Path) -> nn.Linear | None:
     sizes = config["in_features"], config["out_features"]
     with building():
         linear = nn.utils.skip_init(nn.Linear, *sizes, bias=config["bias"])
+    check_weights(path / WEIGHTS)
     linear.load_state_dict(read_step_weights(path), strict=True)
+    check_finite(path, linear.state_dict().items())
     return linear.requires_grad_(False)
 
 
 def read_step_weights(path: Path) -> dict[str, Tensor]:
     """Weights of a linear map, by their names there."""
-    weights = load_file(path / "model.safetensors")
+    weights = load_file(path / WEIGHTS)
     return {name.removeprefix("linear."): value for name, value in weights.items()}
 
 

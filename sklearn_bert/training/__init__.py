@@ -11,7 +11,7 @@ from sklearn_bert.training._device import (
     resolve_precision,
 )
 from sklearn_bert.training._examples import DrawnExamples, Examples, ViewedExamples
-from sklearn_bert.training._memory import BertOutOfMemoryError, give_back
+from sklearn_bert.training._memory import BertOutOfMemoryError, give_back, is_shortage
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._objectives import (
     Guesses,
@@ -46,6 +46,7 @@ __all__ = [
     "copy_callbacks",
     "device_turn",
     "give_back",
+    "is_shortage",
     "resolve_device",
     "resolve_precision",
 ]

@@ -30,7 +30,7 @@ def give_back(device: torch.device) -> None:
         _TRIM(0)
 
 
-def is_shortage(error: RuntimeError) -> bool:
+def is_shortage(error: Exception) -> bool:
     """Whether this is torch's error for too little memory, on a GPU or a CPU."""
     if isinstance(error, torch.OutOfMemoryError):
         return True

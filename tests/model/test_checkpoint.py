@@ -1,12 +1,14 @@
 import json
 import os
 import pickle
+import re
 import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub.errors as hub
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load as load_bytes
@@ -35,6 +37,7 @@ from sklearn_bert.model import (
     _checkpoint,
     load_checkpoint,
 )
+from sklearn_bert.text import check_texts
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -475,6 +478,34 @@ def test_default_prompt_is_refused_where_vectors_would_differ(make_checkpoint):
     (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     with pytest.raises(CheckpointError, match=r"'query: '.*template='query: \{text\}'"):
         load_checkpoint(folder).check_prompt()
+
+
+def test_braces_of_a_default_prompt_are_its_own(make_checkpoint):
+    """The template that is offered gives the prompt, though it holds braces."""
+    folder = make_checkpoint()
+    prompts = {"default_prompt_name": "q", "prompts": {"q": "{query}: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    with pytest.raises(CheckpointError, match="template=") as caught:
+        load_checkpoint(folder).check_prompt()
+    template = re.search("template='(.*?)' and", str(caught.value))[1]
+    frame = pd.DataFrame({"text": ["a film"]})
+    assert check_texts(frame, template=template).first == ["{query}: a film"]
+
+
+@pytest.mark.parametrize("template", [None, "query: {text}"])
+def test_prompt_that_is_not_pooled_is_refused(make_checkpoint, template):
+    """Where the prompt is left out of the mean, no template does the same."""
+    folder = make_checkpoint()
+    prompts = {"default_prompt_name": "query", "prompts": {"query": "query: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    pooling = {"pooling_mode_mean_tokens": True, "include_prompt": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    X = pd.DataFrame({"text": ["a film"]})
+    settings = {"template": template, "device": "cpu"}
+    with pytest.raises(CheckpointError, match="leaves it out.*pooling='mean'") as error:
+        BertEmbedder(folder, **settings).fit(X)
+    assert "template" not in str(error.value)
+    BertEmbedder(folder, pooling="mean", **settings).fit(X)
 
 
 def test_dropout_is_set_everywhere(checkpoint):
