@@ -48,7 +48,7 @@ from sklearn_bert.training._schedule import (
     warmup_then_decay,
 )
 from sklearn_bert.training._update import Updates
-from sklearn_bert.training._user_callbacks import is_raised_by_skorch
+from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 from sklearn_bert.training._working_copy import WORKING_COPY, copy_in_place
 
@@ -212,6 +212,12 @@ class BertNet(NeuralNet):
             np.random.default_rng(self.shuffle_seed),
             by_length=not self.feed_.packed,
         )
+
+    def initialize_callbacks(self) -> BertNet:
+        """Callbacks of the house and the caller's, each by a name of its own."""
+        self.callbacks: Any = with_free_names(self.callbacks or [])
+        super().initialize_callbacks()
+        return self
 
     def initialize_module(self) -> BertNet:
         """What learns is the module of this run."""
