@@ -377,7 +377,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """

@@ -276,7 +276,8 @@ class BertGenerator(BertLanguageLearner):
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one row fits into the device's memory.
         """

@@ -274,7 +274,8 @@ class BertTokenClassifier(BertPredictor):
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one sentence fits into the device's memory.
 

@@ -52,6 +52,9 @@ from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 from sklearn_bert.training._working_copy import WORKING_COPY, copy_in_place
 
+# Texts of the last batch whose answers are looked at once more.
+LAST_TEXTS = 32
+
 Merge = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 
@@ -286,7 +289,7 @@ class BertNet(NeuralNet):
                 f"{first!r}; training has diverged. {REMEDY}"
             )
         self.module_.eval()
-        self._scores_of(replace(self.examples_, rows=self.examples_.rows[:1]))
+        self._scores_of(replace(self.examples_, rows=self.last_rows_))
 
     def _gradients_hook(self) -> Callable[[list[tuple[str, Tensor]]], None] | None:
         if not self._hooks("on_grad_computed"):
@@ -360,6 +363,7 @@ class BertNet(NeuralNet):
             self.notify("on_batch_end", batch=rows, training=True)
             if self.stops_:
                 break
+        self.last_rows_ = rows[:LAST_TEXTS]
         part_losses = losses.read()
         batch_losses = part_losses.sum(axis=1).tolist()
         seconds = time.perf_counter() - start
@@ -606,6 +610,7 @@ def _merge(merge: Merge, values: Tensor, windows: Windows) -> Tensor:
 TRAINING_STATE = (
     "part_",
     "examples_",
+    "last_rows_",
     "feed_",
     "batches_",
     "masters_",
