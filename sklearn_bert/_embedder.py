@@ -202,8 +202,9 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         One per epoch: `epoch`, `train_loss`, `learning_rate` (of the epoch's last
         update), `texts_per_second`, `seconds`; only with an `objective`.
     batch_size_used_ : int
-        Texts, or pairs, that passed through the model at a time: `batch_size`, or less
-        where memory ran out; only with an `objective`.
+        Most texts, or pairs, that passed through the model at a time: `batch_size`, or
+        less where memory ran out; only with an `objective`. With "mlm", on a CPU, fewer
+        pass where texts are long.
     max_length_ : int
         Tokens that are read of a text.
     truncation_report_ : dict
@@ -377,7 +378,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """

@@ -139,8 +139,8 @@ class BertGenerator(BertLanguageLearner):
     max_length_ : int
         Tokens of a row.
     batch_size_used_ : int
-        Rows that passed through the model at a time: `batch_size`, or less where
-        memory ran out.
+        Most rows that passed through the model at a time: `batch_size`, or less where
+        memory ran out. On a CPU fewer pass where rows are long.
     unknown_report_ : dict
         Of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a token
         that the vocabulary knows), `n_tokens` and `n_unknown`.
@@ -276,7 +276,8 @@ class BertGenerator(BertLanguageLearner):
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one row fits into the device's memory.
         """

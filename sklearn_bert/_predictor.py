@@ -167,8 +167,12 @@ class BertPredictor(BertEstimator):
         X_val: Any = None,
         y_val: Any = None,
         is_partial: bool = False,
+        parts: tuple[str, ...] = (),
     ) -> Run:
-        """Hold parameters and arguments against each other, and tell callbacks."""
+        """Hold parameters and arguments against each other, and tell callbacks.
+
+        `parts` are names of the losses in `history_` that add up, where there are.
+        """
         _refuse_name(y, "y", "X")
         _refuse_name(y_val, "y_val", "X_val")
         if self.adapter is not None and self.trainable != "all":
@@ -187,7 +191,9 @@ class BertPredictor(BertEstimator):
                 "how many calls are to come. Set early_stopping=False, or use fit."
             )
         callbacks = copy_callbacks(
-            self.callbacks, is_validated=self.early_stopping or X_val is not None
+            self.callbacks,
+            is_validated=self.early_stopping or X_val is not None,
+            parts=parts,
         )
         n_epochs = 1 if is_partial else plain(self.max_epochs)
         context, told = self._begin_fit(X, y, n_epochs, sample_weight=sample_weight)
@@ -373,13 +379,14 @@ class BertPredictor(BertEstimator):
         fitted_now: Callable[[BertNet], dict[str, Any]],
     ) -> BertNet:
         """The net that trains a model with this estimator's parameters."""
-        callbacks: list[Any] = [*run.callbacks]
+        callbacks: list[Any] = []
+        if self.verbose:  # the first, to be closed whatever another one raises
+            callbacks.append(FitProgress(type(self).__name__))
+        callbacks += run.callbacks
         if hasattr(self, "_skl_callbacks"):
             callbacks.append(FitTasks(self, run.context, run.told, fitted_now))
         if valid is not None and self.early_stopping:
             callbacks.append(BestWeights(self.n_iter_no_change))
-        if self.verbose:
-            callbacks.append(FitProgress(type(self).__name__))
         checkpointing = self.gradient_checkpointing
         if checkpointing != "auto":
             checkpointing = bool(checkpointing)  # NumPy's is not True itself

@@ -50,6 +50,8 @@ from sklearn_bert.text import (
 )
 from sklearn_bert.training import Guesses
 
+# Losses that add up to the whole.
+PARTS = ("mlm_loss", "nsp_loss")
 # What decides which tokens are hidden in which rows.
 LAYOUT = ("mask_fraction", "whole_words", "pack")
 # Rows with one masked token each that are laid out at a time.
@@ -178,8 +180,8 @@ class BertPretrainer(
     max_length_ : int
         Tokens of a row.
     batch_size_used_ : int
-        Rows that passed through the model at a time: `batch_size`, or less where
-        memory ran out.
+        Most rows that passed through the model at a time: `batch_size`, or less where
+        memory ran out. On a CPU fewer pass where rows are long.
     unknown_report_ : dict
         Of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a token
         that the vocabulary knows), `n_tokens` and `n_unknown`.
@@ -333,7 +335,8 @@ class BertPretrainer(
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one row fits into the device's memory.
         """
@@ -344,7 +347,8 @@ class BertPretrainer(
                 "pooling is 'pooler', which a new BERT learns only from next "
                 "sentences. Set next_sentence=True, or another pooling."
             )
-        run = self._start(X, None, None)
+        parts = PARTS if self.next_sentence else ()
+        run = self._start(X, None, None, parts=parts)
         documents, seen = self._read_documents(X, in_sentences=self.next_sentence)
         train, valid = self._part_documents(run, documents, X_val)
         if self.next_sentence:
@@ -359,7 +363,7 @@ class BertPretrainer(
         self, train: list[list[str]], valid: list[list[str]] | None
     ) -> tuple[RawTexts, Callable[[], tuple[LanguageModel, TextTokenizer, None]]]:
         """What is learnt from documents, and what loads the model to start from."""
-        parts = ("mlm_loss", "nsp_loss") if self.next_sentence else ("mlm_loss",)
+        parts = PARTS if self.next_sentence else PARTS[:1]
         source = f"checkpoint {self.checkpoint!r}"
         if self.checkpoint is None:
             source = f"vocabulary {self.vocabulary!r}"

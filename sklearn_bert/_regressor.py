@@ -165,8 +165,8 @@ class BertRegressor(
     pretraining_history_ : list of dict
         That of `pretraining`; only with it.
     batch_size_used_ : int
-        Texts that passed through the model at a time: `batch_size`, or less where
-        memory ran out.
+        Most texts that passed through the model at a time: `batch_size`, or less
+        where memory ran out. On a CPU fewer pass where texts are long.
     truncation_report_ : dict
         Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
         (in tokens).
@@ -336,7 +336,8 @@ class BertRegressor(
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """

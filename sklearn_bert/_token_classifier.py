@@ -131,8 +131,8 @@ class BertTokenClassifier(BertPredictor):
     max_length_ : int
         Tokens that are read at a time.
     batch_size_used_ : int
-        Sentences that passed through the model at a time: `batch_size`, or less where
-        memory ran out.
+        Most sentences that passed through the model at a time: `batch_size`, or less
+        where memory ran out. On a CPU fewer pass where sentences are long.
     unknown_report_ : dict
         Of the sentences in fit: `n_texts`, `n_unknown_texts` (without a word that the
         checkpoint knows), `n_tokens` and `n_unknown`.
@@ -274,7 +274,8 @@ class BertTokenClassifier(BertPredictor):
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update.
+            Where the loss is no longer finite, naming the update, or where answers are
+            not after the last.
         BertOutOfMemoryError
             Where not even one sentence fits into the device's memory.
 

@@ -97,3 +97,18 @@ def test_a_model_that_overflows_does_not_answer(fit):
     model.net_.module.head.weight.data.fill_(1e37)
     with pytest.raises(FloatingPointError, match=r"of \d+ texts is not finite"):
         model.predict_proba(X)
+
+
+@pytest.mark.parametrize("rate", [8e5, 1e6, 1.2e6])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_fit_that_succeeds_answers_for_its_last_batch(settings, reviews, rate, seed):
+    """Where the last update spoils the answers for some texts only, fit says so."""
+    texts = [f"{text}{' but' * (place % 7)}" for place, text in enumerate(reviews[0])]
+    X, y = texts[8:], reviews[1][8:]
+    params = {**settings, "max_epochs": 1, "batch_size": 32, "warmup": 0.0}
+    clf = BertClassifier(**{**params, "learning_rate": rate, "random_state": seed})
+    try:
+        clf.fit(X, y)
+    except FloatingPointError:
+        return
+    assert np.isfinite(clf.predict_proba(X)).all()

@@ -1,6 +1,8 @@
 """skorch's callbacks in `callbacks=`: what works, what is refused, and Ctrl-C."""
 
 import copy
+import functools
+import io
 import pickle
 import signal
 import sys
@@ -11,6 +13,8 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 import skorch.callbacks
+from rich.console import Console
+from rich.live import _RefreshThread
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import (
@@ -38,6 +42,7 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert.training import _callbacks
 
 HOOKS = [name for name in dir(Callback) if name.startswith("on_")]
 
@@ -157,6 +162,8 @@ def test_a_callback_that_cannot_work(data, name):
     [
         (EarlyStopping("train_loss", load_best=True), "load_best=True"),
         (GradientNormClipping(2.0), "gradient_clip_value=2.0"),
+        (GradientNormClipping(0), "gradient_clip_value=0"),
+        (GradientNormClipping("a"), "gradient_clip_value='a'"),
         (PassthroughScoring("train_loss"), "on_train=False"),
         (MlflowLogger(1, 1), "create_artifact=True"),
         (MlflowLogger(1, 1, False, log_on_batch_end=True), "log_on_batch_end=True"),
@@ -181,6 +188,36 @@ def test_subclasses_are_refused_too(data):
 
     clf = BertClassifier("/nowhere", callbacks=[("a", Mine("f1"))], device="cpu")
     with pytest.raises(ValueError, match=r"callbacks\[0\] is a Mine, which cannot"):
+        clf.fit(*data)
+
+
+class Best(EarlyStopping):
+    """Sets a parameter for the class."""
+
+    load_best = True
+
+    def __init__(self):
+        self.monitor = "train_loss"
+
+
+class Bare(EarlyStopping):
+    """Forgets the parameters of the class it is made of."""
+
+    def __init__(self):
+        self.monitor = "train_loss"
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Best, "a Best with load_best=True, which"),
+        (Bare, "a Bare without the attribute 'load_best'"),
+    ],
+)
+def test_parameters_of_subclasses(data, cls, message):
+    """They are found wherever a subclass sets them; without one it is refused."""
+    clf = BertClassifier("/nowhere", callbacks=[cls()], device="cpu")
+    with pytest.raises(ValueError, match=rf"callbacks\[0\] is {message}"):
         clf.fit(*data)
 
 
@@ -247,6 +284,24 @@ def test_classes_and_names(make, data):
         make(callbacks=[TensorBoard]).fit(*data)
 
 
+@pytest.mark.parametrize(
+    ("callbacks", "names"),
+    [
+        ([EpochTimer(), EpochTimer()], ["EpochTimer_1", "EpochTimer_2"]),
+        ([("EpochTimer", EpochTimer()), EpochTimer()], ["EpochTimer", "EpochTimer_1"]),
+        (
+            [EpochTimer(), EpochTimer(), ("EpochTimer_1", PrintLog())],
+            ["EpochTimer_2", "EpochTimer_3", "EpochTimer_1"],
+        ),
+        ([("FitProgress", EpochTimer())], ["FitProgress"]),
+    ],
+)
+def test_names_that_are_taken(make, data, callbacks, names):
+    """A name of the caller's stays; whoever else would have it gets another."""
+    clf = make(callbacks=callbacks, verbose=1).fit(*data)
+    assert [name for name, _ in clf.net_.callbacks_] == names
+
+
 @pytest.mark.parametrize("name", ["net_", "best"])
 def test_what_a_callback_collected(make, data, tmp_path, name):
     """It is in the net's callbacks_; a copy, a pickle and a saved folder drop it."""
@@ -303,12 +358,58 @@ def test_early_stopping_of_skorch(make, data, capsys, monitor):
         ("valid_loss", "but there is no validation"),
         ("valid_score", "but there is no validation"),
         ("valid_acc", "which history does not have"),
+        ("mlm_loss", "which history does not have"),
+        ("dur", "which history does not have"),
     ],
 )
 def test_early_stopping_without_its_figure(data, monitor, message):
     """What history will not have is said before the checkpoint is read."""
     clf = BertClassifier("/nowhere", callbacks=[EarlyStopping(monitor)], device="cpu")
     with pytest.raises(ValueError, match=rf"monitor='{monitor}', {message}"):
+        clf.fit(*data)
+
+
+@pytest.mark.parametrize("monitor", ["mlm_loss", "nsp_loss"])
+def test_early_stopping_by_a_part_of_the_loss(make, data, monitor):
+    """History has the parts only where the loss has several."""
+    callbacks = [EarlyStopping(monitor)]
+    documents = [[text, text] for text in data[0]]
+    reader = make(BertPretrainer, callbacks=callbacks, max_epochs=1, next_sentence=True)
+    assert reader.fit(documents).n_iter_ == 1
+    reader.set_params(next_sentence=False, checkpoint="/nowhere")
+    with pytest.raises(ValueError, match=f"'{monitor}', which history does not have"):
+        reader.fit(documents)
+
+
+class Writing(EpochTimer):
+    """A callback of the caller's, made of one of skorch's, that writes more."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("mine", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "monitor"),
+    [
+        (EpochTimer(), "dur"),
+        (PassthroughScoring("train_loss", on_train=True), "train_loss_best"),
+        (PassthroughScoring("train_batch_size", on_train=True), "train_batch_size"),
+        (Writing(), "mine"),
+    ],
+)
+def test_early_stopping_by_what_another_writes(make, data, before, monitor):
+    """What a callback before it writes into history can be looked at."""
+    clf = make(callbacks=[before, EarlyStopping(monitor)], max_epochs=1)
+    assert clf.fit(*data).n_iter_ == 1
+
+
+@pytest.mark.parametrize(
+    "before", [PrintLog(), EpochTimer(), PassthroughScoring("nope", on_train=True)]
+)
+def test_early_stopping_after_one_that_does_not_write_its_figure(data, before):
+    """A callback of skorch's before it writes only what is known of it."""
+    clf = BertClassifier("/nowhere", callbacks=[before, EarlyStopping("nope")])
+    with pytest.raises(ValueError, match=r"callbacks\[1\] .*'nope', which history"):
         clf.fit(*data)
 
 
@@ -422,6 +523,25 @@ def test_an_interrupt_is_not_hidden(make, data):
 
     with pytest.raises(KeyboardInterrupt):
         make(callbacks=[Both()]).fit(*data)
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_batch_end", "on_train_end"])
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_the_bar_is_closed(make, data, monkeypatch, hook, error):
+    """Whatever a callback raises, and also at the end: the terminal is left alone."""
+    console = functools.partial(Console, file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(_callbacks, "Console", lambda stderr: console())
+
+    def raises(*args, **kwargs):
+        raise error("of the caller's")
+
+    callback = type("Raising", (Callback,), {hook: raises, "on_train_end": raises})()
+    before = sys.stdout, sys.stderr
+    with pytest.raises(error, match="of the caller's"):
+        make(callbacks=[callback], verbose=1, max_epochs=1).fit(*data)
+    assert (sys.stdout, sys.stderr) == before
+    drawing = [t for t in threading.enumerate() if isinstance(t, _RefreshThread)]
+    assert all(thread.done.is_set() for thread in drawing)
 
 
 # -- signs of life ---------------------------------------------------------------------

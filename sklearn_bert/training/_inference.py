@@ -72,15 +72,16 @@ def compute(
         if per_token:
             values = _without_padding(values, lengths[batch])
         where = flat_places(starts[batch], lengths[batch])
-        # Behind the texts there may be one of padding.
-        output[torch.from_numpy(where)] = values[: len(where)].to(output.dtype)
+        values = values[: len(where)]  # behind the texts there may be one of padding
+        if not (values.abs() < LARGEST).all():  # nor is NaN
+            raise FloatingPointError(
+                f"what the model makes of {len(batch)} texts is not finite, or as good "
+                "as infinite; its training has diverged, or its checkpoint is damaged. "
+                f"{REMEDY} Then fit again; where that does not help, from another "
+                "checkpoint."
+            )
+        output[torch.from_numpy(where)] = values.to(output.dtype)
     assert output is not None  # a table holds at least one text
-    if not (output.abs() < LARGEST).all():  # nor is NaN
-        raise FloatingPointError(
-            f"what the model makes of {len(rows)} texts is not finite, or as good as "
-            "infinite; its training has diverged, or its checkpoint is damaged. Fit it "
-            f"again, from another checkpoint or otherwise: {REMEDY}"
-        )
     return output if per_token or has_words else output[torch.from_numpy(row_of)]
 
 

@@ -48,9 +48,12 @@ from sklearn_bert.training._schedule import (
     warmup_then_decay,
 )
 from sklearn_bert.training._update import Updates
-from sklearn_bert.training._user_callbacks import is_raised_by_skorch
+from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 from sklearn_bert.training._working_copy import WORKING_COPY, copy_in_place
+
+# Texts of the last batch whose answers are looked at once more.
+LAST_TEXTS = 32
 
 Merge = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
@@ -213,6 +216,12 @@ class BertNet(NeuralNet):
             by_length=not self.feed_.packed,
         )
 
+    def initialize_callbacks(self) -> BertNet:
+        """Callbacks of the house and the caller's, each by a name of its own."""
+        self.callbacks: Any = with_free_names(self.callbacks or [])
+        super().initialize_callbacks()
+        return self
+
     def initialize_module(self) -> BertNet:
         """What learns is the module of this run."""
         self.module_ = self.part_.model
@@ -280,7 +289,7 @@ class BertNet(NeuralNet):
                 f"{first!r}; training has diverged. {REMEDY}"
             )
         self.module_.eval()
-        self._scores_of(replace(self.examples_, rows=self.examples_.rows[:1]))
+        self._scores_of(replace(self.examples_, rows=self.last_rows_))
 
     def _gradients_hook(self) -> Callable[[list[tuple[str, Tensor]]], None] | None:
         if not self._hooks("on_grad_computed"):
@@ -354,6 +363,7 @@ class BertNet(NeuralNet):
             self.notify("on_batch_end", batch=rows, training=True)
             if self.stops_:
                 break
+        self.last_rows_ = rows[:LAST_TEXTS]
         part_losses = losses.read()
         batch_losses = part_losses.sum(axis=1).tolist()
         seconds = time.perf_counter() - start
@@ -600,6 +610,7 @@ def _merge(merge: Merge, values: Tensor, windows: Windows) -> Tensor:
 TRAINING_STATE = (
     "part_",
     "examples_",
+    "last_rows_",
     "feed_",
     "batches_",
     "masters_",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import dis
+import itertools
+from collections import Counter
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from sklearn.callback import FitCallback
@@ -55,6 +58,10 @@ def _is_set(value: Any) -> bool:
     return bool(value)
 
 
+def _is_norm(value: Any) -> bool:
+    return isinstance(value, Real) and 0 < float(value) <= 1
+
+
 # Settings with which one of the others would do nothing, or fail: the classes, the
 # parameter, whether a value of it is one of those, why, and what to do.
 LIMITS: list[tuple[tuple[type[Callback], ...], str, Callable, str, str]] = [
@@ -69,9 +76,9 @@ LIMITS: list[tuple[tuple[type[Callback], ...], str, Callable, str, str]] = [
     (
         (skorch_callbacks.GradientNormClipping,),
         "gradient_clip_value",
-        lambda value: value is not None and value > 1,
+        lambda value: value is not None and not _is_norm(value),
         "every fit clips gradients to norm 1",
-        "Set a value up to 1, or leave it out",
+        "Set a number above 0 and up to 1, or leave it out",
     ),
     (
         (skorch_callbacks.PassthroughScoring,),
@@ -118,11 +125,12 @@ LOGGERS = (
 # What `history` has at the end of an epoch; more only with validation.
 ALWAYS = ("epoch", "train_loss", "learning_rate", "seconds", "texts_per_second")
 VALIDATED = ("valid_loss", "valid_score")
-OF_PARTS = ("mlm_loss", "nsp_loss")
+# What `history` has of each batch.
+OF_BATCHES = ("train_loss", "train_batch_size")
 
 
 def copy_callbacks(
-    callbacks: list[Any] | None, *, is_validated: bool
+    callbacks: list[Any] | None, *, is_validated: bool, parts: tuple[str, ...] = ()
 ) -> list[tuple[str, Callback] | Callback]:
     """Copies of the caller's callbacks for one fit.
 
@@ -132,6 +140,8 @@ def copy_callbacks(
         Of skorch callbacks: instances, classes, or pairs of a name and one of these.
     is_validated : bool
         Whether the fit has validation.
+    parts : tuple of str
+        Names of the losses that add up to that of the fit, where there are several.
 
     Raises
     ------
@@ -155,9 +165,34 @@ def copy_callbacks(
     found = [one[1] if isinstance(one, tuple) else one for one in copies]
     for place, callback in enumerate(found):
         if isinstance(callback, skorch_callbacks.EarlyStopping):
-            before = found[:place]
-            _check_monitor(callback, f"callbacks[{place}]", before, is_validated)
+            _check_monitor(
+                callback, f"callbacks[{place}]", found[:place], is_validated, parts
+            )
     return copies
+
+
+def with_free_names(
+    callbacks: list[tuple[str, Callback] | Callback],
+) -> list[tuple[str, Callback]]:
+    """Callbacks with their names, and others with that of their class.
+
+    It is numbered where there are several, as skorch does, or where it is taken, for
+    which skorch refuses all.
+    """
+    taken = {item[0] for item in callbacks if isinstance(item, tuple)}
+    kinds = Counter(type(item).__name__ for item in callbacks)
+    named = []
+    for item in callbacks:
+        if not isinstance(item, tuple):
+            kind = type(item).__name__
+            plain = [kind] if kinds[kind] == 1 else []
+            numbered = (f"{kind}_{number}" for number in itertools.count(1))
+            names = itertools.chain(plain, numbered)
+            name = next(name for name in names if name not in taken)
+            taken.add(name)
+            item = name, item
+        named.append(item)
+    return named
 
 
 def _check_name(name: Any, names: list[str], where: str) -> None:
@@ -200,9 +235,8 @@ def _copy(item: Any, where: str) -> Callback:
 
 
 def _kind(item: Any) -> str:
-    kind = type(item)
-    module = kind.__module__.partition(".")[0]
-    return f"skorch.callbacks.{kind.__name__}" if module == "skorch" else kind.__name__
+    kind = type(item).__name__
+    return f"skorch.callbacks.{kind}" if _is_of_skorch(item) else kind
 
 
 def _remedy(item: Any) -> str:
@@ -220,7 +254,16 @@ def _check_works(callback: Callback, where: str) -> None:
         if kind in REFUSED:
             raise ValueError(_refusal(callback, where, "", *REFUSED[kind]))
     for kinds, parameter, is_wrong, reason, remedy in LIMITS:
-        if isinstance(callback, kinds) and is_wrong(value := vars(callback)[parameter]):
+        if not isinstance(callback, kinds):
+            continue
+        if not hasattr(callback, parameter):
+            raise ValueError(
+                f"{where} is a {_kind(callback)} without the attribute {parameter!r}, "
+                "which the class it is made of needs. Call super().__init__ in its "
+                "__init__."
+            )
+        value = getattr(callback, parameter)
+        if is_wrong(value):
             setting = f" with {parameter}={value!r}"
             raise ValueError(_refusal(callback, where, setting, reason, remedy))
 
@@ -239,23 +282,42 @@ def _check_monitor(
     where: str,
     before: list[Callback],
     is_validated: bool,
+    parts: tuple[str, ...],
 ) -> None:
     """Raise ValueError where history will not have what EarlyStopping looks at."""
     monitor = stopping.monitor
-    known = [*ALWAYS, *(VALIDATED if is_validated else ())]
+    known = [*ALWAYS, *parts, *(VALIDATED if is_validated else ()), *_written(before)]
     if monitor in VALIDATED and not is_validated:
         raise ValueError(
             f"{where} is a {_kind(stopping)} with monitor={monitor!r}, but there is no "
             "validation. Set early_stopping=True on the estimator, which stops without "
             "a callback; pass X_val and y_val to fit; or set monitor='train_loss'."
         )
-    # Another callback may write more into history.
-    if monitor not in (*known, *OF_PARTS) and not before:
+    # A callback of the caller's own may write anything into history.
+    if monitor not in known and all(_is_of_skorch(callback) for callback in before):
         raise ValueError(
             f"{where} is a {_kind(stopping)} with monitor={monitor!r}, which history "
             f"does not have; expected one of {known}, or what a callback before it "
             "writes into net.history."
         )
+
+
+def _is_of_skorch(callback: Any) -> bool:
+    return type(callback).__module__.partition(".")[0] == "skorch"
+
+
+def _written(callbacks: list[Callback]) -> list[str]:
+    """What skorch's own write into history at the end of an epoch."""
+    names = []
+    for callback in callbacks:
+        if isinstance(callback, skorch_callbacks.EpochTimer):
+            names.append("dur")
+        is_passed = isinstance(callback, skorch_callbacks.PassthroughScoring)
+        if is_passed and callback.name in OF_BATCHES:
+            names.append(callback.name)
+            if callback.lower_is_better is not None:
+                names.append(f"{callback.name}_best")
+    return names
 
 
 def is_raised_by_skorch(interrupt: KeyboardInterrupt) -> bool:

@@ -75,6 +75,19 @@ def test_rows_keep_their_order(make_table, feed, monkeypatch, budget):
     assert torch.equal(output, expected_of(table))
 
 
+def test_what_is_not_finite_ends_it_at_once(make_table, monkeypatch):
+    """Every batch is looked at as it comes, not all of them at the end."""
+    monkeypatch.setitem(_inference.INFERENCE_TOKENS, "cpu", 1)
+    function = Function()
+
+    def spoilt(**inputs):
+        return function(**inputs) * torch.nan
+
+    with pytest.raises(FloatingPointError, match=r"of 1 texts is not finite"):
+        compute(spoilt, make_table(LENGTHS), Feed(CPU, 0))
+    assert len(function.sizes) == 2  # one is under way
+
+
 def test_equal_texts_are_computed_once(make_table):
     """Rows of one text share one answer."""
     table = make_table(LENGTHS).take(np.array([3, 0, 3, 3, 7, 0]))
