@@ -21,9 +21,9 @@ from sklearn_bert._labels import (
     Labels,
     OneOfSeveral,
     is_indicator,
-    plain,
     read_labels,
 )
+from sklearn_bert._plain import plain
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,

@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert._plain import plain
 from sklearn_bert.text import cell_name, is_missing, shown
 from sklearn_bert.training import ManyLabels, Objective, OneLabel
 
@@ -368,8 +369,3 @@ def remedy(name: str) -> str:
     if name == "y":  # fit learns whatever y holds
         return "Pass all of them as classes in the first call of partial_fit."
     return f"Leave such rows out of {name}, or give some of the kind to learn from."
-
-
-def plain(value: Any) -> Any:
-    """A scalar of NumPy as Python's: 'b' instead of np.str_('b')."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert._labels import without_mask
+from sklearn_bert._plain import to_float
 from sklearn_bert.text import cell_name, is_missing, shown
 
 # What has a float() that fails, or succeeds although it is no number.
@@ -129,14 +130,6 @@ def read_cells(values: Any, name: str) -> np.ndarray:
 def is_no_number(cell: Any) -> bool:
     """Whether a cell is none, although it may have a float()."""
     return isinstance(cell, NO_NUMBERS) or not hasattr(cell, "__float__")
-
-
-def to_float(number: Any) -> float:
-    """A number as Python's, infinite where it is too large for that."""
-    try:
-        return float(number)
-    except OverflowError:
-        return np.inf if number > 0 else -np.inf
 
 
 def _number(cell: Any, where: Callable[[], str]) -> float:

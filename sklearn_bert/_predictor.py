@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_random_state
 
 from sklearn_bert._base import BertEstimator
 from sklearn_bert._hold_out import check_groups, hold_out
-from sklearn_bert._labels import plain
-from sklearn_bert._numbers import is_no_number, read_cells, to_float
+from sklearn_bert._numbers import is_no_number, read_cells
+from sklearn_bert._plain import plain, to_float
 from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
