@@ -290,7 +290,8 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
 def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     """The labels as an array of one type, none of them missing or converted."""
     if is_indicator(y):
-        raise ValueError(f"{name} has several columns; expected one {what} per text.")
+        expected = f"a list of {what}s" if name == "classes" else f"one {what} per text"
+        raise ValueError(f"{name} has several columns; expected {expected}.")
     source, y = y, without_mask(y, name)
     if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
         y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
@@ -306,8 +307,8 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     if missing:
         raise ValueError(
             f"{cell_name(source, name, missing[0])} is {plain(given[missing[0]])!r}; "
-            f"every text needs a {what}. {len(missing)} of {len(given)} {what}s are "
-            "missing."
+            f"every {'class' if name == 'classes' else 'text'} needs a {what}. "
+            f"{len(missing)} of {len(given)} {what}s are missing."
         )
     for row, label in enumerate(given):
         check_no_nul(label, f"{name}[{row}]")

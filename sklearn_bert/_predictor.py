@@ -126,13 +126,13 @@ class Run:
     callbacks: list[Any]
 
 
-def _refuse_name(y: Any, name: str, of: str) -> None:
+def refuse_name(y: Any, name: str, of: str = "X", what: str = "target") -> None:
     """Raise TypeError where a column's name is handed in and not the column."""
-    if isinstance(y, str):
+    if isinstance(y, (str, bytes)):
         raise TypeError(
-            f"{name} is the str {shown(y)}; expected one target per text. If it names "
-            f"a column of a data frame, hand in the column: frame[{y!r}] as {name}, "
-            f"and as {of} the columns of texts alone."
+            f"{name} is the {type(y).__name__} {shown(y)}; expected one {what} per "
+            "text. If it names a column of a data frame, hand in the column: "
+            f"frame[{y!r}] as {name}, and as {of} the columns of texts alone."
         )
 
 
@@ -172,8 +172,8 @@ class BertPredictor(BertEstimator):
         is_partial: bool = False,
     ) -> Run:
         """Hold parameters and arguments against each other, and tell callbacks."""
-        _refuse_name(y, "y", "X")
-        _refuse_name(y_val, "y_val", "X_val")
+        refuse_name(y, "y")
+        refuse_name(y_val, "y_val", "X_val")
         if self.adapter is not None and self.trainable != "all":
             raise ValueError(
                 f"adapter is {self.adapter!r} and trainable is {self.trainable!r}; an "
@@ -242,6 +242,7 @@ class BertPredictor(BertEstimator):
         A weight of 0 leaves a text out. The caller's own validation texts follow those
         to train on, and weigh 1 each.
         """
+        refuse_name(groups, "groups", what="group")
         numbers = check_groups(groups, texts)
         rows = np.flatnonzero(weights > 0)
         if more is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -160,6 +160,8 @@ def read_tags(
 
 def read_tag_set(classes: Any) -> TagSet:
     """All tags that there are, as `partial_fit` is told."""
+    if isinstance(classes, Set):
+        classes = list(classes)
     tags = read_column(classes, "classes", "tag").tolist()
     checked = [_check_tag(tag, f"classes[{i}]") for i, tag in enumerate(tags)]
     return TagSet.of([checked], "classes")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sklearn_bert import BertClassifier, BertRegressor, BertTokenClassifier
 from sklearn_bert._labels import read_labels
 from sklearn_bert._numbers import read_numbers
+from sklearn_bert._tags import read_tag_set
 
 TEXTS = ["a", "b", "c", "d"]
 
@@ -202,7 +203,8 @@ def test_any_other_strings_come_back(found):
         (np.array([]), ValueError, "classes holds no class"),
         (["x"], ValueError, r"classes holds one class only \('x'\)"),
         (["x", "x"], ValueError, r"classes holds one class only \('x'\)"),
-        (["x", "y", None], ValueError, r"classes\[2\] is None"),
+        (["x", "y", None], ValueError, r"classes\[2\] is None; every class needs a"),
+        ([["x", "y"]], ValueError, "classes has several columns; .* a list of labels"),
         (["x", 3], TypeError, "classes mixes strings"),
         ("xy", TypeError, "classes is 'xy' of type str; expected a list"),
         (2, TypeError, "classes is 2 of type int; expected a list"),
@@ -240,6 +242,13 @@ def test_wrong_classes_of_tags_are_named(classes, error, message):
     tagger = BertTokenClassifier("/no/such/folder")
     with pytest.raises(error, match=message):
         tagger.partial_fit([["a", "b"]], [["X", "Y"]], classes=classes)
+
+
+@pytest.mark.parametrize("kind", [list, set, frozenset, np.array])
+def test_a_set_of_tags_is_as_a_list(kind):
+    """Their order says nothing; they are sorted in any case."""
+    found = read_tag_set(kind(["Y", "O", "X"]))
+    assert found.classes.tolist() == ["O", "X", "Y"]
 
 
 # -- class weights ---------------------------------------------------------------------

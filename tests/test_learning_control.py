@@ -778,6 +778,19 @@ def test_wrong_groups_are_refused(fit, kind, groups, message):
         fit(kind, given={"groups": groups}, early_stopping=True)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["y", "y_val", "groups"])
+@pytest.mark.parametrize("value", ["topic", b"topic"])
+@pytest.mark.usefixtures("no_reading")
+def test_a_name_is_no_column(make, tasks, kind, name, value):
+    """The name of a column is not read letter by letter; the remedy is told."""
+    X, y = tasks[kind]
+    given = {"y": y, name: value} | ({"X_val": X} if name == "y_val" else {})
+    message = rf"^{name} is the (str|bytes) b?'topic'; .* hand in the column: frame\["
+    with pytest.raises(TypeError, match=message):
+        make(kind, early_stopping=True).fit(X, **given)
+
+
 # -- class weights ---------------------------------------------------------------------
 
 
