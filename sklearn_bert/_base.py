@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sklearn_bert._labels import plain
+from sklearn_bert._plain import plain, to_float
 from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert._versions import PickledWithVersion
 from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint, own_torch_state
@@ -28,6 +28,7 @@ from sklearn_bert.text import (
     TextTokenizer,
     check_texts,
     count_unknown,
+    shown,
     template_columns,
     truncation_report,
     unknown_report,
@@ -86,6 +87,15 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     net_: BertNet
     max_length_: int
     tokenizer_: TextTokenizer
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, Real) and np.isinf(to_float(value)):
+                raise ValueError(
+                    f"The {name!r} parameter of {type(self).__name__} must be a number "
+                    f"that fits into a float. Got {shown(value)} instead."
+                )
 
     def _read_X(self, X: Any) -> tuple[Texts, dict[str, Any]]:
         """Texts of a fit, and the `n_features_in_`, `feature_names_in_` to publish."""

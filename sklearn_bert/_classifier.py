@@ -21,9 +21,9 @@ from sklearn_bert._labels import (
     Labels,
     OneOfSeveral,
     is_indicator,
-    plain,
     read_labels,
 )
+from sklearn_bert._plain import plain
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
@@ -510,6 +510,8 @@ class BertClassifier(
         if targets.ndim == 2:
             weights = weights[:, None]
         if self.class_weight is not None:
+            # By a power of 2, which rounds nothing: great ones would become infinite.
+            weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
             flat = weights.reshape(len(weights), -1)[:, 0]
             factors = labels.class_weights(self.class_weight, targets, flat, train)
             is_trained = np.isin(np.arange(len(weights)), train)

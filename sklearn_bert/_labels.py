@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert.text import is_missing, shown
+from sklearn_bert._plain import plain
+from sklearn_bert.text import cell_name, is_missing, shown
 from sklearn_bert.training import ManyLabels, Objective, OneLabel
 
 
@@ -41,8 +43,8 @@ class OneOfSeveral:
         for row, label in enumerate(labels):
             if label not in codes:
                 raise ValueError(
-                    f"{name}[{row}] is {label!r}, which is not among the "
-                    f"{len(codes)} classes ({shown(list(codes))}). {remedy(name)}"
+                    f"{cell_name(y, name, row)} is {label!r}, which is not among "
+                    f"the {len(codes)} classes ({shown(list(codes))}). {remedy(name)}"
                 )
         return np.array([codes[label] for label in labels], dtype=np.int64)
 
@@ -69,6 +71,7 @@ class OneOfSeveral:
             )
         if isinstance(class_weight, dict):
             known = self.classes.tolist()
+            check_class_weights(class_weight, "class_weight")
             unknown = [label for label in class_weight if label not in known]
             without = [label for label in known if label not in class_weight]
             if unknown and without:  # a class may be absent from a fold
@@ -157,6 +160,8 @@ class AnyOfSeveral:
                 "expected 'balanced', or a list of one dict for each of the "
                 f"{n_labels} labels, e.g. [{{0: 1, 1: 5}}, ...]."
             )
+        for label, by_value in enumerate(class_weight if is_list else []):
+            check_class_weights(by_value, f"class_weight[{label}]")
         factors = np.ones(targets.shape)
         for label in range(n_labels):
             column = targets[:, label].astype(np.int64)
@@ -237,7 +242,7 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
         "Lists of labels become that by "
         "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
     )
-    y = without_mask(y, name)
+    given, y = y, without_mask(y, name)
     if isinstance(y, (list, tuple)) and is_indicator(y):
         lengths = {len(row) for row in y if not np.isscalar(row)}
         if len(lengths) > 1:
@@ -257,8 +262,9 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
     for (row, column), cell in np.ndenumerate(array if array.dtype == object else []):
         if is_missing(cell) or not isinstance(cell, (bool, int, float, np.generic)):
             raise ValueError(
-                f"{name}[{row}, {column}] is {shown(cell)}, and {name} has several "
-                f"columns; expected 0 or 1 in each (one per label). {binarized}"
+                f"{cell_name(given, name, row, column)} is {shown(cell)}, and {name} "
+                "has several columns; expected 0 or 1 in each (one per label). "
+                f"{binarized}"
             )
     array = np.array(array.tolist()) if array.dtype == object else array
     if array.dtype.kind not in "biuf":
@@ -268,10 +274,10 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
         )
     wrong = np.argwhere((array != 0) & (array != 1))
     if len(wrong):
-        row, column = wrong[0]
+        row, column = wrong[0].tolist()
         raise ValueError(
-            f"{name}[{row}, {column}] is {plain(array[row, column])!r}; expected 0 or "
-            "1 where y has several columns (one per label)."
+            f"{cell_name(given, name, row, column)} is {plain(array[row, column])!r}; "
+            "expected 0 or 1 where y has several columns (one per label)."
         )
     if array.shape[1] < 2:
         raise ValueError(
@@ -284,8 +290,9 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
 def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     """The labels as an array of one type, none of them missing or converted."""
     if is_indicator(y):
-        raise ValueError(f"{name} has several columns; expected one {what} per text.")
-    y = without_mask(y, name)
+        expected = f"a list of {what}s" if name == "classes" else f"one {what} per text"
+        raise ValueError(f"{name} has several columns; expected {expected}.")
+    source, y = y, without_mask(y, name)
     if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
         y = np.asarray(y, dtype=object)  # pandas' own types would turn into floats
     # A list as it is: NumPy would make a string of a NaN beside strings.
@@ -299,8 +306,9 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     missing = [i for i, label in enumerate(given) if is_missing(label)]
     if missing:
         raise ValueError(
-            f"{name}[{missing[0]}] is {plain(given[missing[0]])!r}; every text needs a "
-            f"{what}. {len(missing)} of {len(given)} {what}s are missing."
+            f"{cell_name(source, name, missing[0])} is {plain(given[missing[0]])!r}; "
+            f"every {'class' if name == 'classes' else 'text'} needs a {what}. "
+            f"{len(missing)} of {len(given)} {what}s are missing."
         )
     for row, label in enumerate(given):
         check_no_nul(label, f"{name}[{row}]")
@@ -318,8 +326,24 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     return labels
 
 
+def check_class_weights(class_weight: dict[Any, Any], name: str) -> None:
+    """Raise ValueError where the weight of a class is no number."""
+    for label, weight in class_weight.items():
+        if not isinstance(weight, (Real, np.bool_)):
+            raise ValueError(
+                f"{name}[{label!r}] is {shown(weight)} of type "
+                f"{type(weight).__name__}; expected a number of 0 or more."
+            )
+
+
 def without_mask(values: Any, name: str) -> Any:
-    """The data of a masked array; ValueError where NumPy would read what is masked."""
+    """The data of a masked array; ValueError where NumPy would read what is masked.
+
+    A tensor of torch becomes one that NumPy can read.
+    """
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        return tensor.float() if "bfloat16" in str(tensor.dtype) else tensor
     if not isinstance(values, np.ma.MaskedArray):
         return values
     masked = np.argwhere(np.ma.getmaskarray(values))
@@ -346,8 +370,3 @@ def remedy(name: str) -> str:
     if name == "y":  # fit learns whatever y holds
         return "Pass all of them as classes in the first call of partial_fit."
     return f"Leave such rows out of {name}, or give some of the kind to learn from."
-
-
-def plain(value: Any) -> Any:
-    """A scalar of NumPy as Python's: 'b' instead of np.str_('b')."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +12,8 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert._labels import without_mask
-from sklearn_bert.text import is_missing, shown
+from sklearn_bert._plain import to_float
+from sklearn_bert.text import cell_name, is_missing, shown
 
 # What has a float() that fails, or succeeds although it is no number.
 NO_NUMBERS = (
@@ -95,16 +98,7 @@ def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]
             f"{name} is a sparse matrix; expected an array of numbers: y.toarray()."
         )
     check_consistent_length(texts, y)
-    y = without_mask(y, name)
-    if getattr(getattr(y, "dtype", None), "kind", "") in ("m", "M"):
-        y = list(y)  # an array of objects would hold them as integers
-    try:
-        cells = np.asarray(y, dtype=object)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} holds rows of different lengths; expected as many numbers for "
-            "each text."
-        ) from error
+    cells = read_cells(y, name)
     if cells.ndim not in (1, 2) or cells.size == 0:
         raise ValueError(
             f"{name} has the shape {cells.shape}; expected (n_texts,) or "
@@ -112,28 +106,47 @@ def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]
         )
     numbers = np.empty(cells.shape)
     for place, cell in np.ndenumerate(cells):
-        numbers[place] = _number(cell, f"{name}[{', '.join(map(str, place))}]")
+        where = functools.partial(cell_name, y, name, *place)
+        numbers[place] = _number(cell, where)
     return numbers.reshape(len(numbers), -1), cells.ndim == 1
 
 
-def _number(cell: Any, where: str) -> float:
+def read_cells(values: Any, name: str) -> np.ndarray:
+    """The values as an array of objects, none of them converted."""
+    values = without_mask(values, name)
+    if hasattr(values, "to_pylist") and not hasattr(values, "schema"):  # Arrow column
+        values = values.to_pylist()
+    elif getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M"):
+        values = list(values)  # an array of objects would hold them as integers
+    try:
+        return np.asarray(values, dtype=object)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} holds rows of different lengths; expected as many numbers for "
+            "each text."
+        ) from error
+
+
+def is_no_number(cell: Any) -> bool:
+    """Whether a cell is none, although it may have a float()."""
+    return isinstance(cell, NO_NUMBERS) or not hasattr(cell, "__float__")
+
+
+def _number(cell: Any, where: Callable[[], str]) -> float:
     if is_missing(cell):
         raise ValueError(
-            f"{where} is {cell!r} (NaN or missing); every text needs a number. Drop "
+            f"{where()} is {cell!r} (NaN or missing); every text needs a number. Drop "
             "such rows, or fill them."
         )
-    if isinstance(cell, NO_NUMBERS) or not hasattr(cell, "__float__"):
+    if is_no_number(cell):
         raise ValueError(
-            f"{where} is {shown(cell)} of type {type(cell).__name__}; expected a "
+            f"{where()} is {shown(cell)} of type {type(cell).__name__}; expected a "
             "number. For classes use BertClassifier."
         )
-    try:
-        number = float(cell)
-    except OverflowError:
-        number = np.inf
+    number = to_float(cell)
     if not np.isfinite(number):
         raise ValueError(
-            f"{where} is {shown(cell)}, infinity or too large; every target must be a "
-            "finite number."
+            f"{where()} is {shown(cell)}, infinity or too large; every target must be "
+            "a finite number."
         )
     return number

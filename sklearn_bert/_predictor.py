@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_random_state
 
 from sklearn_bert._base import BertEstimator
 from sklearn_bert._hold_out import check_groups, hold_out
-from sklearn_bert._labels import plain, without_mask
+from sklearn_bert._numbers import is_no_number, read_cells
+from sklearn_bert._plain import plain, to_float
 from sklearn_bert._random import seeded
 from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
@@ -24,7 +25,9 @@ from sklearn_bert.text import (
     Texts,
     TextTokenizer,
     TokenTable,
+    cell_name,
     count_unknown,
+    is_missing,
     shown,
     truncation_report,
     unknown_report,
@@ -123,13 +126,13 @@ class Run:
     callbacks: list[Any]
 
 
-def _refuse_name(y: Any, name: str, of: str) -> None:
+def refuse_name(y: Any, name: str, of: str = "X", what: str = "target") -> None:
     """Raise TypeError where a column's name is handed in and not the column."""
-    if isinstance(y, str):
+    if isinstance(y, (str, bytes)):
         raise TypeError(
-            f"{name} is the str {shown(y)}; expected one target per text. If it names "
-            f"a column of a data frame, hand in the column: frame[{y!r}] as {name}, "
-            f"and as {of} the columns of texts alone."
+            f"{name} is the {type(y).__name__} {shown(y)}; expected one {what} per "
+            "text. If it names a column of a data frame, hand in the column: "
+            f"frame[{y!r}] as {name}, and as {of} the columns of texts alone."
         )
 
 
@@ -173,8 +176,8 @@ class BertPredictor(BertEstimator):
 
         `parts` are names of the losses in `history_` that add up, where there are.
         """
-        _refuse_name(y, "y", "X")
-        _refuse_name(y_val, "y_val", "X_val")
+        refuse_name(y, "y")
+        refuse_name(y_val, "y_val", "X_val")
         if self.adapter is not None and self.trainable != "all":
             raise ValueError(
                 f"adapter is {self.adapter!r} and trainable is {self.trainable!r}; an "
@@ -245,6 +248,7 @@ class BertPredictor(BertEstimator):
         A weight of 0 leaves a text out. The caller's own validation texts follow those
         to train on, and weigh 1 each.
         """
+        refuse_name(groups, "groups", what="group")
         numbers = check_groups(groups, texts)
         rows = np.flatnonzero(weights > 0)
         if more is not None:
@@ -317,13 +321,13 @@ class BertPredictor(BertEstimator):
                 "_made_of": {n: getattr(self, n) for n in MADE_OF if hasattr(self, n)},
             }
             table = train.table
-            if isinstance(table, TokenTable) and table.is_cut is not None:
+            assert isinstance(table, TokenTable)
+            if table.is_cut is not None:
                 # sentences of words, and texts that are packed, are not cut
                 fitted["truncation_report_"] = report = truncation_report(
                     table.whole_lengths, tokenizer.max_length, table.is_cut
                 )
                 warn_if_cut(report)
-            assert isinstance(table, TokenTable)
             fitted["unknown_report_"] = unknown = unknown_report(
                 count_unknown(tokenizer, table)
             )
@@ -439,23 +443,28 @@ def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:
     """
     if sample_weight is None:
         return np.ones(n_texts)
-    sample_weight = without_mask(sample_weight, "sample_weight")
-    try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+    cells = read_cells(sample_weight, "sample_weight")
+    if cells.ndim > 1:
         raise ValueError(
-            f"sample_weight is no array of numbers: {error}. Give a number of 0 or "
-            "more for each row of X."
-        ) from error
-    wrong = np.argwhere(~np.isfinite(weights) | (weights < 0))
-    if len(wrong):
-        place = tuple(wrong[0].tolist())
-        value = float(weights[place])
-        kind = "infinity" if value > 0 else "negative" if value < 0 else "NaN"
-        raise ValueError(
-            f"sample_weight{list(place) or ''} is {value} ({kind}); expected a finite "
-            "number of 0 or more. 0 leaves a row out."
+            f"sample_weight has the shape {cells.shape}; expected ({n_texts},)."
         )
+    weights = np.empty(cells.shape)
+    for row, cell in enumerate(cells.flat):
+        kind = None
+        if is_missing(cell):
+            kind = "NaN or missing"
+        elif is_no_number(cell):
+            kind = f"of type {type(cell).__name__}"
+        else:
+            weights.flat[row] = weight = to_float(cell)
+            if not 0 <= weight < np.inf:
+                kind = "infinity" if weight > 0 else "negative"
+        if kind is not None:
+            where = cell_name(sample_weight, "sample_weight", row)
+            raise ValueError(
+                f"{where if cells.ndim else 'sample_weight'} is {shown(plain(cell))} "
+                f"({kind}); expected a finite number of 0 or more. 0 leaves a row out."
+            )
     # One number for all is to be a Python number there.
     given = weights if weights.ndim else float(weights)
     return check_sample_weight(given, np.empty(n_texts), dtype=np.float64)

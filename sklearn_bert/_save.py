@@ -172,6 +172,8 @@ def _encode(value: Any, name: str) -> Any:
         return _encode_scalar(value, name)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufUOmM":
         flat = value.view("i8") if value.dtype.kind in "mM" else value
+        if value.dtype.kind == "f" and value.dtype.itemsize > 8:
+            flat = value.astype(str)  # Python has no such float
         items = [_encode(item, name) for item in flat.ravel().tolist()]
         dtype = value.dtype.str
         return {"kind": "array", "dtype": dtype, "shape": value.shape, "items": items}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from seqeval.metrics import f1_score
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert._labels import check_no_nul, read_column, remedy
+from sklearn_bert._plain import plain
 from sklearn_bert._sklearn import check_sample_weight
 from sklearn_bert._warn import warn
 from sklearn_bert.text import is_missing, rows_of_column, shown
@@ -159,6 +160,8 @@ def read_tags(
 
 def read_tag_set(classes: Any) -> TagSet:
     """All tags that there are, as `partial_fit` is told."""
+    if isinstance(classes, Set):
+        classes = list(classes)
     tags = read_column(classes, "classes", "tag").tolist()
     checked = [_check_tag(tag, f"classes[{i}]") for i, tag in enumerate(tags)]
     return TagSet.of([checked], "classes")
@@ -179,8 +182,7 @@ def _check_row(row: Any, sentence: list[str], where: str) -> list[Any]:
 
 
 def _check_tag(tag: Any, where: str) -> Any:
-    if isinstance(tag, np.generic):
-        tag = tag.item()
+    tag = plain(tag)
     if isinstance(tag, str):
         tag = str.__str__(tag)  # of a subclass, such as an Enum's
     if is_missing(tag):

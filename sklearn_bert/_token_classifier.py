@@ -16,6 +16,7 @@ from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
     Run,
+    refuse_name,
     scaled,
     weigh,
 )
@@ -154,6 +155,11 @@ class BertTokenClassifier(BertPredictor):
 
     A word that the tokenizer makes nothing of, such as `""`, is read as an unknown one
     and gets a tag as well.
+
+    Do not pass `y` itself to scikit-learn's
+    `cross_val_predict(..., method="predict_proba")`: where all sentences are of one
+    length it encodes `y` column by column, and the tagger learns scrambled tags. Pass
+    it by `params`, as `predict_proba` shows.
 
     References
     ----------
@@ -301,7 +307,7 @@ class BertTokenClassifier(BertPredictor):
         ----------
         X : as in `fit`
         y : as in `fit`
-        classes : array-like of shape (n_tags,), default=None
+        classes : array-like of shape (n_tags,), or set, default=None
             All tags that any call will bring. None: those of the first `y`.
         sample_weight : as in `fit`
 
@@ -456,8 +462,11 @@ class BertTokenClassifier(BertPredictor):
             entity. Other flat tags: the share of words whose tag is right.
         """
         check_is_fitted(self)
+        refuse_name(y, "y")
         sentences = check_words(X)
         true = read_tags(y, sentences, warns=False)
+        if sample_weight is not None:
+            sample_weight = weigh(sample_weight, len(sentences))
         return TagSet(self.classes_).compare(
             true, self.predict(sentences), sample_weight
         )

@@ -19,6 +19,7 @@ BASEMENT = {
     "_folder",
     "_fork",
     "_lock",
+    "_plain",
     "_random",
     "_sklearn",
     "_version",

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sklearn_bert import BertClassifier, BertTokenClassifier
+from sklearn_bert import BertClassifier, BertRegressor, BertTokenClassifier
 from sklearn_bert._labels import read_labels
+from sklearn_bert._numbers import read_numbers
+from sklearn_bert._tags import read_tag_set
 
 TEXTS = ["a", "b", "c", "d"]
 
@@ -50,6 +52,41 @@ def test_a_missing_label_is_called_missing(missing, kind, container):
     message = r"y\[3\] is .*; every text needs a label\. 1 of 4 labels are missing"
     refuses(ValueError, message, y)
     refuses(ValueError, message, y, "partial_fit")
+
+
+LABELLED = range(100, 104)  # an index that does not count from 0
+WRONG_ROWS = {
+    "missing label": (BertClassifier, ["x", "y", "x", None], {}),
+    "missing number": (BertRegressor, [1.0, 2.0, 3.0, np.nan], {}),
+    "no number": (BertRegressor, [1.0, 2.0, 3.0, "4"], {}),
+    "missing group": (BertClassifier, list("xyxy"), {"groups": ["a", "a", "b", None]}),
+    "wrong weight": (BertClassifier, list("xyxy"), {"sample_weight": [1, 1, 1, -1]}),
+    "unknown label": (
+        BertClassifier,
+        list("xyxy"),
+        {"X_val": TEXTS, "y_val": list("xyxz")},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ROWS)
+def test_a_row_is_named_by_its_index_label_too(name):
+    """Wherever an argument is a Series, its own label stands beside the position."""
+    cls, y, given = WRONG_ROWS[name]
+    given = {
+        key: pd.Series(value, index=LABELLED, dtype=object)
+        for key, value in {"y": y, **given}.items()
+    }
+    wrong = list(given)[-1]
+    with pytest.raises(ValueError, match=rf"^{wrong}\[3\] \(index label 103\) is "):
+        cls("/no/such/folder").fit(TEXTS, **given)
+
+
+@pytest.mark.parametrize("cell", [2, "x", None])
+def test_a_cell_of_a_frame_is_named_by_its_index_label_too(cell):
+    """So is a cell of an indicator."""
+    y = pd.DataFrame([[0, 1], [1, 0], [1, 1], [0, cell]], index=LABELLED)
+    refuses(ValueError, r"^y\[3, 1\] \(index label 103\) is ", y)
 
 
 def test_mixed_labels_are_mixed():
@@ -166,7 +203,8 @@ def test_any_other_strings_come_back(found):
         (np.array([]), ValueError, "classes holds no class"),
         (["x"], ValueError, r"classes holds one class only \('x'\)"),
         (["x", "x"], ValueError, r"classes holds one class only \('x'\)"),
-        (["x", "y", None], ValueError, r"classes\[2\] is None"),
+        (["x", "y", None], ValueError, r"classes\[2\] is None; every class needs a"),
+        ([["x", "y"]], ValueError, "classes has several columns; .* a list of labels"),
         (["x", 3], TypeError, "classes mixes strings"),
         ("xy", TypeError, "classes is 'xy' of type str; expected a list"),
         (2, TypeError, "classes is 2 of type int; expected a list"),
@@ -206,6 +244,13 @@ def test_wrong_classes_of_tags_are_named(classes, error, message):
         tagger.partial_fit([["a", "b"]], [["X", "Y"]], classes=classes)
 
 
+@pytest.mark.parametrize("kind", [list, set, frozenset, np.array])
+def test_a_set_of_tags_is_as_a_list(kind):
+    """Their order says nothing; they are sorted in any case."""
+    found = read_tag_set(kind(["Y", "O", "X"]))
+    assert found.classes.tolist() == ["O", "X", "Y"]
+
+
 # -- class weights ---------------------------------------------------------------------
 
 
@@ -218,3 +263,48 @@ def test_an_unknown_class_weight_is_named(y):
         rf"\({re.escape(repr(y[:2]))}\), and none for {y[1]!r}"
     )
     refuses(ValueError, message, y, class_weight=weights)
+
+
+@pytest.mark.parametrize("weight", ["2", "a", None, pd.NA, 1 + 1j])
+def test_a_class_weight_that_is_no_number_is_named(weight):
+    """The class is named, of one label per text and of several."""
+    message = r"is .* of type \w+; expected a number of 0 or more"
+    weights = {"x": 1.0, "y": weight}
+    refuses(
+        ValueError,
+        rf"^class_weight\['y'\] {message}",
+        ["x", "y"] * 2,
+        class_weight=weights,
+    )
+    indicator = [[0, 1], [1, 0]] * 2
+    weights = [{0: 1, 1: 1}, {0: 1, 1: weight}]
+    refuses(
+        ValueError,
+        rf"^class_weight\[1\]\[1\] {message}",
+        indicator,
+        class_weight=weights,
+    )
+
+
+# -- tensors ---------------------------------------------------------------------------
+
+
+TENSORS = {
+    "with a gradient": torch.tensor([0.0, 1.0, 0.0, 1.0], requires_grad=True),
+    "in bfloat16": torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_any_tensor_is_read(name):
+    """As labels, indicator and numbers; of any precision, and part of a graph."""
+    tensor, plain = TENSORS[name], np.array([0.0, 1.0, 0.0, 1.0])
+    labels = read_labels(tensor, TEXTS)
+    np.testing.assert_array_equal(labels.classes, [0.0, 1.0])
+    np.testing.assert_array_equal(labels.encode(tensor), plain)
+    numbers, is_column = read_numbers(tensor, TEXTS)
+    assert is_column
+    np.testing.assert_array_equal(numbers[:, 0], plain)
+    indicator = torch.stack([tensor, 1 - tensor], 1)
+    found = read_labels(indicator, TEXTS).encode(indicator)
+    np.testing.assert_array_equal(found, np.column_stack([plain, 1 - plain]))

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
 from skorch.callbacks import Callback
 from torch.nn import functional
@@ -539,14 +542,26 @@ def weights_with(value):
     return [*np.ones(23), value]
 
 
+DATES = pd.Series(pd.date_range("2020-01-01", periods=24))
 WRONG_WEIGHTS = {
     "infinity": (weights_with(np.inf), r"sample_weight\[23\] is inf \(infinity\)"),
     "minus infinity": (weights_with(-np.inf), r"sample_weight\[23\] is -inf \(neg"),
     "NaN": (weights_with(np.nan), r"sample_weight\[23\] is nan"),
-    "None": (weights_with(None), r"sample_weight\[23\] is nan"),
-    "negative": (weights_with(-2), r"sample_weight\[23\] is -2.0 \(negative\)"),
-    "word": (weights_with("two"), "sample_weight is no array of numbers.*'two'"),
-    "too large": (weights_with(10**400), "sample_weight is no array of numbers"),
+    "None": (weights_with(None), r"sample_weight\[23\] is None \(NaN or missing\)"),
+    "NA": (
+        pd.Series(weights_with(pd.NA), dtype=object),
+        r"sample_weight\[23\] is <NA> \(NaN or missing\)",
+    ),
+    "negative": (weights_with(-2), r"sample_weight\[23\] is -2 \(negative\)"),
+    "word": (weights_with("2"), r"sample_weight\[23\] is '2' \(of type str\)"),
+    "words": (np.array(["1"] * 24), r"sample_weight\[0\] is '1' \(of type str\)"),
+    "complex": (np.ones(24) + 1j, r"sample_weight\[0\] is \(1\+1j\) \(of type c"),
+    "dates": (DATES, r"sample_weight\[0\] is .*2020.* \(of type Timestamp\)"),
+    "dates in an array": (DATES.to_numpy(), r"sample_weight\[0\] is .*2020"),
+    "dates in polars": (pl.Series(DATES), r"sample_weight\[0\] is .*2020"),
+    "dates in Arrow": (pa.array(DATES), r"sample_weight\[0\] is .*2020"),
+    "too large": (weights_with(10**400), r"sample_weight\[23\] is 10+\.\.\. \(inf"),
+    "two columns": (np.ones((24, 2)), r"sample_weight has the shape \(24, 2\)"),
     "infinity for all": (np.inf, r"sample_weight is inf \(infinity\)"),
     "masked": (
         np.ma.array(np.ones(24), mask=np.arange(24) == 5),
@@ -565,6 +580,15 @@ def test_wrong_weights_are_named(make, tasks, kind, name, method):
     weights, message = WRONG_WEIGHTS[name]
     with pytest.raises(ValueError, match=message):
         getattr(make(kind), method)(*tasks[kind], sample_weight=weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_may_be_a_tensor(dtype, kind, make, tasks, no_reading):
+    """Of any precision, and part of a graph: nothing is wrong before the reading."""
+    weights = torch.ones(24, dtype=dtype, requires_grad=True)
+    with pytest.raises(AssertionError, match="the checkpoint was read"):
+        make(kind).fit(*tasks[kind], sample_weight=weights)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -754,6 +778,19 @@ def test_wrong_groups_are_refused(fit, kind, groups, message):
         fit(kind, given={"groups": groups}, early_stopping=True)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["y", "y_val", "groups"])
+@pytest.mark.parametrize("value", ["topic", b"topic"])
+@pytest.mark.usefixtures("no_reading")
+def test_a_name_is_no_column(make, tasks, kind, name, value):
+    """The name of a column is not read letter by letter; the remedy is told."""
+    X, y = tasks[kind]
+    given = {"y": y, name: value} | ({"X_val": X} if name == "y_val" else {})
+    message = rf"^{name} is the (str|bytes) b?'topic'; .* hand in the column: frame\["
+    with pytest.raises(TypeError, match=message):
+        make(kind, early_stopping=True).fit(X, **given)
+
+
 # -- class weights ---------------------------------------------------------------------
 
 
@@ -807,6 +844,24 @@ def test_a_class_of_weight_zero_is_left_out(make, tasks):
     other = make("labels", max_epochs=1).fit(X, y, weight)
     np.testing.assert_array_equal(answers(one, X), answers(other, X))
     assert len(keep) == 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        ("labels", "balanced"),
+        ("labels", {"neg": 3.0, "pos": 2.0}),
+        ("indicator", "balanced"),
+        ("indicator", [{0: 3.0, 1: 2.0}] * 2),
+    ],
+)
+def test_class_weights_of_great_sample_weights(make, tasks, kind, weights):
+    """Sample weights near the greatest number are as all others, bit by bit."""
+    X, y = tasks[kind]
+    clf = make(kind, class_weight=weights, max_epochs=1)
+    expected = answers(clone(clf).fit(X, y, np.full(24, 2.0**-4)), X)
+    found = answers(clone(clf).fit(X, y, np.full(24, 2.0**1023)), X)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.usefixtures("no_reading")

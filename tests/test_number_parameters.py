@@ -113,6 +113,7 @@ TYPES = [
     (np.float16, np.uint8),
     (np.float32, np.int32),
     (np.float64, np.int64),
+    (np.longdouble, np.int16),
 ]
 
 
@@ -185,7 +186,20 @@ REALS = [
 ]
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, np.float32("inf")])
+TOO_LARGE = 10**400  # for a float
+WRONG = [np.inf, -np.inf, np.nan, np.float32("inf"), np.longdouble("inf"), TOO_LARGE]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_whole_numbers_beyond_all_floats_are_refused_at_once(cls):
+    """So is a whole number that no library could take."""
+    estimator = cls("/no/such/folder", max_length=TOO_LARGE)
+    message = rf"'max_length' parameter of {cls.__name__} .* Got 10+\.\.\. instead"
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(TEXTS, TWO)
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: str(value)[:9])
 @pytest.mark.parametrize(("cls", "name"), REALS)
 def test_what_is_not_finite_is_refused_at_once(cls, name, value):
     """Infinity and NaN are no value of any parameter; no checkpoint is read."""

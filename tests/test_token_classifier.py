@@ -236,13 +236,21 @@ def test_entities_know_no_weights(fitted):
         (np.full(24, -1.0), "[Nn]egative"),
         (np.full(24, np.nan), "NaN"),
         (np.zeros(24), "zero"),
+        (np.ma.array(np.ones(24), mask=np.arange(24) == 5), r"\[5\] is masked"),
+        (["1"] * 24, r"sample_weight\[0\] is '1' \(of type str\)"),
     ],
-    ids=["few", "many", "negative", "nan", "zero"],
+    ids=["few", "many", "negative", "nan", "zero", "masked", "words"],
 )
 def test_wrong_weights_of_a_score_are_refused(by_scheme, weight, message):
     """Weights of `score` are checked as those of `fit` are."""
     with pytest.raises(ValueError, match=message):
         by_scheme["flat"].score(SENTENCES, SCHEMES["flat"], sample_weight=weight)
+
+
+def test_the_name_of_a_column_is_not_scored(fitted):
+    """Tags that are a str are no tags, whatever its length."""
+    with pytest.raises(TypeError, match=r"y is the str 'AB'; .* hand in the column"):
+        fitted.score(SENTENCES[:2], "AB")
 
 
 @pytest.mark.parametrize("scheme", ["BIO", "flat with O"])

@@ -25,6 +25,7 @@ from sklearn_bert.text._documents import (
 )
 from sklearn_bert.text._input import (
     Texts,
+    cell_name,
     check_texts,
     holds_lists,
     is_missing,
@@ -87,6 +88,7 @@ __all__ = [
     "Windows",
     "WordTable",
     "build_tokenizer",
+    "cell_name",
     "check_documents",
     "check_single_texts",
     "check_texts",

@@ -79,9 +79,11 @@ class _Column:
     cells: list[Any]
     name: Any = None
     index: pd.Index | None = None  # of pandas
+    of: str = "X"
 
     def cell_name(self, row: int) -> str:
-        place = f"X[{row}]" if self.name is None else f"X[{row}, {self.name!r}]"
+        column = "" if self.name is None else f", {self.name!r}"
+        place = f"{self.of}[{row}{column}]"
         if self.index is None:
             return place
         label = self.index[row : row + 1].tolist()[0]
@@ -386,6 +388,14 @@ def _fill_missing(column: _Column, missing: str) -> list[Any]:
         f"{len(column.cells)}): drop these rows, or read them as '' with "
         "missing='empty'."
     )
+
+
+def cell_name(values: Any, name: str, row: int, column: int | None = None) -> str:
+    """A cell of `y` or the like, by its place and the label of pandas' index."""
+    values = nw.to_native(values, pass_through=True)
+    kinds = (nw.dependencies.is_pandas_series, nw.dependencies.is_pandas_dataframe)
+    index = values.index if any(kind(values) for kind in kinds) else None
+    return _Column([], column, index, name).cell_name(row)
 
 
 def is_missing(cell: Any) -> bool:
