@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._plain import plain
+from sklearn_bert._plain import plain, to_float
 from sklearn_bert.text import cell_name, is_missing, shown
 from sklearn_bert.training import ManyLabels, Objective, OneLabel
 
@@ -329,10 +329,10 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
 def check_class_weights(class_weight: dict[Any, Any], name: str) -> None:
     """Raise ValueError where the weight of a class is no number."""
     for label, weight in class_weight.items():
-        if not isinstance(weight, (Real, np.bool_)):
+        if not isinstance(weight, (Real, np.bool_)) or np.isinf(to_float(weight)):
             raise ValueError(
                 f"{name}[{label!r}] is {shown(weight)} of type "
-                f"{type(weight).__name__}; expected a number of 0 or more."
+                f"{type(weight).__name__}; expected a finite number of 0 or more."
             )
 
 

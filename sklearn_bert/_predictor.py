@@ -450,6 +450,9 @@ def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:
         )
     weights = np.empty(cells.shape)
     for row, cell in enumerate(cells.flat):
+        if type(cell) is float and 0 <= cell < np.inf:  # as most are: no more to ask
+            weights.flat[row] = cell
+            continue
         kind = None
         if is_missing(cell):
             kind = "NaN or missing"
