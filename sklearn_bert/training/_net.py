@@ -263,6 +263,7 @@ class BertNet(NeuralNet):
     def _train(self) -> None:
         data = {"X": self.examples_, "y": None}
         self.stops_ = False
+        self.last_rows_ = self.examples_.rows[:1]  # where there is no epoch
         try:
             self.notify("on_train_begin", **data)
             self.fit_loop(self.examples_)
