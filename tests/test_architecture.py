@@ -1,6 +1,7 @@
 """The house stands as its plan says."""
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -49,8 +50,13 @@ def name_of(path):
     return ".".join(part for part in parts if part != "__init__")
 
 
+@functools.cache
 def imports_of(path):
     """Every imported module of a file, with the node that imports it."""
+    return list(_imports_of(path))
+
+
+def _imports_of(path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node) for alias in node.names)

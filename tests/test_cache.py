@@ -234,8 +234,11 @@ def test_threads_keep_the_bound():
     assert info["hits"] + info["misses"] == 8 * 300 * 3
 
 
+# The package alone is put in its place: all that it imports takes long.
 FORK = """
-import os, runpy, signal, threading
+import os, runpy, signal, sys, threading, types
+sys.modules["sklearn_bert"] = package = types.ModuleType("sklearn_bert")
+package.__path__ = [os.path.dirname({path!r})]
 names = runpy.run_path({path!r})
 cache = names["BoundedCache"](10_000)
 cache.get(["known"], lambda missing: [1], size=lambda value: 1)

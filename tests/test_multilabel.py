@@ -320,14 +320,14 @@ BAD_CLASS_WEIGHTS = {
 @pytest.mark.usefixtures("no_reading")
 def test_wrong_class_weights_are_refused(fit, name):
     """Class weights that are not one dict per label are named, with what would be."""
-    with pytest.raises((TypeError, ValueError), match="class_weight is .*expected"):
+    with pytest.raises((TypeError, ValueError), match="class_weight.* is .*expected"):
         fit(class_weight=BAD_CLASS_WEIGHTS[name])
 
 
 @pytest.mark.usefixtures("no_reading")
 def test_dicts_per_label_need_several_labels(fit):
     """A list of dicts for one label per text is refused, with what was expected."""
-    with pytest.raises(ValueError, match="class_weight is .*expected"):
+    with pytest.raises(ValueError, match="class_weight.* is .*expected"):
         fit(y=["a", "b"] * 20, class_weight=[{0: 1, 1: 2}])
 
 
