@@ -101,13 +101,15 @@ def make_tokenizer(max_length=64):
     )
 
 
-def write_checkpoint(folder, *, pooling="mean", max_length=64, dtype=torch.float32):
-    """Write a two-layer BERT with random weights, as a checkpoint folder."""
+def write_checkpoint(
+    folder, *, pooling="mean", max_length=64, dtype=torch.float32, n_layers=2
+):
+    """Write a small BERT with random weights, as a checkpoint folder."""
     tokenizer = make_tokenizer(max_length)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=n_layers,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,
@@ -135,6 +137,12 @@ def write_checkpoint(folder, *, pooling="mean", max_length=64, dtype=torch.float
 def checkpoint(tmp_path_factory):
     """The folder of a tiny BERT whose vectors are means."""
     return str(write_checkpoint(tmp_path_factory.mktemp("tiny-bert")))
+
+
+@pytest.fixture(scope="session")
+def shallow_checkpoint(tmp_path_factory):
+    """The same with a single layer, where there is much to fit."""
+    return str(write_checkpoint(tmp_path_factory.mktemp("shallow-bert"), n_layers=1))
 
 
 @pytest.fixture
