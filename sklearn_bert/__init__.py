@@ -15,11 +15,11 @@ In the basement, beneath all floors: `_cache`, what a process remembers between 
 or not at all.
 """
 
-from sklearn_bert._cache import cache_info
 from sklearn_bert._classifier import BertClassifier
 from sklearn_bert._embedder import BertEmbedder
 from sklearn_bert._generator import BertGenerator
 from sklearn_bert._pretrainer import BertPretrainer
+from sklearn_bert._process._cache import cache_info
 from sklearn_bert._regressor import BertRegressor
 from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__

@@ -17,7 +17,7 @@ from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
 
 from sklearn_bert import BertClassifier, save
-from sklearn_bert._folder import check_replaceable
+from sklearn_bert._process._atomic_folder import check_replaceable
 from sklearn_bert._save import files_written
 from sklearn_bert.datasets import load_support_tickets
 

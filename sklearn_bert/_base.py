@@ -18,9 +18,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sklearn_bert._plain import plain, to_float
-from sklearn_bert._sklearn import Interval, StrOptions, get_feature_names
-from sklearn_bert._versions import PickledWithVersion
+from sklearn_bert._process._scalars import plain, to_float
+from sklearn_bert._process._sklearn import Interval, StrOptions, get_feature_names
+from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint, own_torch_state
 from sklearn_bert.text import (
     LONG_TEXT,

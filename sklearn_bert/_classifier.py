@@ -23,7 +23,6 @@ from sklearn_bert._labels import (
     is_indicator,
     read_labels,
 )
-from sklearn_bert._plain import plain
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
@@ -33,7 +32,8 @@ from sklearn_bert._predictor import (
 )
 from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._pretraining import adapt, history_of, read_unlabeled
-from sklearn_bert._sklearn import Interval, StrOptions, fit_context
+from sklearn_bert._process._scalars import plain
+from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert._task import Labelled
 
 

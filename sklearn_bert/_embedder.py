@@ -15,7 +15,7 @@ from sklearn_bert._contrast import ContrastTask, of_classes, of_pairs, same_twic
 from sklearn_bert._language_learner import check_content
 from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor
 from sklearn_bert._pretrainer import BertPretrainer
-from sklearn_bert._sklearn import Interval, StrOptions, fit_context
+from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert.model import (
     First,
     LanguageModel,

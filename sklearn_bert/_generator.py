@@ -18,8 +18,8 @@ from sklearn_bert._language_learner import (
     whole_documents,
 )
 from sklearn_bert._predictor import draw_seed
+from sklearn_bert._process._sklearn import Interval, fit_context, validate_params
 from sklearn_bert._sampling import Sampling
-from sklearn_bert._sklearn import Interval, fit_context, validate_params
 from sklearn_bert._vocabulary import WordPieceVocabulary
 from sklearn_bert.text import (
     MaskedTable,

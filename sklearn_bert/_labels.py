@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._plain import plain, to_float
+from sklearn_bert._process._scalars import plain, to_float
 from sklearn_bert.text import cell_name, is_missing, shown
 from sklearn_bert.training import ManyLabels, Objective, OneLabel
 

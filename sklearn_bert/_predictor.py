@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_random_state
 from sklearn_bert._base import BertEstimator
 from sklearn_bert._hold_out import check_groups, hold_out
 from sklearn_bert._numbers import is_no_number, read_cells
-from sklearn_bert._plain import plain, to_float
-from sklearn_bert._random import seeded
-from sklearn_bert._sklearn import Interval, StrOptions, check_sample_weight
+from sklearn_bert._process._random import seeded
+from sklearn_bert._process._scalars import plain, to_float
+from sklearn_bert._process._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert._task import Task
 from sklearn_bert.model import TextModel, can_checkpoint, own_torch_state
 from sklearn_bert.text import (

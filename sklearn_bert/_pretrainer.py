@@ -22,13 +22,13 @@ from sklearn_bert._language_learner import (
     read_tokens,
     whole_documents,
 )
-from sklearn_bert._save import save
-from sklearn_bert._sklearn import (
+from sklearn_bert._process._sklearn import (
     Interval,
     StrOptions,
     fit_context,
     validate_params,
 )
+from sklearn_bert._save import save
 from sklearn_bert._vocabulary import WordPieceVocabulary
 from sklearn_bert.model import FOLLOWS, POOLINGS, LanguageModel
 from sklearn_bert.text import (

@@ -25,7 +25,7 @@ from sklearn_bert._predictor import (
 )
 from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._pretraining import adapt, history_of, read_unlabeled
-from sklearn_bert._sklearn import StrOptions, fit_context
+from sklearn_bert._process._sklearn import StrOptions, fit_context
 from sklearn_bert._task import Labelled
 from sklearn_bert.training import Numbers
 

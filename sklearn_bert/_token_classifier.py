@@ -20,7 +20,7 @@ from sklearn_bert._predictor import (
     scaled,
     weigh,
 )
-from sklearn_bert._sklearn import fit_context
+from sklearn_bert._process._sklearn import fit_context
 from sklearn_bert._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert._task import Labelled
 from sklearn_bert.text import (

@@ -15,14 +15,14 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tokenizers import Tokenizer
 
-from sklearn_bert._folder import new_folder
-from sklearn_bert._sklearn import (
+from sklearn_bert._process._atomic_folder import new_folder
+from sklearn_bert._process._sklearn import (
     Interval,
     StrOptions,
     fit_context,
     get_feature_names,
 )
-from sklearn_bert._versions import PickledWithVersion
+from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.text import (
     SPECIAL_TOKENS,
     Texts,

@@ -13,8 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_bert import _cache, cache_info
-from sklearn_bert._cache import ENTRY_BYTES, FEATURES, TOKENS, WEIGHTS, BoundedCache
+from sklearn_bert import cache_info
+from sklearn_bert._process import _cache
+from sklearn_bert._process._cache import (
+    ENTRY_BYTES,
+    FEATURES,
+    TOKENS,
+    WEIGHTS,
+    BoundedCache,
+)
 
 NOTHING = {"entries": 0, "bytes": 0, "hits": 0, "misses": 0}
 

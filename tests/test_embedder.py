@@ -30,7 +30,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert._cache import ENTRY_BYTES
+from sklearn_bert._process._cache import ENTRY_BYTES
 from sklearn_bert.model import load_checkpoint
 
 TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", "a cat"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sklearn_bert._folder import check_replaceable, new_folder
+from sklearn_bert._process._atomic_folder import check_replaceable, new_folder
 
 
 def written(folder):

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from sklearn_bert import _fork
+from sklearn_bert._process import _fork
 from sklearn_bert.model import load_checkpoint
 from sklearn_bert.text import Texts, _tokens, check_words, tokenize_words
 

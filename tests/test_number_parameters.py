@@ -17,7 +17,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert._sklearn import Interval
+from sklearn_bert._process._sklearn import Interval
 
 TEXTS = ["a good film", "an awful plot", "the cat sleeps", "we hate it", "two dogs run"]
 TWO = [0, 1, 0, 1, 1]

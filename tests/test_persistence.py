@@ -53,8 +53,8 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert._cache import BoundedCache
-from sklearn_bert._versions import OtherVersionsWarning
+from sklearn_bert._process._cache import BoundedCache
+from sklearn_bert._process._versions import OtherVersionsWarning
 from sklearn_bert.text import check_texts
 from sklearn_bert.training import _features
 

@@ -21,7 +21,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert._random import seeded
+from sklearn_bert._process._random import seeded
 from sklearn_bert.model._draws import OwnDraws
 
 N_FITS = 8

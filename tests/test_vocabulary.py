@@ -35,7 +35,8 @@ from transformers.models.bert_japanese.tokenization_bert_japanese import (
     WordpieceTokenizer,
 )
 
-from sklearn_bert import WordPieceVocabulary, _folder, _vocabulary
+from sklearn_bert import WordPieceVocabulary, _vocabulary
+from sklearn_bert._process import _atomic_folder as _folder
 
 DATA = Path(os.environ.get("SKLEARN_BERT_DATA", "../shared/data"))
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -35,8 +35,8 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer, BertConfig
 from transformers.utils import logging
 
-from sklearn_bert._cache import WEIGHTS
-from sklearn_bert._random import seeded
+from sklearn_bert._process._cache import WEIGHTS
+from sklearn_bert._process._random import seeded
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._errors import (

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from sklearn_bert._random import going_back, own_generator
+from sklearn_bert._process._random import going_back, own_generator
 from sklearn_bert.model._attention import NAME, attend_plainly
 from sklearn_bert.model._dropout import drop
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert._random import own_generator
+from sklearn_bert._process._random import own_generator
 
 LEVELS = 2**16  # a rate is rounded to a multiple of 1 / LEVELS
 

@@ -11,7 +11,7 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModel
 
-from sklearn_bert._random import seeded
+from sklearn_bert._process._random import seeded
 from sklearn_bert.model._folder_checks import check_finite
 from sklearn_bert.model._heads import TextModel
 from sklearn_bert.model._language import LanguageModel, language_class

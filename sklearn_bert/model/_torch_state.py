@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from sklearn_bert._lock import ProcessLock
+from sklearn_bert._process._lock import ProcessLock
 from sklearn_bert.model._draws import OwnDraws
 
 # transformers' settings, and torch's number format, belong to the process: threads

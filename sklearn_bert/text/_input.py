@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
-from sklearn_bert._warn import warn
+from sklearn_bert._process._warn import warn
 
 N_ROWS_NAMED = 5  # how many offending rows an error lists
 

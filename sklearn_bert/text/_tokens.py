@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from sklearn_bert._cache import TOKENS
-from sklearn_bert._fork import is_forked
-from sklearn_bert._warn import warn
+from sklearn_bert._process._cache import TOKENS
+from sklearn_bert._process._fork import is_forked
+from sklearn_bert._process._warn import warn
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import (
     Frame,

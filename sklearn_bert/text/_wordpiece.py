@@ -21,8 +21,8 @@ from tokenizers import (
     trainers,
 )
 
-from sklearn_bert._fork import is_forked
-from sklearn_bert._warn import warn
+from sklearn_bert._process._fork import is_forked
+from sklearn_bert._process._warn import warn
 from sklearn_bert.text._input import is_missing, shown
 from sklearn_bert.text._tokens import TEXTS_PER_CALL, encode_batch
 

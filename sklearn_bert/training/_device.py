@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sklearn_bert._warn import warn
+from sklearn_bert._process._warn import warn
 
 
 def resolve_device(device: str) -> torch.device:

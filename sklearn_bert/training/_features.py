@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert._cache import FEATURES
+from sklearn_bert._process._cache import FEATURES
 from sklearn_bert.text import TokenTable, distinct_rows
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_bert._warn import warn
+from sklearn_bert._process._warn import warn
 from sklearn_bert.model import Checkpointing, can_checkpoint, draws_of, twice
 from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from sklearn_bert import BertEmbedder
-from sklearn_bert._cache import BoundedCache
+from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert.model import (
     CheckpointError,
     CheckpointNotFoundError,

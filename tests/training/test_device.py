@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_bert._random import own_generator, seeded
+from sklearn_bert._process._random import own_generator, seeded
 from sklearn_bert.training import (
     _device,
     available_device,

@@ -9,7 +9,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_bert import _cache
+from sklearn_bert._process import _cache
 from sklearn_bert.training import BestWeights, _features, _update
 
 

@@ -9,7 +9,7 @@ import torch
 from skorch.callbacks import Callback
 from torch.nn import functional
 
-from sklearn_bert._random import seeded
+from sklearn_bert._process._random import seeded
 from sklearn_bert.model import TextModel, load_checkpoint
 from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, check_texts
 from sklearn_bert.training import (

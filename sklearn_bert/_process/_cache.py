@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from sklearn_bert._lock import ProcessLock
+from sklearn_bert._process._lock import ProcessLock
 
 MEBIBYTE = 2**20
 ENTRY_BYTES = 800  # of the dictionary, the key and the objects around a value, about

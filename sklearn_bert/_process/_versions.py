@@ -10,8 +10,8 @@ from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 
+from sklearn_bert._process._warn import warn
 from sklearn_bert._version import __version__
-from sklearn_bert._warn import warn
 
 # Those that turn texts into ids, ids into scores, and scores into answers.
 LIBRARIES = ("scikit-learn", "skorch", "tokenizers", "torch", "transformers")

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-from sklearn_bert._lock import ProcessLock
+from sklearn_bert._process._lock import ProcessLock
 
 _gpu_lock = ProcessLock()
 _thread = threading.local()

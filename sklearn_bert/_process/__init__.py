@@ -1,0 +1,1 @@
+"""What belongs to the process, not to a fit: caches, locks, folders, warnings."""
