@@ -26,7 +26,7 @@ from _common import (
 from _data import mixed_texts, sst2_phrases
 
 from sklearn_bert import BertClassifier, BertEmbedder
-from sklearn_bert.training._inference import INFERENCE_TOKENS
+from sklearn_bert.compute._inference import INFERENCE_TOKENS
 
 MAX_LENGTH = 128
 RANDOM_ORDER = {"sklearn_bert.text._batches.BATCHES_PER_POOL": 1}

@@ -32,8 +32,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+from sklearn_bert.compute import _device
 from sklearn_bert.text import TokenTable
-from sklearn_bert.training import _device
 
 SENTENCES = (
     "the a film movie plot was is very not good great fine nice bad awful poor dull "

@@ -19,8 +19,8 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert.compute import _features
 from sklearn_bert.model import TextModel, load_checkpoint
-from sklearn_bert.training import _features
 from sklearn_bert.training._schedule import parameter_groups
 
 FILLER = ["the", "a", "film", "plot", "was", "very", "not", "i", "you", "it", "cat"]

@@ -10,9 +10,9 @@ import torch
 
 from sklearn_bert import BertClassifier, _base, cache_info
 from sklearn_bert._process._cache import FEATURES, TOKENS, WEIGHTS
+from sklearn_bert.compute._memory import is_shortage, make_room
 from sklearn_bert.model import load_checkpoint
 from sklearn_bert.training import _update
-from sklearn_bert.training._memory import is_shortage, make_room
 
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="reads /proc, and glibc's arenas are meant"

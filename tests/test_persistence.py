@@ -55,8 +55,8 @@ from sklearn_bert import (
 )
 from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert._process._versions import OtherVersionsWarning
+from sklearn_bert.compute import _features
 from sklearn_bert.text import check_texts
-from sklearn_bert.training import _features
 
 FILES = [
     "1_Pooling/config.json",

@@ -38,9 +38,10 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert.compute import _device
 from sklearn_bert.model import LanguageModel
 from sklearn_bert.text import MaskedTable
-from sklearn_bert.training import BertNet, _device
+from sklearn_bert.training import BertNet
 
 MASK, CLS, SEP = 4, 2, 3  # of the tiny BERT
 TOPICS = ["film", "cat", "dog", "plot"]

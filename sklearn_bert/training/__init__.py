@@ -3,15 +3,16 @@
 The only window to skorch.
 """
 
-from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
-from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
-from sklearn_bert.training._device import (
+from sklearn_bert.compute._device import (
     available_device,
     resolve_device,
     resolve_precision,
 )
+from sklearn_bert.compute._gpu_lock import device_turn
+from sklearn_bert.compute._memory import BertOutOfMemoryError, give_back, is_shortage
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
 from sklearn_bert.training._examples import DrawnExamples, Examples, ViewedExamples
-from sklearn_bert.training._memory import BertOutOfMemoryError, give_back, is_shortage
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._objectives import (
     Guesses,
@@ -21,7 +22,6 @@ from sklearn_bert.training._objectives import (
     OneLabel,
     WordTags,
 )
-from sklearn_bert.training._turn import device_turn
 from sklearn_bert.training._user_callbacks import copy_callbacks
 
 __all__ = [

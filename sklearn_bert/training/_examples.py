@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.text import (
     MaskedTable,
     TokenTable,
@@ -14,7 +15,6 @@ from sklearn_bert.text import (
     WordTable,
     flat_places,
 )
-from sklearn_bert.training._features import FeatureTable
 
 
 @dataclass(frozen=True)

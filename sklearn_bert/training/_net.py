@@ -16,6 +16,17 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from sklearn_bert.compute._device import (
+    available_device,
+    check_not_forked,
+    matmul_precision,
+    resolve_precision,
+)
+from sklearn_bert.compute._features import FeatureTable, features_of
+from sklearn_bert.compute._inference import compute
+from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._memory import give_back
+from sklearn_bert.compute._working_copy import WORKING_COPY, copy_in_place
 from sklearn_bert.model import (
     TextModel,
     can_pack,
@@ -28,18 +39,8 @@ from sklearn_bert.model import (
 )
 from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, WordTable
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
-from sklearn_bert.training._device import (
-    available_device,
-    check_not_forked,
-    matmul_precision,
-    resolve_precision,
-)
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._features import FeatureTable, features_of
-from sklearn_bert.training._feed import Feed
-from sklearn_bert.training._inference import compute
 from sklearn_bert.training._losses import REMEDY, EpochLosses
-from sklearn_bert.training._memory import give_back
 from sklearn_bert.training._objectives import Objective, greatest
 from sklearn_bert.training._part import LearningPart
 from sklearn_bert.training._schedule import (
@@ -50,7 +51,6 @@ from sklearn_bert.training._schedule import (
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
 from sklearn_bert.training._weights import MasterWeights, Snapshot
-from sklearn_bert.training._working_copy import WORKING_COPY, copy_in_place
 
 # Texts of the last batch whose answers are looked at once more.
 LAST_TEXTS = 32

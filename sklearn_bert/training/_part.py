@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.model import TextModel, add_lora, split
 from sklearn_bert.text import TokenTable
-from sklearn_bert.training._features import FeatureTable
 from sklearn_bert.training._vocabulary import VocabularyInUse
 from sklearn_bert.training._weights import MasterWeights, Snapshot
 

@@ -11,23 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_bert._process._warn import warn
+from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._memory import (
+    BertOutOfMemoryError,
+    is_shortage,
+    make_room,
+    no_room_to_step,
+    nothing_fits,
+)
 from sklearn_bert.model import Checkpointing, can_checkpoint, draws_of, twice
 from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._graphs import (
     GRAPH_MULTIPLE,
     GRAPH_TOKENS,
     GRAPH_UPDATES,
     CaptureError,
     StepGraphs,
-)
-from sklearn_bert.training._memory import (
-    BertOutOfMemoryError,
-    is_shortage,
-    make_room,
-    no_room_to_step,
-    nothing_fits,
 )
 from sklearn_bert.training._objectives import Objective
 from sklearn_bert.training._schedule import parameter_groups

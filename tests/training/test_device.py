@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from sklearn_bert._process._random import own_generator, seeded
+from sklearn_bert.compute._device import check_not_forked, matmul_precision
 from sklearn_bert.training import (
     _device,
     available_device,
     resolve_device,
     resolve_precision,
 )
-from sklearn_bert.training._device import check_not_forked, matmul_precision
 
 CPU = torch.device("cpu")
 

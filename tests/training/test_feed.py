@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_bert.compute._features import FeatureTable
+from sklearn_bert.compute._layout import Feed
 from sklearn_bert.text import WordTable
-from sklearn_bert.training._features import FeatureTable
-from sklearn_bert.training._feed import Feed
 
 CPU = torch.device("cpu")
 ROWS = np.array([2, 0, 3])

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_bert.compute._layout import Feed
 from sklearn_bert.training import BertNet, BestWeights, _graphs, _update
-from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._graphs import N_WARM_UP, StepGraphs
 
 CPU = torch.device("cpu")

@@ -9,9 +9,10 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
+from sklearn_bert.compute import _inference
 from sklearn_bert.model import load_checkpoint
 from sklearn_bert.text import check_texts
-from sklearn_bert.training import BestWeights, Examples, FitProgress, _inference
+from sklearn_bert.training import BestWeights, Examples, FitProgress
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])

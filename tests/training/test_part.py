@@ -10,7 +10,8 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_bert._process import _cache
-from sklearn_bert.training import BestWeights, _features, _update
+from sklearn_bert.compute import _features
+from sklearn_bert.training import BestWeights, _update
 
 
 @pytest.fixture

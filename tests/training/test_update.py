@@ -6,10 +6,10 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
+from sklearn_bert.compute._layout import Feed
 from sklearn_bert.model import TextModel
 from sklearn_bert.text import ShuffledBatches
 from sklearn_bert.training import BertOutOfMemoryError, BestWeights, Examples
-from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._objectives import OneLabel
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._weights import MasterWeights, Snapshot

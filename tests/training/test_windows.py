@@ -10,6 +10,7 @@ from skorch.callbacks import Callback
 from torch.nn import functional
 
 from sklearn_bert._process._random import seeded
+from sklearn_bert.compute._layout import Feed
 from sklearn_bert.model import TextModel, load_checkpoint
 from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, check_texts
 from sklearn_bert.training import (
@@ -22,7 +23,6 @@ from sklearn_bert.training import (
     OneLabel,
     _update,
 )
-from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._weights import MasterWeights
 

@@ -3,8 +3,8 @@ import weakref
 
 import torch
 
+from sklearn_bert.compute._working_copy import LastUsed, copy_in_place
 from sklearn_bert.model import TextModel
-from sklearn_bert.training._working_copy import LastUsed, copy_in_place
 
 
 class Thing:

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_bert.compute._features import FeatureTable
+from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
 from sklearn_bert.text import (
     TokenTable,
     WordTable,
     flat_places,
     token_budget_batches,
 )
-from sklearn_bert.training._features import FeatureTable
-from sklearn_bert.training._feed import Feed
 from sklearn_bert.training._losses import REMEDY
-from sklearn_bert.training._memory import is_shortage, make_room, nothing_fits
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.text import (
     MaskedTable,
     TokenTable,
@@ -17,7 +18,6 @@ from sklearn_bert.text import (
     pad,
     places,
 )
-from sklearn_bert.training._features import FeatureTable
 
 
 class Feed:

@@ -1,0 +1,1 @@
+"""A model over many texts on a device: layout, precision, memory, features."""
