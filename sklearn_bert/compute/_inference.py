@@ -17,7 +17,7 @@ from sklearn_bert.text import (
     flat_places,
     token_budget_batches,
 )
-from sklearn_bert.training._losses import REMEDY
+from sklearn_bert.training._epoch_losses import REMEDY
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.

@@ -13,8 +13,7 @@ from sklearn_bert.compute._memory import BertOutOfMemoryError, give_back, is_sho
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
 from sklearn_bert.training._examples import DrawnExamples, Examples, ViewedExamples
-from sklearn_bert.training._net import BertNet
-from sklearn_bert.training._objectives import (
+from sklearn_bert.training._losses import (
     Guesses,
     ManyLabels,
     Numbers,
@@ -22,6 +21,7 @@ from sklearn_bert.training._objectives import (
     OneLabel,
     WordTags,
 )
+from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._user_callbacks import copy_callbacks
 
 __all__ = [

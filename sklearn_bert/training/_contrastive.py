@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_bert.training._objectives import Objective
+from sklearn_bert.training._losses import Objective
 
 
 class Contrast(Objective):

@@ -1,84 +1,308 @@
-"""The losses of an epoch, kept on the device."""
+"""What a net learns: the loss of each target, and how windows of a text add up.
+
+An objective knows scores and targets, not labels. Scores are what the head gives,
+(n_rows, n_outputs), where a row is a text, a window of a text, or a word.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
-
-CHECK_EVERY = 25  # updates between two looks at a GPU's losses
-REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
+from torch import Tensor, nn
+from torch.nn import functional
 
 
-class EpochLosses:
-    """Gathers one loss per update without waiting for it.
+class Objective(nn.Module):
+    """Base of the objectives.
 
-    Looks whether a loss is no longer finite: on a CPU after each update, on a GPU now
-    and then at a copy that has arrived meanwhile.
+    Attributes
+    ----------
+    parts : tuple of str
+        Names of the losses that add up to the whole; empty: there is one.
+    n_views : int
+        Rows of an example. With more than one the loss compares the examples of a
+        batch, so that they cannot be learnt from one after the other.
+    """
+
+    parts: tuple[str, ...] = ()
+    n_views = 1
+
+    @staticmethod
+    def to_validate(model: Any) -> Callable[..., Tensor]:
+        """What of a model gives the scores that validation looks at."""
+        return model
+
+    def losses(
+        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+    ) -> Tensor:
+        """The share of some rows in the mean losses of a batch.
+
+        Parameters
+        ----------
+        scores
+            What the model gives for these rows.
+        targets, weights : Tensor
+            Of these rows.
+        n_targets, n_rows : int
+            Of the whole batch.
+
+        Returns
+        -------
+        Tensor of shape (n_parts,), or () where there is one
+        """
+        # Behind the texts there may be one of padding.
+        losses = self(scores[: len(targets)], targets)
+        return (losses * weights).sum() / n_targets
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each row, before weighing: of shape (n_rows,), or wider."""
+        raise NotImplementedError
+
+    @staticmethod
+    def merge(
+        scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
+    ) -> Tensor:
+        """The scores of whole texts from those of their windows.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (n_windows, n_outputs)
+        text_of_row : int64 Tensor of shape (n_windows,)
+        shares : Tensor of shape (n_windows,)
+            They add up to 1 over a text.
+        n_texts : int
+
+        Returns
+        -------
+        Tensor of shape (n_texts, n_outputs)
+        """
+        return add_up(scores * shares[:, None], text_of_row, n_texts)
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """What the estimator's `score` would say; `counts` rows belong together."""
+        raise NotImplementedError
+
+
+class OneLabel(Objective):
+    """Cross-entropy of one class per row.
 
     Parameters
     ----------
-    n_updates : int
-        Of the epoch.
-    n_before : int
-        Updates of earlier epochs, for the error.
-    device : torch.device
-    n_parts : int
-        Losses of an update, which add up to the whole.
+    label_smoothing : float
+        Share of the target that is spread over all classes.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Codes of shape (n_rows,) -> (n_rows,)."""
+        return functional.cross_entropy(
+            scores, targets, reduction="none", label_smoothing=self.label_smoothing
+        )
+
+    @staticmethod
+    def merge(
+        scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
+    ) -> Tensor:
+        """Logarithms of the averaged probabilities."""
+        logs = scores.log_softmax(1) + shares.log()[:, None]
+        return log_add_up(logs, text_of_row, n_texts)
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """Accuracy."""
+        return float(np.average(scores.argmax(1) == targets, weights=weights))
+
+
+class ManyLabels(Objective):
+    """Binary cross-entropy of each label, any number of which a row may have.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        How far from 0 and 1 the targets are drawn towards one half.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """0 and 1 of shape (n_rows, n_labels) -> the same, to add up to a mean."""
+        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(
+            scores, smooth, reduction="none"
+        )
+        return losses / scores.shape[1]
+
+    @staticmethod
+    def merge(
+        scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
+    ) -> Tensor:
+        """Logits of the averaged probabilities."""
+        # The two sides apart: 1 - p would lose what is close to 1.
+        log_shares = shares.log()[:, None]
+        yes = functional.logsigmoid(scores) + log_shares
+        no = functional.logsigmoid(-scores) + log_shares
+        return log_add_up(yes, text_of_row, n_texts) - log_add_up(
+            no, text_of_row, n_texts
+        )
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """Share of the texts whose labels are all right."""
+        is_right = ((scores > 0) == (targets > 0.5)).all(axis=1)
+        return float(np.average(is_right, weights=weights.mean(axis=1)))
+
+
+class Numbers(Objective):
+    """Squared error, or Huber's loss, of standardised numbers.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "huber"}
+        Huber (1964): squared up to one standard deviation, linear beyond.
+    """
+
+    def __init__(self, loss: str = "squared_error") -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Numbers of shape (n_rows, n_outputs) -> (n_rows,)."""
+        if self.loss == "huber":
+            losses = functional.huber_loss(scores, targets, reduction="none")
+        else:
+            losses = functional.mse_loss(scores, targets, reduction="none")
+        return losses.mean(1)
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """R2, the mean over the outputs; of a constant 1 where it is met, else 0."""
+        targets = targets.astype(np.float64)
+        mean = np.average(targets, axis=0, weights=weights)
+        spread = np.average((targets - mean) ** 2, axis=0, weights=weights)
+        spread[(targets == targets[0]).all(axis=0)] = 0.0
+        error = np.average((targets - scores) ** 2, axis=0, weights=weights)
+        constant = np.where(error == 0, 0.0, 1.0)
+        share = np.divide(error, spread, out=constant, where=spread > 0)
+        return float(1 - share.mean())
+
+
+class Guesses(Objective):
+    """Of words that are hidden, or to come; and of halves that follow each other.
+
+    The model computes the losses itself, so that scores of a whole vocabulary need not
+    leave it. Devlin et al. (2019, appendix A.2) add the means of the two.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        One name for the loss of words, or two with that of the halves.
+    """
+
+    def __init__(self, parts: tuple[str, ...]) -> None:
+        super().__init__()
+        self.parts = parts
+
+    @staticmethod
+    def to_validate(model: Any) -> Callable[..., Tensor]:
+        """Log-likelihoods, and what is right."""
+        return model.recall
+
+    def losses(
+        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+    ) -> Tensor:
+        """The mean loss of the words, and of the halves where rows have them."""
+        words, follows = scores
+        found = [words.sum() / max(n_targets, 1)]
+        if follows is not None:
+            found.append(follows.sum() / n_rows)
+        return torch.stack(found)
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Log-likelihoods in the first column -> losses, (n_words,)."""
+        return -scores[:, 0]
+
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """The mean log-likelihood."""
+        return float(np.average(scores[:, 0], weights=weights))
+
+
+class WordTags(OneLabel):
+    """Cross-entropy of one tag per word.
+
+    Parameters
+    ----------
+    score_tags : callable
+        From true and predicted codes of all words, and the words of each row, to a
+        score.
     """
 
     def __init__(
-        self, n_updates: int, n_before: int, device: torch.device, n_parts: int = 1
+        self, score_tags: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
     ) -> None:
-        shape, dtype = (n_updates, n_parts), torch.float32
-        self._losses = torch.full(shape, torch.inf, dtype=dtype, device=device)
-        self._n = 0
-        self._n_before = n_before
-        self._copy: tuple[Tensor, torch.cuda.Event] | None = None
+        super().__init__()
+        self.score_tags = score_tags
 
-    def append(self, loss: Tensor) -> None:
-        """Note the loss of the next update."""
-        self._losses[self._n] = loss
-        self._n += 1
-        if not self._losses.is_cuda:
-            self._check(self._losses[self._n - 1 : self._n], self._n - 1)
-        elif self._n % CHECK_EVERY == 0:
-            self._look()
+    def score(
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray,
+    ) -> float:
+        """What `score_tags` says; weights do not count."""
+        return self.score_tags(targets, scores.argmax(1), counts)
 
-    def read(self) -> np.ndarray:
-        """All losses, (n_updates, n_parts): the one time that a GPU is waited for.
 
-        Raises
-        ------
-        FloatingPointError
-            Where one is not finite, naming the first such update.
-        """
-        losses = self._losses[: self._n].cpu()
-        self._check(losses, 0)
-        return losses.numpy()
+def add_up(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
+    """Sums of the rows of each text: (n_rows, width) -> (n_texts, width)."""
+    sums = values.new_zeros(n_texts, values.shape[1])
+    return sums.index_add(0, text_of_row, values)
 
-    def _look(self) -> None:
-        """Check the last copy if it is here, and send for the next."""
-        if self._copy is not None:
-            losses, arrived = self._copy
-            if not arrived.query():
-                return
-            self._check(losses, 0)
-        shape = self._n, self._losses.shape[1]
-        host = torch.empty(shape, dtype=torch.float32, pin_memory=True)
-        host.copy_(self._losses[: self._n], non_blocking=True)
-        arrived = torch.cuda.Event()
-        arrived.record(torch.cuda.current_stream(self._losses.device))
-        self._copy = host, arrived
 
-    def _check(self, losses: Tensor, n_earlier: int) -> None:
-        totals = losses.sum(1)
-        finite = torch.isfinite(totals)
-        if finite.all():
-            return
-        place = int((~finite).nonzero()[0, 0])
-        update = self._n_before + n_earlier + place + 1
-        raise FloatingPointError(
-            f"the loss of update {update} is {totals[place].item()}; training has "
-            f"diverged. {REMEDY}"
-        )
+def log_add_up(logs: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
+    """Logarithms of the sums of what the rows of each text are logarithms of."""
+    top = greatest(logs.detach(), text_of_row, n_texts)
+    shares = (logs - top[text_of_row]).exp()
+    return top + add_up(shares, text_of_row, n_texts).log()
+
+
+def greatest(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
+    """Maxima of the rows of each text: (n_rows, width) -> (n_texts, width)."""
+    lowest = values.new_full((n_texts, values.shape[1]), -torch.inf)
+    places = text_of_row[:, None].expand_as(values)
+    return lowest.scatter_reduce(0, places, values, "amax")

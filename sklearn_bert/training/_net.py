@@ -39,18 +39,18 @@ from sklearn_bert.model import (
 )
 from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, WordTable
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._epoch_losses import REMEDY, EpochLosses
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._losses import REMEDY, EpochLosses
-from sklearn_bert.training._objectives import Objective, greatest
-from sklearn_bert.training._part import LearningPart
+from sklearn_bert.training._losses import Objective, greatest
+from sklearn_bert.training._master_weights import MasterWeights, Snapshot
 from sklearn_bert.training._schedule import (
     layer_factors,
     steady,
     warmup_then_decay,
 )
+from sklearn_bert.training._trainable_view import LearningPart
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
-from sklearn_bert.training._weights import MasterWeights, Snapshot
 
 # Texts of the last batch whose answers are looked at once more.
 LAST_TEXTS = 32

@@ -22,16 +22,16 @@ from sklearn_bert.compute._memory import (
 from sklearn_bert.model import Checkpointing, can_checkpoint, draws_of, twice
 from sklearn_bert.text import WordTable
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._graphs import (
+from sklearn_bert.training._losses import Objective
+from sklearn_bert.training._master_weights import MasterWeights, Snapshot
+from sklearn_bert.training._schedule import parameter_groups
+from sklearn_bert.training.acceleration._cuda_graphs import (
     GRAPH_MULTIPLE,
     GRAPH_TOKENS,
     GRAPH_UPDATES,
     CaptureError,
     StepGraphs,
 )
-from sklearn_bert.training._objectives import Objective
-from sklearn_bert.training._schedule import parameter_groups
-from sklearn_bert.training._weights import MasterWeights, Snapshot
 
 MAX_GRADIENT_NORM = 1.0
 # Tokens that pass through a model at a time on a CPU: what they leave for the backward

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sklearn_bert.training import _losses
-from sklearn_bert.training._losses import EpochLosses
+from sklearn_bert.training import _epoch_losses as _losses
+from sklearn_bert.training._epoch_losses import EpochLosses
 
 CPU = torch.device("cpu")
 

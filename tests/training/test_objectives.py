@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, r2_score
 
 from sklearn_bert.training import ManyLabels, Numbers, Objective, OneLabel, WordTags
-from sklearn_bert.training._objectives import add_up, greatest
+from sklearn_bert.training._losses import add_up, greatest
 
 lenient = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]

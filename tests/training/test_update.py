@@ -10,9 +10,9 @@ from sklearn_bert.compute._layout import Feed
 from sklearn_bert.model import TextModel
 from sklearn_bert.text import ShuffledBatches
 from sklearn_bert.training import BertOutOfMemoryError, BestWeights, Examples
-from sklearn_bert.training._objectives import OneLabel
+from sklearn_bert.training._losses import OneLabel
+from sklearn_bert.training._master_weights import MasterWeights, Snapshot
 from sklearn_bert.training._update import Updates
-from sklearn_bert.training._weights import MasterWeights, Snapshot
 
 CPU = torch.device("cpu")
 SHORTAGE = "CUDA out of memory. Tried to allocate 2.00 GiB.\nmore words"

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from sklearn_bert.training import BertNet, BestWeights, Examples
-from sklearn_bert.training._vocabulary import VocabularyInUse
+from sklearn_bert.training.acceleration._compact_embedding import VocabularyInUse
 
 
 def words(net):

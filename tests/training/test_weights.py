@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sklearn_bert.model import TextModel, load_checkpoint
-from sklearn_bert.training._weights import MasterWeights
+from sklearn_bert.training._master_weights import MasterWeights
 
 IDS = torch.tensor([[2, 5, 6, 7, 3]])
 

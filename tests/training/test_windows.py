@@ -23,8 +23,8 @@ from sklearn_bert.training import (
     OneLabel,
     _update,
 )
+from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._update import Updates
-from sklearn_bert.training._weights import MasterWeights
 
 CPU = torch.device("cpu")
 MAX_LENGTH, ROOM, STRIDE = 10, 8, 5

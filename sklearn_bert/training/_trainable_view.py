@@ -12,8 +12,8 @@ from torch import nn
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.model import TextModel, add_lora, split
 from sklearn_bert.text import TokenTable
-from sklearn_bert.training._vocabulary import VocabularyInUse
-from sklearn_bert.training._weights import MasterWeights, Snapshot
+from sklearn_bert.training._master_weights import MasterWeights, Snapshot
+from sklearn_bert.training.acceleration._compact_embedding import VocabularyInUse
 
 
 class LearningPart:

@@ -1,0 +1,84 @@
+"""The losses of an epoch, kept on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CHECK_EVERY = 25  # updates between two looks at a GPU's losses
+REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
+
+
+class EpochLosses:
+    """Gathers one loss per update without waiting for it.
+
+    Looks whether a loss is no longer finite: on a CPU after each update, on a GPU now
+    and then at a copy that has arrived meanwhile.
+
+    Parameters
+    ----------
+    n_updates : int
+        Of the epoch.
+    n_before : int
+        Updates of earlier epochs, for the error.
+    device : torch.device
+    n_parts : int
+        Losses of an update, which add up to the whole.
+    """
+
+    def __init__(
+        self, n_updates: int, n_before: int, device: torch.device, n_parts: int = 1
+    ) -> None:
+        shape, dtype = (n_updates, n_parts), torch.float32
+        self._losses = torch.full(shape, torch.inf, dtype=dtype, device=device)
+        self._n = 0
+        self._n_before = n_before
+        self._copy: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def append(self, loss: Tensor) -> None:
+        """Note the loss of the next update."""
+        self._losses[self._n] = loss
+        self._n += 1
+        if not self._losses.is_cuda:
+            self._check(self._losses[self._n - 1 : self._n], self._n - 1)
+        elif self._n % CHECK_EVERY == 0:
+            self._look()
+
+    def read(self) -> np.ndarray:
+        """All losses, (n_updates, n_parts): the one time that a GPU is waited for.
+
+        Raises
+        ------
+        FloatingPointError
+            Where one is not finite, naming the first such update.
+        """
+        losses = self._losses[: self._n].cpu()
+        self._check(losses, 0)
+        return losses.numpy()
+
+    def _look(self) -> None:
+        """Check the last copy if it is here, and send for the next."""
+        if self._copy is not None:
+            losses, arrived = self._copy
+            if not arrived.query():
+                return
+            self._check(losses, 0)
+        shape = self._n, self._losses.shape[1]
+        host = torch.empty(shape, dtype=torch.float32, pin_memory=True)
+        host.copy_(self._losses[: self._n], non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(self._losses.device))
+        self._copy = host, arrived
+
+    def _check(self, losses: Tensor, n_earlier: int) -> None:
+        totals = losses.sum(1)
+        finite = torch.isfinite(totals)
+        if finite.all():
+            return
+        place = int((~finite).nonzero()[0, 0])
+        update = self._n_before + n_earlier + place + 1
+        raise FloatingPointError(
+            f"the loss of update {update} is {totals[place].item()}; training has "
+            f"diverged. {REMEDY}"
+        )

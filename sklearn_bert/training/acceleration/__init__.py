@@ -1,0 +1,1 @@
+"""Techniques that make training faster: one wrapper per file."""
