@@ -28,7 +28,7 @@ from sklearn_bert import (
 from sklearn_bert.__main__ import main
 from sklearn_bert._save import canonical, sha256_of
 from sklearn_bert.model import CheckpointError, DamagedCheckpointError
-from sklearn_bert.model._steps import write_step
+from sklearn_bert.model._post_processing import write_step
 
 TEXTS = ["the good film", "the awful plot", "i love it", "i hate it"]
 WORDS = [text.split() for text in TEXTS]

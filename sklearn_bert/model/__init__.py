@@ -3,7 +3,6 @@
 Knows torch and transformers; knows no labels, no skorch and no scikit-learn.
 """
 
-from sklearn_bert.model._adapter import add_lora
 from sklearn_bert.model._attention import can_pack
 from sklearn_bert.model._checkpoint import (
     Checkpoint,
@@ -15,7 +14,6 @@ from sklearn_bert.model._checkpoint import (
     load_checkpoint,
     read_tokenizer,
 )
-from sklearn_bert.model._checkpointing import Checkpointing, can_checkpoint, twice
 from sklearn_bert.model._draws import draws_of
 from sklearn_bert.model._files import (
     model_settings,
@@ -24,16 +22,18 @@ from sklearn_bert.model._files import (
     unpack_model,
     write_model,
 )
-from sklearn_bert.model._heads import TextModel
-from sklearn_bert.model._language import (
+from sklearn_bert.model._language_model import (
     FOLLOWS,
     POOLER,
     LanguageModel,
     new_language_model,
 )
 from sklearn_bert.model._layers import can_split, layer_depths, split
+from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._pooling import POOLINGS
-from sklearn_bert.model._steps import First, Normalize, linear_map
+from sklearn_bert.model._post_processing import First, Normalize, linear_map
+from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, twice
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 
 __all__ = [

@@ -64,9 +64,9 @@ from sklearn_bert.model._folder_checks import (
     read_json,
     tokenizer_damage,
 )
-from sklearn_bert.model._language import language_class
+from sklearn_bert.model._language_model import language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
-from sklearn_bert.model._steps import OWN_MODULES, Normalize, read_step
+from sklearn_bert.model._post_processing import OWN_MODULES, Normalize, read_step
 from sklearn_bert.model._torch_state import building
 from sklearn_bert.text import SPECIAL, TextTokenizer
 

@@ -13,10 +13,9 @@ from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._folder_checks import check_finite
-from sklearn_bert.model._heads import TextModel
-from sklearn_bert.model._language import LanguageModel, language_class
+from sklearn_bert.model._language_model import LanguageModel, language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE
-from sklearn_bert.model._steps import (
+from sklearn_bert.model._post_processing import (
     OWN_MODULES,
     Normalize,
     n_features_after,
@@ -24,6 +23,7 @@ from sklearn_bert.model._steps import (
     read_step_weights,
     write_step,
 )
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import building
 from sklearn_bert.text import TextTokenizer
 

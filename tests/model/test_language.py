@@ -14,8 +14,9 @@ from transformers import (
     GPT2Config,
 )
 
-from sklearn_bert.model import LanguageModel, _language, can_pack, new_language_model
-from sklearn_bert.model._language import language_class
+from sklearn_bert.model import LanguageModel, can_pack, new_language_model
+from sklearn_bert.model import _language_model as _language
+from sklearn_bert.model._language_model import language_class
 from sklearn_bert.text import pack, pad
 
 FAMILIES = ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "mpnet"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_bert.model._steps import (
+from sklearn_bert.model._post_processing import (
     IDENTITY,
     First,
     Normalize,

@@ -18,10 +18,10 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from sklearn_bert.model._checkpointing import twice
-from sklearn_bert.model._heads import TextModel
 from sklearn_bert.model._layers import with_submodule
 from sklearn_bert.model._positions import use_sinusoids
+from sklearn_bert.model._recompute import twice
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import building
 
 # Words whose scores over a whole vocabulary are held at a time.

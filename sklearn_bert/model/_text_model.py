@@ -19,7 +19,7 @@ from sklearn_bert.model._dropout import Dropout, use_own_dropout
 from sklearn_bert.model._layers import check_trainable, frozen_modules
 from sklearn_bert.model._pooling import AttentionPooling, pool, pool_packed
 from sklearn_bert.model._positions import keep_fixed_positions
-from sklearn_bert.model._steps import build_steps, n_features_after
+from sklearn_bert.model._post_processing import build_steps, n_features_after
 from sklearn_bert.model._torch_state import building
 
 
