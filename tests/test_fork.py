@@ -5,7 +5,8 @@ import torch
 
 from sklearn_bert._process import _fork
 from sklearn_bert.model import load_checkpoint
-from sklearn_bert.text import Texts, _tokens, check_words, tokenize_words
+from sklearn_bert.text import Texts, check_words, tokenize_words
+from sklearn_bert.text import _tokenizer as _tokens
 
 
 def test_this_process_is_no_child():

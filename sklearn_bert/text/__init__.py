@@ -42,7 +42,7 @@ from sklearn_bert.text._masking import (
     one_by_one,
     where_masked,
 )
-from sklearn_bert.text._tokens import (
+from sklearn_bert.text._tokenizer import (
     SPECIAL,
     TextTokenizer,
     TokenTable,

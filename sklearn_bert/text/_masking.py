@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_bert.text._tokens import TextTokenizer, TokenTable, flat_places
+from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, flat_places
 from sklearn_bert.text._words import WordTable
 
 # Of the tokens to guess: the share that the mask hides, and that with a random token

@@ -24,7 +24,7 @@ from tokenizers import (
 from sklearn_bert._process._fork import is_forked
 from sklearn_bert._process._warn import warn
 from sklearn_bert.text._input import is_missing, shown
-from sklearn_bert.text._tokens import TEXTS_PER_CALL, encode_batch
+from sklearn_bert.text._tokenizer import TEXTS_PER_CALL, encode_batch
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PREFIX = "##"  # of a piece that goes on with a word

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_bert.text._input import is_missing, rows_of_column, shown
-from sklearn_bert.text._tokens import (
+from sklearn_bert.text._tokenizer import (
     TextTokenizer,
     TokenTable,
     encode_batch,
