@@ -16,13 +16,6 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert._labels import (
-    AnyOfSeveral,
-    Labels,
-    OneOfSeveral,
-    is_indicator,
-    read_labels,
-)
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
@@ -35,6 +28,13 @@ from sklearn_bert._pretraining import adapt, history_of, read_unlabeled
 from sklearn_bert._process._scalars import plain
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert._task import Labelled
+from sklearn_bert.targets._labels import (
+    AnyOfSeveral,
+    Labels,
+    OneOfSeveral,
+    is_indicator,
+    read_labels,
+)
 
 
 class BertClassifier(

@@ -11,7 +11,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
 
 from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert._contrast import ContrastTask, of_classes, of_pairs, same_twice
 from sklearn_bert._language_learner import check_content
 from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor
 from sklearn_bert._pretrainer import BertPretrainer
@@ -23,6 +22,7 @@ from sklearn_bert.model import (
     TextModel,
     linear_map,
 )
+from sklearn_bert.targets._views import ContrastTask, of_classes, of_pairs, same_twice
 from sklearn_bert.text import (
     Texts,
     TextTokenizer,

@@ -15,7 +15,6 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert._numbers import Scale, read_numbers
 from sklearn_bert._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
@@ -27,6 +26,7 @@ from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._pretraining import adapt, history_of, read_unlabeled
 from sklearn_bert._process._sklearn import StrOptions, fit_context
 from sklearn_bert._task import Labelled
+from sklearn_bert.targets._numbers import Scale, read_numbers
 from sklearn_bert.training import Numbers
 
 

@@ -21,8 +21,8 @@ from sklearn_bert._predictor import (
     weigh,
 )
 from sklearn_bert._process._sklearn import fit_context
-from sklearn_bert._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert._task import Labelled
+from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert.text import (
     check_words,
     count_unknown,

@@ -28,8 +28,8 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert._hold_out import hold_out
 from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.targets._validation_split import hold_out
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sklearn_bert._hold_out import check_groups, hold_out
+from sklearn_bert.targets._validation_split import check_groups, hold_out
 
 lenient = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**31 - 1)

@@ -13,9 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sklearn_bert import BertClassifier, BertRegressor, BertTokenClassifier
-from sklearn_bert._labels import read_labels
-from sklearn_bert._numbers import read_numbers
-from sklearn_bert._tags import read_tag_set
+from sklearn_bert.targets._labels import read_labels
+from sklearn_bert.targets._numbers import read_numbers
+from sklearn_bert.targets._tags import read_tag_set
 
 TEXTS = ["a", "b", "c", "d"]
 

@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 from scipy.stats import chisquare
 
 from sklearn_bert import BertEmbedder
-from sklearn_bert._contrast import of_classes, of_pairs, same_twice
 from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
 from sklearn_bert.text import check_texts
 from sklearn_bert.training import (
     BertOutOfMemoryError,

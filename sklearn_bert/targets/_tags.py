@@ -10,10 +10,10 @@ import numpy as np
 from seqeval.metrics import f1_score
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._labels import check_no_nul, read_column, remedy
 from sklearn_bert._process._scalars import plain
 from sklearn_bert._process._sklearn import check_sample_weight
 from sklearn_bert._process._warn import warn
+from sklearn_bert.targets._labels import check_no_nul, read_column, remedy
 from sklearn_bert.text import is_missing, rows_of_column, shown
 
 OUTSIDE = "O"

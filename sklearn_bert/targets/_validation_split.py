@@ -13,7 +13,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._labels import read_column
+from sklearn_bert.targets._labels import read_column
 
 
 def hold_out(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_bert._labels import OneOfSeveral, read_labels
-from sklearn_bert._numbers import read_numbers
+from sklearn_bert.targets._labels import OneOfSeveral, read_labels
+from sklearn_bert.targets._numbers import read_numbers
 from sklearn_bert.text import Texts, TextTokenizer
 from sklearn_bert.training import (
     Examples,
