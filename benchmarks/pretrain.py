@@ -25,8 +25,8 @@ from torch.nn.functional import log_softmax
 from transformers import BertForPreTraining
 
 from sklearn_bert import BertPretrainer, WordPieceVocabulary
-from sklearn_bert._pretrainer import _masked_rows
 from sklearn_bert.compute._layout import Feed
+from sklearn_bert.estimators._pretrainer import _masked_rows
 from sklearn_bert.text import TokenTable
 from sklearn_bert.training import DrawnExamples
 from sklearn_bert.training._schedule import parameter_groups, warmup_then_decay

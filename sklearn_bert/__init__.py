@@ -15,15 +15,15 @@ In the basement, beneath all floors: `_cache`, what a process remembers between 
 or not at all.
 """
 
-from sklearn_bert._classifier import BertClassifier
-from sklearn_bert._embedder import BertEmbedder
-from sklearn_bert._generator import BertGenerator
-from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._process._cache import cache_info
-from sklearn_bert._regressor import BertRegressor
-from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
-from sklearn_bert._vocabulary import WordPieceVocabulary
+from sklearn_bert.estimators._classifier import BertClassifier
+from sklearn_bert.estimators._embedder import BertEmbedder
+from sklearn_bert.estimators._generator import BertGenerator
+from sklearn_bert.estimators._pretrainer import BertPretrainer
+from sklearn_bert.estimators._regressor import BertRegressor
+from sklearn_bert.estimators._token_classifier import BertTokenClassifier
+from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model import (
     CheckpointError,
     CheckpointNotFoundError,

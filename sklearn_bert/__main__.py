@@ -18,8 +18,8 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_bert import BertClassifier, save
 from sklearn_bert._process._atomic_folder import check_replaceable
-from sklearn_bert._save import files_written
 from sklearn_bert.datasets import load_support_tickets
+from sklearn_bert.estimators._save import files_written
 
 N_SHOWN = 3
 MIN_ROWS = 10  # below, a file is too small to say what its columns are

@@ -12,16 +12,16 @@ import sklearn
 from safetensors import SafetensorError
 from sklearn.base import BaseEstimator
 
-from sklearn_bert._classifier import BertClassifier
-from sklearn_bert._embedder import BertEmbedder
-from sklearn_bert._generator import BertGenerator
-from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._process._versions import warn_of_other_versions
-from sklearn_bert._regressor import BertRegressor
-from sklearn_bert._save import FORMAT, MANIFEST, canonical, save, sha256_of
-from sklearn_bert._token_classifier import BertTokenClassifier
 from sklearn_bert._version import __version__
-from sklearn_bert._vocabulary import WordPieceVocabulary
+from sklearn_bert.estimators._classifier import BertClassifier
+from sklearn_bert.estimators._embedder import BertEmbedder
+from sklearn_bert.estimators._generator import BertGenerator
+from sklearn_bert.estimators._pretrainer import BertPretrainer
+from sklearn_bert.estimators._regressor import BertRegressor
+from sklearn_bert.estimators._save import FORMAT, MANIFEST, canonical, save, sha256_of
+from sklearn_bert.estimators._token_classifier import BertTokenClassifier
+from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model import CheckpointError, DamagedCheckpointError, read_model
 from sklearn_bert.text import TextTokenizer
 from sklearn_bert.training import BertNet, is_shortage, resolve_device

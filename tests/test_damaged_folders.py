@@ -26,7 +26,7 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.__main__ import main
-from sklearn_bert._save import canonical, sha256_of
+from sklearn_bert.estimators._save import canonical, sha256_of
 from sklearn_bert.model import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._post_processing import write_step
 

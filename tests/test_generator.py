@@ -24,7 +24,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert._generator import PROMPTS_AT_ONCE
+from sklearn_bert.estimators._generator import PROMPTS_AT_ONCE
 from sklearn_bert.model import LanguageModel, TextModel
 from sklearn_bert.text import pack, pad
 

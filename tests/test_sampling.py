@@ -10,7 +10,7 @@ from scipy.special import softmax
 from scipy.stats import chisquare
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from sklearn_bert._sampling import Sampling
+from sklearn_bert.estimators._sampling import Sampling
 from sklearn_bert.model import load_checkpoint
 
 # How likely a chance result may be that fails a test which is fair.

@@ -35,8 +35,9 @@ from transformers.models.bert_japanese.tokenization_bert_japanese import (
     WordpieceTokenizer,
 )
 
-from sklearn_bert import WordPieceVocabulary, _vocabulary
+from sklearn_bert import WordPieceVocabulary
 from sklearn_bert._process import _atomic_folder as _folder
+from sklearn_bert.estimators import _wordpiece_vocabulary as _vocabulary
 
 DATA = Path(os.environ.get("SKLEARN_BERT_DATA", "../shared/data"))
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -10,17 +10,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sklearn_bert._language_learner import (
+from sklearn_bert._process._sklearn import Interval, fit_context, validate_params
+from sklearn_bert.estimators._language_learner import (
     LANGUAGE_CONSTRAINTS,
     BertLanguageLearner,
     RawTexts,
     read_tokens,
     whole_documents,
 )
-from sklearn_bert._predictor import draw_seed
-from sklearn_bert._process._sklearn import Interval, fit_context, validate_params
-from sklearn_bert._sampling import Sampling
-from sklearn_bert._vocabulary import WordPieceVocabulary
+from sklearn_bert.estimators._predictor import draw_seed
+from sklearn_bert.estimators._sampling import Sampling
+from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.text import (
     MaskedTable,
     TextTokenizer,

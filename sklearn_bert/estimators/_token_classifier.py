@@ -11,8 +11,12 @@ from scipy.special import softmax
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, check_validation_lengths
-from sklearn_bert._predictor import (
+from sklearn_bert._process._sklearn import fit_context
+from sklearn_bert.estimators._base import (
+    CHECKPOINT_CONSTRAINTS,
+    check_validation_lengths,
+)
+from sklearn_bert.estimators._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
     Run,
@@ -20,8 +24,7 @@ from sklearn_bert._predictor import (
     scaled,
     weigh,
 )
-from sklearn_bert._process._sklearn import fit_context
-from sklearn_bert._task import Labelled
+from sklearn_bert.estimators._task import Labelled
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert.text import (
     check_words,

@@ -10,11 +10,11 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
 
-from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert._language_learner import check_content
-from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor
-from sklearn_bert._pretrainer import BertPretrainer
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
+from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert.estimators._language_learner import check_content
+from sklearn_bert.estimators._predictor import TRAINING_CONSTRAINTS, BertPredictor
+from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.model import (
     First,
     LanguageModel,

@@ -1,51 +1,47 @@
-"""`BertClassifier`: fine-tune BERT to label texts."""
+"""`BertRegressor`: fine-tune BERT to predict numbers from texts."""
 
 from __future__ import annotations
 
 import functools
 import os
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import (
-    ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
     TransformerMixin,
 )
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert._predictor import (
+from sklearn_bert._process._sklearn import StrOptions, fit_context
+from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert.estimators._nested_pretraining import (
+    adapt,
+    history_of,
+    read_unlabeled,
+)
+from sklearn_bert.estimators._predictor import (
     TRAINING_CONSTRAINTS,
     BertPredictor,
     Run,
     scaled,
     weigh,
 )
-from sklearn_bert._pretrainer import BertPretrainer
-from sklearn_bert._pretraining import adapt, history_of, read_unlabeled
-from sklearn_bert._process._scalars import plain
-from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
-from sklearn_bert._task import Labelled
-from sklearn_bert.targets._labels import (
-    AnyOfSeveral,
-    Labels,
-    OneOfSeveral,
-    is_indicator,
-    read_labels,
-)
+from sklearn_bert.estimators._pretrainer import BertPretrainer
+from sklearn_bert.estimators._task import Labelled
+from sklearn_bert.targets._numbers import Scale, read_numbers
+from sklearn_bert.training import Numbers
 
 
-class BertClassifier(
-    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BertPredictor
+class BertRegressor(
+    ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin, BertPredictor
 ):
-    """Classify texts, or pairs of texts, by fine-tuning BERT.
+    """Predict one or several numbers of texts, or pairs of texts, by fine-tuning BERT.
 
-    `fit` puts a linear head on the pooled vectors of a pretrained encoder (scaled to
-    mean 0 and deviation 1) and trains both, as in [1]_: AdamW without decay on biases
-    and norms, linear warm-up and decay, gradients clipped at norm 1. It needs labels
-    in `y` and nothing else: length, padding, device and precision are found out.
+    As `BertClassifier`, with numbers instead of classes: a linear head on the pooled
+    vectors of a pretrained encoder, trained with it as in [1]_. Targets are
+    standardised inside, and predictions are in their units.
 
     Parameters
     ----------
@@ -70,8 +66,8 @@ class BertClassifier(
     long_text : {"truncate", "head_tail", "window"}, default="truncate"
         What is read of a text that is longer than `max_length`: its beginning; a
         quarter of the length from its beginning and the rest from its end [3]_; or all
-        of it, in windows, whose probabilities are averaged by the tokens that are new
-        in each, in training as in prediction. Time grows in line with the length. Of a
+        of it, in windows, whose predictions are averaged by the tokens that are new in
+        each, in training as in prediction. Time grows in line with the length. Of a
         pair the longer half is divided, and each window read with the other half.
     window_stride : int, default=None
         Tokens from the start of one window to the start of the next; fewer than a
@@ -121,23 +117,20 @@ class BertClassifier(
         Share of the updates in which the learning rate rises to its peak.
     dropout : float, default=None
         Dropout in encoder and head. None: the checkpoint's own.
-    class_weight : dict, "balanced" or list of dict, default=None
-        Weight of each class by label, or inversely to its share among the texts that
-        are trained on. Where texts have several labels: "balanced" between 0 and 1 of
-        each label, or a list of one dict `{0: ..., 1: ...}` per label. None: equal.
-    label_smoothing : float, default=0.0
-        Share of each target that is spread evenly over all classes [5]_.
+    loss : {"squared_error", "huber"}, default="squared_error"
+        What is minimised, of targets that are standardised inside. "huber" [5]_ is
+        linear beyond one standard deviation, so that outliers weigh less.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
         keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the texts that is held out: stratified, but for several labels per text.
+        of the texts that is held out.
     validation_fraction : float, default=0.1
         Share of the texts (or of their groups) held out; used only with
         `early_stopping` and without `X_val`.
     n_iter_no_change : int, default=2
         Epochs without a better validation score after which training stops.
     warm_start : bool, default=False
-        Whether `fit` goes on with the weights of an earlier `fit`, of the same classes,
+        Whether `fit` goes on with the weights of an earlier `fit`, of as many targets,
         instead of the checkpoint's; `history_` goes on as well.
     gradient_checkpointing : bool or "auto", default=False
         Whether to compute the insides of the layers a second time in the backward pass
@@ -161,10 +154,10 @@ class BertClassifier(
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted; of an indicator the numbers of its columns.
-    multilabel_ : bool
-        Whether `y` was an indicator, so that a text may have several labels.
+    target_mean_ : ndarray of shape (n_targets,)
+        Of the targets that were trained on.
+    target_scale_ : ndarray of shape (n_targets,)
+        Their standard deviation; 1 where they are all the same.
     n_iter_ : int
         Epochs run, those of earlier calls that were gone on with included.
     history_ : list of dict
@@ -196,7 +189,7 @@ class BertClassifier(
 
     See Also
     --------
-    BertEmbedder : Texts to vectors, for any scikit-learn model; faster to fit.
+    BertClassifier : For classes, or several labels, instead of numbers.
 
     Notes
     -----
@@ -214,26 +207,20 @@ class BertClassifier(
        Classification?", CCL 2019, section 5.3.1.
     .. [4] K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators
        Rather Than Generators", ICLR 2020, appendix B.
-    .. [5] C. Szegedy et al., "Rethinking the Inception Architecture for Computer
-       Vision", CVPR 2016, section 7.
+    .. [5] P. J. Huber, "Robust Estimation of a Location Parameter", Annals of
+       Mathematical Statistics 35, 1964.
     .. [6] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
        Domains and Tasks", ACL 2020.
 
     Examples
     --------
-    >>> from sklearn_bert import BertClassifier
+    >>> from sklearn_bert import BertRegressor
     >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
-    >>> labels = ["good", "good", "bad", "bad"] * 8
-    >>> clf = BertClassifier(learning_rate=2e-4, random_state=0).fit(texts, labels)
-    >>> clf.predict(["I really love it", "I really hate it"])
-    array(['good', 'bad'], dtype='<U4')
-
-    Several labels per text:
-
-    >>> topics = [[1, 0], [1, 0], [0, 1], [1, 1]] * 8
-    >>> several = BertClassifier(random_state=0).fit(texts, topics)
-    >>> several.predict_proba(["I really love it"]).shape
-    (1, 2)
+    >>> stars = [5, 4, 2, 1] * 8
+    >>> reg = BertRegressor(learning_rate=2e-4, random_state=0).fit(texts, stars)
+    >>> good, bad = reg.predict(["I really love it", "I really hate it"])
+    >>> bool(good > 3 > bad)
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -241,8 +228,7 @@ class BertClassifier(
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
         "pretraining": [BertPretrainer, None],
-        "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "loss": [StrOptions({"squared_error", "huber"})],
     }
 
     def __init__(
@@ -267,8 +253,7 @@ class BertClassifier(
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         dropout: float | None = None,
-        class_weight: dict[Any, float] | list[dict[int, float]] | str | None = None,
-        label_smoothing: float = 0.0,
+        loss: str = "squared_error",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
@@ -299,8 +284,7 @@ class BertClassifier(
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.dropout = dropout
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
+        self.loss = loss
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -324,16 +308,15 @@ class BertClassifier(
         y_val: Any = None,
         unlabeled: Any = None,
     ) -> Self:
-        """Fine-tune the checkpoint on labelled texts.
+        """Fine-tune the checkpoint on texts and their numbers.
 
         Parameters
         ----------
         X : column of texts, or two columns of sentence pairs, of length n_texts
             A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
             list of 2-tuples.
-        y : array-like of shape (n_texts,), or of 0 and 1, (n_texts, n_labels)
-            Labels of any kind: str, int, bool, category. A 2-D indicator, dense or
-            sparse, says which labels each text has: any number of them.
+        y : array-like of shape (n_texts,) or (n_texts, n_targets)
+            Finite numbers.
         sample_weight : array-like of shape (n_texts,), default=None
             How much each text weighs in the loss: 0 leaves it out, 2 weighs twice as
             much as 1. None: all weigh alike.
@@ -348,7 +331,7 @@ class BertClassifier(
 
         Returns
         -------
-        self : BertClassifier
+        self : BertRegressor
 
         Raises
         ------
@@ -373,35 +356,26 @@ class BertClassifier(
         )
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from some more texts: one epoch over them, at a steady rate.
 
-        The first call begins with the checkpoint, the others go on with the weights
-        they find, be they from `fit` or from `partial_fit`. AdamW's moments begin anew
-        in each call, for a fitted estimator keeps no optimizer; the rate rises in the
-        first ten updates, so hand in hundreds of texts at a time, not one batch.
+        The first call begins with the checkpoint and standardises by its targets; the
+        others go on with the weights they find, be they from `fit` or from
+        `partial_fit`. AdamW's moments begin anew in each call, for a fitted estimator
+        keeps no optimizer; the rate rises in the first ten updates, so hand in hundreds
+        of texts at a time, not one batch.
 
         Parameters
         ----------
         X : as in `fit`, of length n_texts
         y : as in `fit`
-        classes : array-like of shape (n_classes,), default=None
-            All labels that any call will bring. None: those of the first `y`.
         sample_weight : as in `fit`
 
         Returns
         -------
-        self : BertClassifier
-
-        Raises
-        ------
-        ValueError
-            As in `fit`, where a label is not among the classes, `classes` are not those
-            of the first call, or `class_weight` is "balanced".
+        self : BertRegressor
         """
-        return self._fit(X, y, sample_weight, classes=classes, is_partial=True)
+        return self._fit(X, y, sample_weight, is_partial=True)
 
     def _fit(
         self,
@@ -413,41 +387,30 @@ class BertClassifier(
         X_val: Any = None,
         y_val: Any = None,
         unlabeled: Any = None,
-        classes: Any = None,
         is_partial: bool = False,
     ) -> Self:
-        if is_partial and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight is 'balanced', which partial_fit cannot do: it does not "
-                "know the shares of what is to come. Pass a dict of weights."
-            )
         run = self._start(
             X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
         )
         texts, more, seen = self._read_texts(run, X, X_val, y_val)
         more_texts = read_unlabeled(self, run, unlabeled)
-        labels = self._choose_labels(run, y, texts, classes)
-        targets = own_targets = labels.encode(y)
-        if more is not None:
-            targets = np.concatenate([targets, labels.encode(y_val, "y_val")])
-            texts = texts.joined(more)
+        numbers, is_1d = read_numbers(y, texts)
         train, valid, weights = self._divide(
-            run,
-            own_targets,
-            more,
-            weigh(sample_weight, len(own_targets)),
-            groups,
-            codes=targets if targets.ndim == 1 else None,
-            what=_described(labels, own_targets),
+            run, texts, more, weigh(sample_weight, len(texts)), groups
         )
-        train, weights = self._weigh_classes(labels, targets, weights, train)
+        if more is not None:
+            own, _ = read_numbers(y_val, more, "y_val")
+            _check_width("y_val", own, numbers.shape[1])
+            numbers = np.concatenate([numbers, own])
+            texts = texts.joined(more)
+        scale = self._choose_scale(run, numbers[train], weights[train])
         task = Labelled(
             lambda tokenizer: tokenizer(texts),
-            targets,
-            weights,
+            scale.standardise(numbers),
+            scaled(weights, train),
             train,
             valid,
-            labels.objective(self.label_smoothing),
+            Numbers(self.loss),
         )
         adapted = adapt(self, run, texts, train, more_texts)
         return self._learn(
@@ -455,8 +418,9 @@ class BertClassifier(
             task,
             {
                 **seen,
-                "classes_": labels.classes,
-                **_labels_state(labels),
+                "target_mean_": scale.mean,
+                "target_scale_": scale.scale,
+                "_is_1d": is_1d,
                 **history_of(self, run, adapted),
             },
             functools.partial(
@@ -467,69 +431,25 @@ class BertClassifier(
                 long_text=self.long_text,
                 window_stride=self.window_stride,
                 of_pairs=texts.second is not None,
-                n_outputs=len(labels.classes),
+                n_outputs=numbers.shape[1],
                 dropout=self.dropout,
             ),
         )
 
-    def _choose_labels(self, run: Run, y: Any, texts: Any, classes: Any) -> Labels:
-        """The labels of y; those of the earlier run where this one goes on with it."""
-        known = None if run.start is None else self._labels
-        if known is not None and run.is_partial and not is_indicator(y):
-            classes = known.classes if classes is None else classes
-        labels = read_labels(y, texts, classes)
-        if known is not None and (
-            type(labels) is not type(known)
-            or not np.array_equal(known.classes, labels.classes)
-        ):
-            raise ValueError(
-                f"the classes are {labels.classes.tolist()}, but those of the earlier "
-                f"call were {known.classes.tolist()}; training can only go on with the "
-                "same ones. Pass all of them as classes in the first call of "
-                "partial_fit, or set warm_start=False."
-            )
-        return labels
+    def _choose_scale(
+        self, run: Run, numbers: np.ndarray, weights: np.ndarray
+    ) -> Scale:
+        """That of the targets; that of the earlier run where this one goes on with it.
 
-    @property
-    def _labels(self) -> Labels:
-        if self.multilabel_:
-            return AnyOfSeveral(self.classes_, *self._indicator)
-        return OneOfSeveral(self.classes_)
-
-    def _weigh_classes(
-        self,
-        labels: Labels,
-        targets: np.ndarray,
-        weights: np.ndarray,
-        train: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on, and sample weights times class weights, with a mean of 1.
-
-        Classes are balanced over the rows to train on; held-out ones say nothing.
+        The head's weights are made for the old one.
         """
-        if targets.ndim == 2:
-            weights = weights[:, None]
-        if self.class_weight is not None:
-            # By a power of 2, which rounds nothing: great ones would become infinite.
-            weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
-            flat = weights.reshape(len(weights), -1)[:, 0]
-            factors = labels.class_weights(self.class_weight, targets, flat, train)
-            is_trained = np.isin(np.arange(len(weights)), train)
-            # Others are validated on, and scored as `score` does.
-            weights = np.where(
-                _as_rows(is_trained, factors), weights * factors, weights
-            )
-            some = weights[train]
-            if not (np.isfinite(some).all() and some.min() >= 0 < some.max()):
-                raise ValueError(
-                    f"class_weight is {self.class_weight!r}; expected weights of 0 or "
-                    "more, and more than 0 for some text."
-                )
-            train = train[some.reshape(len(some), -1).max(axis=1) > 0]
-        return train, scaled(weights, train)
+        if run.start is None:
+            return Scale.of(numbers, weights)
+        _check_width("y", numbers, len(self.target_mean_))
+        return Scale(self.target_mean_, self.target_scale_)
 
-    def predict(self, X: Any) -> Any:
-        """Predict the most probable label of each text, or all probable ones.
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the number, or numbers, of each text.
 
         Parameters
         ----------
@@ -537,46 +457,13 @@ class BertClassifier(
 
         Returns
         -------
-        ndarray of shape (n_texts,), or indicator of shape (n_texts, n_labels)
-            Labels, of the kind that `fit` was given. Of several labels those whose
-            probability is over one half.
-        """
-        proba = self.predict_proba(X)
-        return self._labels.decide(proba)
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict the probability of each class.
-
-        Parameters
-        ----------
-        X : as in `fit`, of length n_texts
-
-        Returns
-        -------
-        ndarray of shape (n_texts, n_classes), float64
-            Columns in the order of `classes_`. They add up to 1, but not where a text
-            may have several labels: there each is a probability of its own.
+        ndarray of shape (n_texts,) or (n_texts, n_targets), float64
+            As `y` in `fit`, in its units.
         """
         check_is_fitted(self)
-        labels = self._labels
-        return labels.proba(self._compute(X, "scores", labels.merge))
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
-
-        Parameters
-        ----------
-        X : as in `fit`, of length n_texts
-
-        Returns
-        -------
-        ndarray of shape (n_texts,) for two classes, else (n_texts, n_classes), float32
-            For two classes the logit of `classes_[1]` less that of `classes_[0]`. For
-            several labels per text the logit of each, whose sigmoid is its probability.
-        """
-        check_is_fitted(self)
-        labels = self._labels
-        return labels.decision(self._compute(X, "scores", labels.merge))
+        scores = self._compute(X, "scores", Numbers.merge)
+        numbers = Scale(self.target_mean_, self.target_scale_).in_units(scores)
+        return numbers[:, 0] if self._is_1d else numbers
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the fine-tuned vector of each text: what the head sees.
@@ -597,29 +484,13 @@ class BertClassifier(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = []
         return tags
 
 
-def _as_rows(flags: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """One flag per row, in as many dimensions."""
-    return flags.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def _described(labels: Labels, targets: np.ndarray) -> str:
-    if targets.ndim == 2:
-        return f"texts with {len(labels.classes)} labels"
-    counts = np.bincount(targets, minlength=len(labels.classes))
-    fewest = counts.argmin()
-    return (
-        f"texts in {len(counts)} classes (fewest: {counts[fewest]} of "
-        f"{plain(labels.classes[fewest])!r})"
-    )
-
-
-def _labels_state(labels: Labels) -> dict[str, Any]:
-    """What a classifier keeps of the kind of its labels, beside the classes."""
-    if isinstance(labels, OneOfSeveral):
-        return {"multilabel_": False, "_indicator": None}
-    return {"multilabel_": True, "_indicator": (labels.dtype, labels.sparse)}
+def _check_width(name: str, numbers: np.ndarray, width: int) -> None:
+    if numbers.shape[1] != width:
+        raise ValueError(
+            f"{name} has {numbers.shape[1]} targets per text; expected {width}."
+        )

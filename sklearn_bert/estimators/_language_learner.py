@@ -14,11 +14,16 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_bert._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert._predictor import TRAINING_CONSTRAINTS, BertPredictor, Run, weigh
 from sklearn_bert._process._scalars import plain
 from sklearn_bert._process._sklearn import Interval, StrOptions
-from sklearn_bert._vocabulary import WordPieceVocabulary
+from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert.estimators._predictor import (
+    TRAINING_CONSTRAINTS,
+    BertPredictor,
+    Run,
+    weigh,
+)
+from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model import (
     FOLLOWS,
     POOLER,

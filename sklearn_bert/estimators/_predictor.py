@@ -13,11 +13,11 @@ import numpy as np
 from sklearn.callback import CallbackContext
 from sklearn.utils.validation import check_random_state
 
-from sklearn_bert._base import BertEstimator
 from sklearn_bert._process._random import seeded
 from sklearn_bert._process._scalars import plain, to_float
 from sklearn_bert._process._sklearn import Interval, StrOptions, check_sample_weight
-from sklearn_bert._task import Task
+from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._task import Task
 from sklearn_bert.model import TextModel, can_checkpoint, own_torch_state
 from sklearn_bert.targets._numbers import is_no_number, read_cells
 from sklearn_bert.targets._validation_split import check_groups, hold_out

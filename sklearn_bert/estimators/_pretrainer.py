@@ -14,7 +14,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._language_learner import (
+from sklearn_bert._process._sklearn import (
+    Interval,
+    StrOptions,
+    fit_context,
+    validate_params,
+)
+from sklearn_bert.estimators._language_learner import (
     LANGUAGE_CONSTRAINTS,
     BertLanguageLearner,
     RawTexts,
@@ -22,14 +28,8 @@ from sklearn_bert._language_learner import (
     read_tokens,
     whole_documents,
 )
-from sklearn_bert._process._sklearn import (
-    Interval,
-    StrOptions,
-    fit_context,
-    validate_params,
-)
-from sklearn_bert._save import save
-from sklearn_bert._vocabulary import WordPieceVocabulary
+from sklearn_bert.estimators._save import save
+from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model import FOLLOWS, POOLINGS, LanguageModel
 from sklearn_bert.text import (
     MaskedTable,
