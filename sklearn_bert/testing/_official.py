@@ -12,7 +12,7 @@ from unittest import SkipTest
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from sklearn_bert.testing._adapter import NumbersAsTexts
+from sklearn_bert.testing._numbers_as_texts import NumbersAsTexts
 from sklearn_bert.testing._registry import Check, gives_vectors
 from sklearn_bert.testing._rows import check_text_subset
 

@@ -13,7 +13,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_bert import BertClassifier
-from sklearn_bert.testing._adapter import NumbersAsTexts, spell
+from sklearn_bert.testing._numbers_as_texts import NumbersAsTexts, spell
 
 X = np.array([[0.0, 1.0], [3.0, -1.0], [0.0, 1.0], [100.0, 0.1]])
 y = [0, 1, 0, 1]
