@@ -22,8 +22,8 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging
 
 from sklearn_bert import TruncationWarning, cache_info
+from sklearn_bert.compute._device import resolve_device, resolve_precision
 from sklearn_bert.model._checkpoint import _find
-from sklearn_bert.training import resolve_device, resolve_precision
 
 logging.disable_progress_bar()
 logging.set_verbosity_error()

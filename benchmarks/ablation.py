@@ -35,16 +35,18 @@ PADDED = {"sklearn_bert.training._net.can_pack": lambda *_: False}
 # What is switched off: by a value in the package, or by a parameter.
 SWITCHES = {
     "without the compact vocabulary": {
-        "sklearn_bert.training._part.LearningPart._leave_out_words": (lambda *_: None)
+        "sklearn_bert.training._trainable_view.LearningPart._leave_out_words": (
+            lambda *_: None
+        )
     },
     "without its own dropout": {
-        "sklearn_bert.model._heads.use_own_dropout": lambda *_: None
+        "sklearn_bert.model._text_model.use_own_dropout": lambda *_: None
     },
 }
 CPU_SWITCHES = {
     "in random order": RANDOM_ORDER,
     "without its own attention": {
-        "sklearn_bert.model._heads.use_own_attention": lambda *_: None
+        "sklearn_bert.model._text_model.use_own_attention": lambda *_: None
     },
 }
 GPU_SWITCHES = {

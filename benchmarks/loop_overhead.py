@@ -33,9 +33,14 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from sklearn_bert.model import TextModel, load_checkpoint
-from sklearn_bert.text import ShuffledBatches, check_texts, pad
-from sklearn_bert.training import BertNet, Examples, OneLabel, resolve_precision
+from sklearn_bert.compute._device import resolve_precision
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.text._batches import ShuffledBatches, pad
+from sklearn_bert.text._input import check_texts
+from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._losses import OneLabel
+from sklearn_bert.training._net import BertNet
 
 BATCH_SIZE = 32
 EPOCHS = 2

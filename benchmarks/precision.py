@@ -27,7 +27,7 @@ from _data import need_data
 from accuracy import cola, sst2s, trec
 
 from sklearn_bert import BertClassifier, cache_info
-from sklearn_bert.training import BertNet
+from sklearn_bert.training._net import BertNet
 
 TASKS = {"SST-2, sentences": sst2s, "TREC": trec, "CoLA": cola}
 PRECISIONS = ["float32", "bfloat16", *(["tf32"] if ON_GPU else [])]

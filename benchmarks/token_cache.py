@@ -19,8 +19,8 @@ from _common import (
 from _data import sst2_phrases
 
 from sklearn_bert import cache_info
-from sklearn_bert.model import load_checkpoint
-from sklearn_bert.text import check_texts
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.text._input import check_texts
 
 
 def main() -> None:

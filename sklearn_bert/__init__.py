@@ -17,6 +17,7 @@ or not at all.
 
 from sklearn_bert._process._cache import cache_info
 from sklearn_bert._version import __version__
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.estimators._classifier import BertClassifier
 from sklearn_bert.estimators._embedder import BertEmbedder
 from sklearn_bert.estimators._generator import BertGenerator
@@ -24,7 +25,7 @@ from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model import (
+from sklearn_bert.model._checkpoint import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
@@ -32,8 +33,8 @@ from sklearn_bert.model import (
     OfflineCheckpointError,
 )
 from sklearn_bert.persistence import load, save
-from sklearn_bert.text import TruncationWarning, UnknownWordsWarning
-from sklearn_bert.training import BertOutOfMemoryError
+from sklearn_bert.text._tokenizer import TruncationWarning
+from sklearn_bert.text._unknown import UnknownWordsWarning
 
 __all__ = [
     "BertClassifier",

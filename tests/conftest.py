@@ -32,8 +32,16 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from sklearn_bert.compute import _device
-from sklearn_bert.text import TokenTable
+from sklearn_bert.compute import _device, _inference
+from sklearn_bert.compute._memory import give_back
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.text._input import check_texts
+from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.training import _update
+from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._losses import OneLabel
+from sklearn_bert.training._net import BertNet
 
 SENTENCES = (
     "the a film movie plot was is very not good great fine nice bad awful poor dull "
@@ -235,6 +243,50 @@ def make_table():
         ids = rng.integers(first_id, 80, lengths.sum()).astype(np.int32)
         types = rng.integers(0, 2, len(ids)).astype(np.uint8) if with_types else None
         return TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, types)
+
+    return make
+
+
+@pytest.fixture
+def quick_room(monkeypatch):
+    """Make room without a collection, of which some tests would make dozens."""
+    for module in (_update, _inference):
+        monkeypatch.setattr(module, "make_room", give_back)
+
+
+@pytest.fixture
+def data(checkpoint, reviews):
+    """A token table, codes and weights."""
+    texts, labels = reviews
+    table = load_checkpoint(checkpoint).text_tokenizer(None)(check_texts(texts))
+    codes = (np.array(labels) == "pos").astype(np.int64)
+    return Examples(
+        table, np.arange(len(texts)), codes, np.ones(len(texts), dtype=np.float32)
+    )
+
+
+@pytest.fixture
+def make_net(checkpoint, emulated_bfloat16):
+    """Make a net around the tiny BERT, or another encoder, without dropout."""
+
+    def make(encoder=None, *, trainable="all", pooling="mean", **settings):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if encoder is None:
+                encoder = load_checkpoint(checkpoint, dropout=0.0).encoder
+            model = TextModel(
+                encoder, pooling=pooling, n_outputs=2, trainable=trainable
+            )
+        defaults = {
+            "placement": "cpu",
+            "precision": "float32",
+            "pad_id": 0,
+            "objective": OneLabel(),
+            "lr": 1e-3,
+            "batch_size": 8,
+            "max_epochs": 2,
+        }
+        return BertNet(model, **(defaults | settings))
 
     return make
 

@@ -14,13 +14,14 @@ from sklearn_bert import (
     BertEmbedder,
     BertRegressor,
     CheckpointError,
-    _cache,
     cache_info,
     load,
     save,
 )
+from sklearn_bert._process import _cache
 from sklearn_bert.compute import _features
-from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training._schedule import parameter_groups
 
 FILLER = ["the", "a", "film", "plot", "was", "very", "not", "i", "you", "it", "cat"]

@@ -16,7 +16,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.model import load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
 
 TEXTS = ["the film was good", "a bad movie", "great plot !", "it is dull ."]
 LABELS = ["good", "bad", "good", "bad"]

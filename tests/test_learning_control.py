@@ -90,7 +90,7 @@ def no_reading(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the checkpoint was read before the input was checked")
 
-    monkeypatch.setattr("sklearn_bert._base.load_checkpoint", refuse)
+    monkeypatch.setattr("sklearn_bert.estimators._base.load_checkpoint", refuse)
 
 
 def some(values, rows):
@@ -329,7 +329,7 @@ def test_failed_partial_fit_changes_nothing(fit, tasks, kind, monkeypatch):
             raise FloatingPointError
         return step(self, batch)
 
-    monkeypatch.setattr("sklearn_bert.training.BertNet.train_step", fail_later)
+    monkeypatch.setattr("sklearn_bert.training._net.BertNet.train_step", fail_later)
     for again in (estimator.partial_fit, estimator.fit):
         with pytest.raises(FloatingPointError):
             again(X, y)

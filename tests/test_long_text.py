@@ -401,7 +401,7 @@ def test_bad_parameters_are_refused_at_once(monkeypatch, cls, parameter, value):
     def refuse(*args, **kwargs):
         raise AssertionError("the checkpoint was read before the input was checked")
 
-    monkeypatch.setattr("sklearn_bert._base.load_checkpoint", refuse)
+    monkeypatch.setattr("sklearn_bert.estimators._base.load_checkpoint", refuse)
     with pytest.raises(ValueError, match=f"'{parameter}' parameter of {cls.__name__}"):
         cls(**{parameter: value}).fit(["a", "b"], [0, 1])
 

@@ -11,7 +11,7 @@ from sklearn_bert import (
     BertRegressor,
     BertTokenClassifier,
 )
-from sklearn_bert.model import TextModel
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training import _update
 
 ROADS = {

@@ -56,7 +56,7 @@ from sklearn_bert import (
 from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert._process._versions import OtherVersionsWarning
 from sklearn_bert.compute import _features
-from sklearn_bert.text import check_texts
+from sklearn_bert.text._input import check_texts
 
 FILES = [
     "1_Pooling/config.json",
@@ -498,7 +498,7 @@ def test_a_pickle_of_another_version_warns(request, monkeypatch, kind, then):
         if then is None:
             patch.setattr(type(estimator), "__getstate__", BaseEstimator.__getstate__)
         else:
-            patch.setattr("sklearn_bert._versions.__version__", then)
+            patch.setattr("sklearn_bert._process._versions.__version__", then)
         data = pickle.dumps(estimator)
     match = f"this {cls} was pickled with sklearn_bert {then or '0.1 or older'}; this"
     with pytest.warns(InconsistentVersionWarning, match=match) as caught:
@@ -978,7 +978,7 @@ STEPS = [
     "pathlib.Path.write_bytes",
     "pathlib.Path.write_text",
     "sklearn_bert.model._files.save",
-    "sklearn_bert._save.sha256_of",
+    "sklearn_bert.estimators._save.sha256_of",
 ]
 
 
@@ -1192,7 +1192,7 @@ def test_a_pickle_holds_nothing_of_torch(classifier):
 
     data = pickle.dumps(classifier)
     Recorder(io.BytesIO(data)).load()
-    assert "sklearn_bert._classifier.BertClassifier" in named
+    assert "sklearn_bert.estimators._classifier.BertClassifier" in named
     assert not [name for name in named if name.startswith(("torch", "transformers"))]
     # The names that occur as strings, for those that the recorder would not see.
     strings = [arg for _, arg, _ in pickletools.genops(data) if isinstance(arg, str)]

@@ -11,19 +11,16 @@ from torch import Tensor
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
-from sklearn_bert.text import (
-    TokenTable,
-    WordTable,
-    flat_places,
-    token_budget_batches,
-)
-from sklearn_bert.training._epoch_losses import REMEDY
+from sklearn_bert.text._batches import token_budget_batches
+from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._words import WordTable
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
 INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536}
 # No answer of a sound model is this large; the squares of those below are finite.
 LARGEST = 2.0**60
+REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
 
 
 def compute(

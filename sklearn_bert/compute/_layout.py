@@ -9,15 +9,10 @@ import torch
 from torch import Tensor
 
 from sklearn_bert.compute._features import FeatureTable
-from sklearn_bert.text import (
-    MaskedTable,
-    TokenTable,
-    WordTable,
-    flat_places,
-    pack,
-    pad,
-    places,
-)
+from sklearn_bert.text._batches import pack, pad, places
+from sklearn_bert.text._masking import MaskedTable
+from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._words import WordTable
 
 
 class Feed:

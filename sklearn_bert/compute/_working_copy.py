@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sklearn_bert.model import TextModel
+from sklearn_bert.model._text_model import TextModel
 
 
 def copy_in_place(

@@ -21,21 +21,17 @@ from sklearn.utils.validation import (
 from sklearn_bert._process._scalars import plain, to_float
 from sklearn_bert._process._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert._process._versions import PickledWithVersion
-from sklearn_bert.model import POOLINGS, TextModel, load_checkpoint, own_torch_state
-from sklearn_bert.text import (
-    LONG_TEXT,
-    Texts,
-    TextTokenizer,
-    check_texts,
-    count_unknown,
-    shown,
-    template_columns,
-    truncation_report,
-    unknown_report,
-    warn_if_cut,
-    warn_if_unknown,
-)
-from sklearn_bert.training import BertNet, give_back, resolve_device
+from sklearn_bert.compute._device import resolve_device
+from sklearn_bert.compute._memory import give_back
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._pooling import POOLINGS
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._torch_state import own_torch_state
+from sklearn_bert.text._input import Texts, check_texts, shown, template_columns
+from sklearn_bert.text._long import LONG_TEXT
+from sklearn_bert.text._tokenizer import TextTokenizer, truncation_report, warn_if_cut
+from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.training._net import BertNet
 
 # How many texts are tokenised while those before them are computed.
 TEXTS_PER_PART = 16384

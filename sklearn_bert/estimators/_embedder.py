@@ -15,26 +15,21 @@ from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAIN
 from sklearn_bert.estimators._language_learner import check_content
 from sklearn_bert.estimators._predictor import TRAINING_CONSTRAINTS, BertPredictor
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.model import (
-    First,
-    LanguageModel,
-    Normalize,
-    TextModel,
-    linear_map,
-)
+from sklearn_bert.model._language_model import LanguageModel
+from sklearn_bert.model._post_processing import First, Normalize, linear_map
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import ContrastTask, of_classes, of_pairs, same_twice
-from sklearn_bert.text import (
-    Texts,
+from sklearn_bert.text._documents import check_single_texts
+from sklearn_bert.text._input import Texts
+from sklearn_bert.text._tokenizer import (
     TextTokenizer,
     TokenTable,
-    check_single_texts,
-    count_unknown,
     truncation_report,
-    unknown_report,
     warn_if_cut,
-    warn_if_unknown,
 )
-from sklearn_bert.training import BertNet, copy_callbacks
+from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._user_callbacks import copy_callbacks
 
 NO_DROPOUT = (
     "objective='simcse' needs dropout, or the two views of a text are one; checkpoint "

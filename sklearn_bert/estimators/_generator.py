@@ -21,17 +21,11 @@ from sklearn_bert.estimators._language_learner import (
 from sklearn_bert.estimators._predictor import draw_seed
 from sklearn_bert.estimators._sampling import Sampling
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.text import (
-    MaskedTable,
-    TextTokenizer,
-    TokenTable,
-    encode_batch,
-    guess_at,
-    next_tokens,
-    running_rows,
-    shown,
-)
-from sklearn_bert.training import Guesses
+from sklearn_bert.text._corpus import running_rows
+from sklearn_bert.text._input import shown
+from sklearn_bert.text._masking import MaskedTable, guess_at, next_tokens
+from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, encode_batch
+from sklearn_bert.training._losses import Guesses
 
 # Prompts that are written on at a time: each has scores for a whole vocabulary.
 PROMPTS_AT_ONCE = 64

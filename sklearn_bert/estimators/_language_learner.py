@@ -24,32 +24,30 @@ from sklearn_bert.estimators._predictor import (
     weigh,
 )
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model import (
+from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint, read_tokenizer
+from sklearn_bert.model._language_model import (
     FOLLOWS,
     POOLER,
-    Checkpoint,
     LanguageModel,
-    load_checkpoint,
     new_language_model,
-    read_tokenizer,
 )
-from sklearn_bert.text import (
-    Corpus,
-    MaskedTable,
-    TextTokenizer,
-    TokenTable,
+from sklearn_bert.text._corpus import Corpus, read_corpus
+from sklearn_bert.text._documents import (
     check_documents,
     check_single_texts,
-    count_unknown,
-    holds_lists,
-    read_corpus,
     split_sentences,
-    truncation_report,
-    unknown_report,
-    warn_if_cut,
-    warn_if_unknown,
 )
-from sklearn_bert.training import DrawnExamples, Examples, Objective
+from sklearn_bert.text._input import holds_lists
+from sklearn_bert.text._masking import MaskedTable
+from sklearn_bert.text._tokenizer import (
+    TextTokenizer,
+    TokenTable,
+    truncation_report,
+    warn_if_cut,
+)
+from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.training._examples import DrawnExamples, Examples
+from sklearn_bert.training._losses import Objective
 
 # Positions of a network that starts from nothing, as Devlin et al. (2019) have them.
 DEFAULT_LENGTH = 512

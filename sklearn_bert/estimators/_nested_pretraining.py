@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from sklearn_bert.estimators._predictor import Run, plain_path
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.text import Texts, check_texts
+from sklearn_bert.text._input import Texts, check_texts
 
 # What the two must agree on, and the pretrainer takes over where it says nothing.
 SHARED = ("checkpoint", "revision", "precision", "device")

@@ -16,34 +16,27 @@ from sklearn.utils.validation import check_random_state
 from sklearn_bert._process._random import seeded
 from sklearn_bert._process._scalars import plain, to_float
 from sklearn_bert._process._sklearn import Interval, StrOptions, check_sample_weight
+from sklearn_bert.compute._device import resolve_device
+from sklearn_bert.compute._gpu_lock import device_turn
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._task import Task
-from sklearn_bert.model import TextModel, can_checkpoint, own_torch_state
+from sklearn_bert.model._recompute import can_checkpoint
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._numbers import is_no_number, read_cells
 from sklearn_bert.targets._validation_split import check_groups, hold_out
-from sklearn_bert.text import (
-    Texts,
+from sklearn_bert.text._input import Texts, cell_name, is_missing, shown
+from sklearn_bert.text._tokenizer import (
     TextTokenizer,
     TokenTable,
-    cell_name,
-    count_unknown,
-    is_missing,
-    shown,
     truncation_report,
-    unknown_report,
     warn_if_cut,
-    warn_if_unknown,
 )
-from sklearn_bert.training import (
-    BertNet,
-    BestWeights,
-    Examples,
-    FitProgress,
-    FitTasks,
-    copy_callbacks,
-    device_turn,
-    resolve_device,
-)
+from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._user_callbacks import copy_callbacks
 
 HISTORY = (
     "epoch",

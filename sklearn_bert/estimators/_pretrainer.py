@@ -30,25 +30,14 @@ from sklearn_bert.estimators._language_learner import (
 )
 from sklearn_bert.estimators._save import save
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model import FOLLOWS, POOLINGS, LanguageModel
-from sklearn_bert.text import (
-    MaskedTable,
-    Masking,
-    SentencePairs,
-    TextTokenizer,
-    check_texts,
-    count_unknown,
-    one_by_one,
-    packed_rows,
-    shown,
-    text_rows,
-    truncation_report,
-    unknown_report,
-    warn_if_cut,
-    warn_if_unknown,
-    where_masked,
-)
-from sklearn_bert.training import Guesses
+from sklearn_bert.model._language_model import FOLLOWS, LanguageModel
+from sklearn_bert.model._pooling import POOLINGS
+from sklearn_bert.text._corpus import SentencePairs, packed_rows, text_rows
+from sklearn_bert.text._input import check_texts, shown
+from sklearn_bert.text._masking import MaskedTable, Masking, one_by_one, where_masked
+from sklearn_bert.text._tokenizer import TextTokenizer, truncation_report, warn_if_cut
+from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.training._losses import Guesses
 
 # Losses that add up to the whole.
 PARTS = ("mlm_loss", "nsp_loss")

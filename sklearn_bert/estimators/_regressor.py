@@ -31,7 +31,7 @@ from sklearn_bert.estimators._predictor import (
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._task import Labelled
 from sklearn_bert.targets._numbers import Scale, read_numbers
-from sklearn_bert.training import Numbers
+from sklearn_bert.training._losses import Numbers
 
 
 class BertRegressor(

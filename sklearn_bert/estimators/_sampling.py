@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from sklearn_bert.text import TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer
 
 
 class Sampling:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
-from sklearn_bert.model import model_settings, write_model
+from sklearn_bert.model._files import model_settings, write_model
 
 FORMAT = 4
 MANIFEST = "estimator.json"

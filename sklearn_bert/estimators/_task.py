@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from sklearn_bert.text import TextTokenizer, TokenTable
-from sklearn_bert.training import Examples, Objective
+from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable
+from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._losses import Objective
 
 
 class Task(Protocol):

@@ -12,6 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import fit_context
+from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
     check_validation_lengths,
@@ -26,14 +27,9 @@ from sklearn_bert.estimators._predictor import (
 )
 from sklearn_bert.estimators._task import Labelled
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
-from sklearn_bert.text import (
-    check_words,
-    count_unknown,
-    tokenize_words,
-    unknown_report,
-    warn_if_unknown,
-)
-from sklearn_bert.training import WordTags, resolve_device
+from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.text._words import check_words, tokenize_words
+from sklearn_bert.training._losses import WordTags
 
 
 class BertTokenClassifier(BertPredictor):

@@ -23,19 +23,16 @@ from sklearn_bert._process._sklearn import (
     get_feature_names,
 )
 from sklearn_bert._process._versions import PickledWithVersion
-from sklearn_bert.text import (
+from sklearn_bert.text._documents import check_single_texts
+from sklearn_bert.text._input import Texts, check_texts, shown, template_columns
+from sklearn_bert.text._wordpiece import (
     SPECIAL_TOKENS,
-    Texts,
     build_tokenizer,
-    check_single_texts,
-    check_texts,
     is_stream,
     join_pieces,
     piece_ids,
     read_pieces,
     read_stream,
-    shown,
-    template_columns,
     train_pieces,
 )
 

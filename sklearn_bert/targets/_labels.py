@@ -15,8 +15,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert._process._scalars import plain, to_float
-from sklearn_bert.text import cell_name, is_missing, shown
-from sklearn_bert.training import ManyLabels, Objective, OneLabel
+from sklearn_bert.text._input import cell_name, is_missing, shown
+from sklearn_bert.training._losses import ManyLabels, Objective, OneLabel
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,11 @@ import numpy as np
 
 from sklearn_bert.targets._labels import OneOfSeveral, read_labels
 from sklearn_bert.targets._numbers import read_numbers
-from sklearn_bert.text import Texts, TextTokenizer
-from sklearn_bert.training import (
-    Examples,
-    Objective,
-    OwnClass,
-    OwnPartner,
-    RightOrder,
-    ViewedExamples,
-)
+from sklearn_bert.text._input import Texts
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
+from sklearn_bert.training._examples import Examples, ViewedExamples
+from sklearn_bert.training._losses import Objective
 
 
 @dataclass(frozen=True)

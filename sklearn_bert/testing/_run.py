@@ -16,7 +16,7 @@ from sklearn_bert.testing import (  # noqa: F401
     _bad_input,
     _containers,
     _guests,
-    _labels,
+    _label_checks,
     _manners,
     _odd_strings,
     _rows,
@@ -24,7 +24,7 @@ from sklearn_bert.testing import (  # noqa: F401
     _targets,
     _vectors,
     _weights,
-    _words,
+    _word_checks,
 )
 from sklearn_bert.testing._official import official_checks
 from sklearn_bert.testing._registry import Check, reads_words, text_checks

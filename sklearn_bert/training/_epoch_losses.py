@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_bert.compute._inference import REMEDY
+
 CHECK_EVERY = 25  # updates between two looks at a GPU's losses
-REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
 
 
 class EpochLosses:

@@ -8,13 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_bert.compute._features import FeatureTable
-from sklearn_bert.text import (
-    MaskedTable,
-    TokenTable,
-    Windows,
-    WordTable,
-    flat_places,
-)
+from sklearn_bert.text._long import Windows
+from sklearn_bert.text._masking import MaskedTable
+from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._words import WordTable
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sklearn_bert.model import TextModel
+from sklearn_bert.model._text_model import TextModel
 
 
 @dataclass(frozen=True)

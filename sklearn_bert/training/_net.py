@@ -27,17 +27,15 @@ from sklearn_bert.compute._inference import compute
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import give_back
 from sklearn_bert.compute._working_copy import WORKING_COPY, copy_in_place
-from sklearn_bert.model import (
-    TextModel,
-    can_pack,
-    can_split,
-    layer_depths,
-    own_torch_state,
-    pack_model,
-    split,
-    unpack_model,
-)
-from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, WordTable
+from sklearn_bert.model._attention import can_pack
+from sklearn_bert.model._files import pack_model, unpack_model
+from sklearn_bert.model._layers import can_split, layer_depths, split
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._torch_state import own_torch_state
+from sklearn_bert.text._batches import ShuffledBatches
+from sklearn_bert.text._long import Windows
+from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._words import WordTable
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import REMEDY, EpochLosses
 from sklearn_bert.training._examples import Examples

@@ -19,8 +19,9 @@ from sklearn_bert.compute._memory import (
     no_room_to_step,
     nothing_fits,
 )
-from sklearn_bert.model import Checkpointing, can_checkpoint, draws_of, twice
-from sklearn_bert.text import WordTable
+from sklearn_bert.model._draws import draws_of
+from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, twice
+from sklearn_bert.text._words import WordTable
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot

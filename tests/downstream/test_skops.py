@@ -24,7 +24,7 @@ def test_unfitted_classifier_is_one_trusted_type(clf):
     """A file of parameters needs trust in the class, and in nothing else."""
     file = skops.io.dumps(clf)
     types = skops.io.get_untrusted_types(data=file)
-    assert types == ["sklearn_bert._classifier.BertClassifier"]
+    assert types == ["sklearn_bert.estimators._classifier.BertClassifier"]
     assert skops.io.loads(file, trusted=types).get_params() == clf.get_params()
 
 
@@ -41,7 +41,7 @@ def test_round_trip(by_one_word, embedder, kind):
     types = skops.io.get_untrusted_types(data=file)
     assert types == [
         f"sklearn_bert.{name}",
-        "sklearn_bert.text._tokens.TextTokenizer",
+        "sklearn_bert.text._tokenizer.TextTokenizer",
         "sklearn_bert.training._net.BertNet",
     ]
     copied = skops.io.loads(file, trusted=types)

@@ -7,15 +7,17 @@ import torch
 from torch.nn import functional
 from transformers import AutoModel
 
-from sklearn_bert.model import TextModel, can_pack, pack_model
 from sklearn_bert.model._attention import (
     FAMILIES,
     NAME,
     attend,
     attend_plainly,
+    can_pack,
     position_offset,
 )
-from sklearn_bert.text import pack, pad
+from sklearn_bert.model._files import pack_model
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.text._batches import pack, pad
 
 # Together more tokens than the models have positions.
 LENGTHS = [5, 17, 1, 30, 12, 9, 40]

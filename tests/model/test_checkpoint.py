@@ -28,16 +28,16 @@ from transformers import (
 
 from sklearn_bert import BertEmbedder
 from sklearn_bert._process._cache import BoundedCache
-from sklearn_bert.model import (
+from sklearn_bert.model import _checkpoint
+from sklearn_bert.model._checkpoint import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
     GatedCheckpointError,
     OfflineCheckpointError,
-    _checkpoint,
     load_checkpoint,
 )
-from sklearn_bert.text import check_texts
+from sklearn_bert.text._input import check_texts
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 

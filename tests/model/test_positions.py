@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_bert.model import LanguageModel, TextModel, new_language_model
+from sklearn_bert.model._language_model import LanguageModel, new_language_model
 from sklearn_bert.model._positions import sinusoids
+from sklearn_bert.model._text_model import TextModel
 
 SIZES = [(64, 32), (7, 2), (512, 64), (10, 5), (3, 1)]
 SHAPE = {"n_words": 80, "hidden_size": 32, "n_layers": 2, "n_heads": 2}

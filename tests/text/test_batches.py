@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from transformers import AutoTokenizer
 
-from sklearn_bert.text import (
+from sklearn_bert.text._batches import (
     ShuffledBatches,
-    Texts,
-    TextTokenizer,
-    TokenTable,
     pack,
     pad,
     places,
     token_budget_batches,
 )
+from sklearn_bert.text._input import Texts
+from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable
 
 lenient = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]

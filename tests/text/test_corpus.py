@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sklearn_bert.model import load_checkpoint
-from sklearn_bert.text import SentencePairs, packed_rows, read_corpus, text_rows
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.text._corpus import SentencePairs, packed_rows, read_corpus, text_rows
 
 lenient = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]

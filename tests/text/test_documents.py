@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_bert.text import (
+from sklearn_bert.text._documents import (
     check_documents,
     check_single_texts,
-    check_texts,
-    holds_lists,
     split_sentences,
 )
+from sklearn_bert.text._input import check_texts, holds_lists
 
 DOCUMENTS = [["one two", "three"], ["four"], []]
 array = np.empty(3, dtype=object)

@@ -17,8 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sklearn_bert.text import Texts, check_texts, is_missing, template_columns
-from sklearn_bert.text._input import parse_template
+from sklearn_bert.text._input import (
+    Texts,
+    check_texts,
+    is_missing,
+    parse_template,
+    template_columns,
+)
 
 lenient = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -4,7 +4,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sklearn_bert.text import check_texts, check_words
+from sklearn_bert.text._input import check_texts
+from sklearn_bert.text._words import check_words
 
 LABELS = [7, "b", ("c", 1)]
 

@@ -10,14 +10,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 from sklearn_bert import cache_info
-from sklearn_bert.model import load_checkpoint
-from sklearn_bert.text import (
-    LONG_TEXT,
-    Texts,
-    TextTokenizer,
-    Windows,
-    truncation_report,
-)
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.text._input import Texts
+from sklearn_bert.text._long import LONG_TEXT, Windows
+from sklearn_bert.text._tokenizer import TextTokenizer, truncation_report
 
 lenient = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -6,16 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sklearn_bert.model import load_checkpoint
-from sklearn_bert.text import (
-    Masking,
-    TokenTable,
-    flat_places,
-    next_tokens,
-    one_by_one,
-    read_corpus,
-    text_rows,
-)
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.text._corpus import read_corpus, text_rows
+from sklearn_bert.text._masking import Masking, next_tokens, one_by_one
+from sklearn_bert.text._tokenizer import TokenTable, flat_places
 
 lenient = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -5,7 +5,7 @@ import pytest
 
 from sklearn_bert import WordPieceVocabulary
 from sklearn_bert.estimators._language_learner import new_tokenizer
-from sklearn_bert.text import read_corpus, running_rows
+from sklearn_bert.text._corpus import read_corpus, running_rows
 
 TEXTS = ["the cat sleeps", "a dog", "", "the dog runs and runs and runs"]
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from tokenizers import BertWordPieceTokenizer, pre_tokenizers, trainers
 
-from sklearn_bert.text import (
+from sklearn_bert.text import _tokenizer, _wordpiece
+from sklearn_bert.text._wordpiece import (
     SPECIAL_TOKENS,
-    _tokens,
-    _wordpiece,
     build_tokenizer,
     is_stream,
     join_pieces,
@@ -391,7 +390,7 @@ def test_ids_do_not_depend_on_calls(monkeypatch):
     expected = [backend.encode(text).ids for text in TEXTS]
     monkeypatch.setattr(_wordpiece, "TEXTS_PER_CALL", 5)
     assert piece_ids(backend, TEXTS, add_special_tokens=True) == expected
-    monkeypatch.setattr(_tokens, "is_forked", lambda: True)
+    monkeypatch.setattr(_tokenizer, "is_forked", lambda: True)
     assert piece_ids(backend, TEXTS, add_special_tokens=True) == expected
     bare = piece_ids(backend, TEXTS, add_special_tokens=False)
     assert bare == [ids[1:-1] for ids in expected]

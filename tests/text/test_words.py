@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from sklearn_bert.text import TextTokenizer, check_words, tokenize_words
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._words import check_words, tokenize_words
 
 lenient = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -8,60 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sklearn_bert.model import TextModel, load_checkpoint
-from sklearn_bert.text import ShuffledBatches, check_texts
-from sklearn_bert.training import (
-    BertNet,
-    Examples,
-    OneLabel,
-    _inference,
-    _update,
-    give_back,
-)
-
-
-@pytest.fixture(autouse=True)
-def quick_room(monkeypatch):
-    """Make room without a collection, of which some tests would make dozens."""
-    for module in (_update, _inference):
-        monkeypatch.setattr(module, "make_room", give_back)
-
-
-@pytest.fixture
-def data(checkpoint, reviews):
-    """A token table, codes and weights."""
-    texts, labels = reviews
-    table = load_checkpoint(checkpoint).text_tokenizer(None)(check_texts(texts))
-    codes = (np.array(labels) == "pos").astype(np.int64)
-    return Examples(
-        table, np.arange(len(texts)), codes, np.ones(len(texts), dtype=np.float32)
-    )
-
-
-@pytest.fixture
-def make_net(checkpoint, emulated_bfloat16):
-    """Make a net around the tiny BERT, or another encoder, without dropout."""
-
-    def make(encoder=None, *, trainable="all", pooling="mean", **settings):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            if encoder is None:
-                encoder = load_checkpoint(checkpoint, dropout=0.0).encoder
-            model = TextModel(
-                encoder, pooling=pooling, n_outputs=2, trainable=trainable
-            )
-        defaults = {
-            "placement": "cpu",
-            "precision": "float32",
-            "pad_id": 0,
-            "objective": OneLabel(),
-            "lr": 1e-3,
-            "batch_size": 8,
-            "max_epochs": 2,
-        }
-        return BertNet(model, **(defaults | settings))
-
-    return make
+from sklearn_bert.text._batches import ShuffledBatches
 
 
 @pytest.fixture(scope="session")
@@ -156,3 +103,8 @@ def assert_trained_alike():
         np.testing.assert_allclose(losses, plain.losses, rtol=1e-5)
 
     return compare
+
+
+@pytest.fixture(autouse=True)
+def without_collections(quick_room):
+    """Make room without a collection in every test here."""

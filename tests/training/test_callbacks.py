@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from sklearn_bert.training import BestWeights, _callbacks
-from sklearn_bert.training._callbacks import FitProgress
+from sklearn_bert.training import _callbacks
+from sklearn_bert.training._callbacks import BestWeights, FitProgress
 
 
 class Net:

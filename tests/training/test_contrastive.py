@@ -11,16 +11,13 @@ from scipy.special import logsumexp
 from scipy.stats import chisquare
 
 from sklearn_bert import BertEmbedder
-from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
-from sklearn_bert.text import check_texts
-from sklearn_bert.training import (
-    BertOutOfMemoryError,
-    OwnClass,
-    OwnPartner,
-    RightOrder,
-    ViewedExamples,
-)
+from sklearn_bert.text._input import check_texts
+from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
+from sklearn_bert.training._examples import ViewedExamples
 
 LEVEL = 1e-4
 TEMPERATURES = [0.05, 0.5, 1.0]

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_bert.text import TokenTable, Windows, WordTable
-from sklearn_bert.training import Examples
+from sklearn_bert.text._long import Windows
+from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._words import WordTable
+from sklearn_bert.training._examples import Examples
 
 lenient = settings(max_examples=60, deadline=None)
 

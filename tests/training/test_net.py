@@ -10,9 +10,10 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
 from sklearn_bert.compute import _inference
-from sklearn_bert.model import load_checkpoint
-from sklearn_bert.text import check_texts
-from sklearn_bert.training import BestWeights, Examples, FitProgress
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.text._input import check_texts
+from sklearn_bert.training._callbacks import BestWeights, FitProgress
+from sklearn_bert.training._examples import Examples
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])

@@ -7,9 +7,11 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_bert.compute._layout import Feed
-from sklearn_bert.model import TextModel
-from sklearn_bert.text import ShuffledBatches
-from sklearn_bert.training import BertOutOfMemoryError, BestWeights, Examples
+from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.text._batches import ShuffledBatches
+from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import OneLabel
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot
 from sklearn_bert.training._update import Updates

@@ -11,19 +11,19 @@ from torch.nn import functional
 
 from sklearn_bert._process._random import seeded
 from sklearn_bert.compute._layout import Feed
-from sklearn_bert.model import TextModel, load_checkpoint
-from sklearn_bert.text import ShuffledBatches, TokenTable, Windows, check_texts
-from sklearn_bert.training import (
-    BertNet,
-    BertOutOfMemoryError,
-    BestWeights,
-    Examples,
-    ManyLabels,
-    Numbers,
-    OneLabel,
-    _update,
-)
+from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.text._batches import ShuffledBatches
+from sklearn_bert.text._input import check_texts
+from sklearn_bert.text._long import Windows
+from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.training import _update
+from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._losses import ManyLabels, Numbers, OneLabel
 from sklearn_bert.training._master_weights import MasterWeights
+from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._update import Updates
 
 CPU = torch.device("cpu")

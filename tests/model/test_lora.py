@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_bert.model import TextModel, add_lora
 from sklearn_bert.model._attention import FAMILIES
+from sklearn_bert.model._lora import add_lora
+from sklearn_bert.model._text_model import TextModel
 
 IDS = torch.tensor([[3, 5, 6, 7, 4], [3, 8, 9, 10, 11]])
 

@@ -28,7 +28,8 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._validation_split import hold_out
 
 
@@ -51,7 +52,7 @@ def no_reading(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the checkpoint was read before the input was checked")
 
-    monkeypatch.setattr("sklearn_bert._base.load_checkpoint", refuse)
+    monkeypatch.setattr("sklearn_bert.estimators._base.load_checkpoint", refuse)
 
 
 @pytest.fixture(scope="module")
@@ -693,7 +694,7 @@ def test_failed_refit_keeps_the_old_model(fit, reviews, monkeypatch, error):
     def fail(self, batch):
         raise error
 
-    monkeypatch.setattr("sklearn_bert.training.BertNet.train_step", fail)
+    monkeypatch.setattr("sklearn_bert.training._net.BertNet.train_step", fail)
     with pytest.raises(error):
         clf.fit(pd.DataFrame({"other": reviews[0]}), ["x", "y"] * 20)
     assert {name: id(value) for name, value in vars(clf).items()} == state

@@ -6,7 +6,7 @@ from sklearn_bert.compute import _inference
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._inference import compute
 from sklearn_bert.compute._layout import Feed
-from sklearn_bert.training import BertOutOfMemoryError
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 
 CPU = torch.device("cpu")
 LENGTHS = [3, 9, 1, 30, 4, 9, 12, 7]

@@ -19,11 +19,10 @@ from sklearn_bert import (
     BertPretrainer,
     BertRegressor,
     WordPieceVocabulary,
-    _base,
-    _language_learner,
     load,
     save,
 )
+from sklearn_bert.estimators import _base, _language_learner
 
 ESTIMATORS = [BertClassifier, BertRegressor]
 UNLABELED = ["a dull plot , a dull film", "the dog runs"]

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from sklearn_bert._process._random import own_generator, seeded
-from sklearn_bert.compute._device import check_not_forked, matmul_precision
-from sklearn_bert.training import (
-    _device,
+from sklearn_bert.compute import _device
+from sklearn_bert.compute._device import (
     available_device,
+    check_not_forked,
+    matmul_precision,
     resolve_device,
     resolve_precision,
 )

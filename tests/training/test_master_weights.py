@@ -3,7 +3,8 @@ import copy
 import pytest
 import torch
 
-from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training._master_weights import MasterWeights
 
 IDS = torch.tensor([[2, 5, 6, 7, 3]])

@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from sklearn_bert.estimators._sampling import Sampling
-from sklearn_bert.model import load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
 
 # How likely a chance result may be that fails a test which is fair.
 LEVEL = 1e-4

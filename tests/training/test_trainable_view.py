@@ -11,7 +11,8 @@ from torch import nn
 
 from sklearn_bert._process import _cache
 from sklearn_bert.compute import _features
-from sklearn_bert.training import BestWeights, _update
+from sklearn_bert.training import _update
+from sklearn_bert.training._callbacks import BestWeights
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from sklearn_bert._process import _fork
-from sklearn_bert.model import load_checkpoint
-from sklearn_bert.text import Texts, check_words, tokenize_words
+from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.text import _tokenizer as _tokens
+from sklearn_bert.text._input import Texts
+from sklearn_bert.text._words import check_words, tokenize_words
 
 
 def test_this_process_is_no_child():

@@ -26,7 +26,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.model import load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
 
 NOWHERE = "/no/such/folder"
 TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", "a cat"]

@@ -75,7 +75,7 @@ def no_reading(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the checkpoint was read before the input was checked")
 
-    monkeypatch.setattr("sklearn_bert._base.load_checkpoint", refuse)
+    monkeypatch.setattr("sklearn_bert.estimators._base.load_checkpoint", refuse)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import weakref
 import torch
 
 from sklearn_bert.compute._working_copy import LastUsed, copy_in_place
-from sklearn_bert.model import TextModel
+from sklearn_bert.model._text_model import TextModel
 
 
 class Thing:

@@ -14,10 +14,14 @@ from transformers import (
     GPT2Config,
 )
 
-from sklearn_bert.model import LanguageModel, can_pack, new_language_model
 from sklearn_bert.model import _language_model as _language
-from sklearn_bert.model._language_model import language_class
-from sklearn_bert.text import pack, pad
+from sklearn_bert.model._attention import can_pack
+from sklearn_bert.model._language_model import (
+    LanguageModel,
+    language_class,
+    new_language_model,
+)
+from sklearn_bert.text._batches import pack, pad
 
 FAMILIES = ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "mpnet"]
 FAMILIES += ["modernbert", "deberta", "deberta-v2"]

@@ -3,8 +3,10 @@ import re
 import pytest
 import torch
 
-from sklearn_bert.model import Checkpointing, TextModel, split
 from sklearn_bert.model._attention import FAMILIES
+from sklearn_bert.model._layers import split
+from sklearn_bert.model._recompute import Checkpointing
+from sklearn_bert.model._text_model import TextModel
 
 IDS = torch.tensor([[3, 5, 6, 7, 4], [3, 8, 9, 10, 11]])
 STATES = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))

@@ -31,7 +31,7 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert._process._cache import ENTRY_BYTES
-from sklearn_bert.model import load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
 
 TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", "a cat"]
 

@@ -4,7 +4,7 @@ import torch
 
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._layout import Feed
-from sklearn_bert.text import WordTable
+from sklearn_bert.text._words import WordTable
 
 CPU = torch.device("cpu")
 ROWS = np.array([2, 0, 3])

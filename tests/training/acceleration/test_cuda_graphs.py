@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from sklearn_bert.compute._layout import Feed
-from sklearn_bert.training import BertNet, BestWeights, _update
+from sklearn_bert.training import _update
+from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._net import BertNet
 from sklearn_bert.training.acceleration import _cuda_graphs as _graphs
 from sklearn_bert.training.acceleration._cuda_graphs import N_WARM_UP, StepGraphs
 

@@ -12,8 +12,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
 from sklearn_bert.compute import _gpu_lock as _turn
-from sklearn_bert.compute._gpu_lock import first_free
-from sklearn_bert.training import device_turn
+from sklearn_bert.compute._gpu_lock import device_turn, first_free
 
 # The module alone: it needs nothing of the package, nor of torch, which take long to
 # import.

@@ -3,7 +3,8 @@ import torch
 from torch.nn import functional
 from transformers import AutoModel, BertForSequenceClassification
 
-from sklearn_bert.model import TextModel, load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]])
 MASK = IDS != 0

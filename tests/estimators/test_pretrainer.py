@@ -34,14 +34,14 @@ from sklearn_bert import (
     BertPretrainer,
     TruncationWarning,
     WordPieceVocabulary,
-    _language_learner,
     load,
     save,
 )
 from sklearn_bert.compute import _device
-from sklearn_bert.model import LanguageModel
-from sklearn_bert.text import MaskedTable
-from sklearn_bert.training import BertNet
+from sklearn_bert.estimators import _language_learner
+from sklearn_bert.model._language_model import LanguageModel
+from sklearn_bert.text._masking import MaskedTable
+from sklearn_bert.training._net import BertNet
 
 MASK, CLS, SEP = 4, 2, 3  # of the tiny BERT
 TOPICS = ["film", "cat", "dog", "plot"]
@@ -562,7 +562,7 @@ def test_score_samples_is_a_plain_loop(fitted, plain, texts):
 def test_score_samples_of_many_rows(fitted, texts, monkeypatch):
     """Texts in parts have the same likelihoods as all at once."""
     expected = fitted.score_samples(texts)
-    monkeypatch.setattr("sklearn_bert._pretrainer.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("sklearn_bert.estimators._pretrainer.ROWS_AT_ONCE", 7)
     np.testing.assert_allclose(fitted.score_samples(texts), expected, rtol=1e-5)
 
 
