@@ -39,7 +39,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._batches import ShuffledBatches, pad
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._losses import OneLabel
+from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._net import BertNet
 
 BATCH_SIZE = 32
@@ -123,7 +123,7 @@ def stock_skorch(task: Task) -> float:
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.AdamW,
         optimizer__fused=True,
-        objective=OneLabel(),
+        objective=CrossEntropy(),
         lr=LEARNING_RATE,
         max_epochs=EPOCHS,
         train_split=None,
@@ -146,7 +146,7 @@ def our_net(task: Task, precision: str) -> float:
         placement="auto",
         precision=precision,
         pad_id=task.pad_id,
-        objective=OneLabel(),
+        objective=CrossEntropy(),
         lr=LEARNING_RATE,
         max_epochs=EPOCHS,
         batch_size=BATCH_SIZE,

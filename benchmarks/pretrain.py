@@ -98,12 +98,12 @@ class Recorder(Callback):
 
 def as_transformers_takes_it(inputs: dict) -> dict:
     """Places and words become labels; what follows, the label of the second head."""
-    places, words = inputs.pop("word_places"), inputs.pop("word_ids")
+    places, words = inputs.pop("word_positions"), inputs.pop("labels")
     labels = torch.full_like(inputs["input_ids"], IGNORED).flatten()
     labels[places] = words
     inputs["labels"] = labels.view_as(inputs["input_ids"])
-    if "follows" in inputs:
-        inputs["next_sentence_label"] = 1 - inputs.pop("follows")
+    if "next_sentence_labels" in inputs:
+        inputs["next_sentence_label"] = 1 - inputs.pop("next_sentence_labels")
     if "attention_mask" in inputs:
         inputs["attention_mask"] = inputs["attention_mask"].long()
     return inputs
@@ -192,9 +192,9 @@ def follow(
     tables = [DrawnExamples.of(draw).table for _ in range(options.test_draws)]
     recall = np.concatenate([ours.net_.answers("recall", t) for t in tables])
     scores = np.concatenate(
-        [ours.net_.answers("follow_scores", as_pairs(table)) for table in tables]
+        [ours.net_.answers("next_sentence_logits", as_pairs(table)) for table in tables]
     )
-    right = np.concatenate([t.follows for t in tables])
+    right = np.concatenate([t.next_sentence_labels for t in tables])
     own = figures(recall[:, 0], recall[:, 1], scores.argmax(1) == 1 - right)
 
     feed = Feed(torch.device("cpu"), ours.tokenizer_.pad_id)
@@ -239,7 +239,7 @@ def equal_loss(ours: BertPretrainer, batch: dict) -> float:
     if "attention_mask" in inputs:
         inputs["attention_mask"] = inputs["attention_mask"].bool()
     words, pairs = model(
-        **inputs, word_places=places, word_ids=labels[places], follows=follows
+        **inputs, word_positions=places, labels=labels[places], follows=follows
     )
     difference = abs(theirs - (words.mean() + pairs.mean()).item())
     print(f"loss on equal ids and masks differs by {difference:.1e}", flush=True)

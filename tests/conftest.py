@@ -40,7 +40,7 @@ from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._tokenizer import TokenTable
 from sklearn_bert.training import _update
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._losses import OneLabel
+from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._net import BertNet
 
 SENTENCES = (
@@ -281,7 +281,7 @@ def make_net(checkpoint, emulated_bfloat16):
             "placement": "cpu",
             "precision": "float32",
             "pad_id": 0,
-            "objective": OneLabel(),
+            "objective": CrossEntropy(),
             "lr": 1e-3,
             "batch_size": 8,
             "max_epochs": 2,

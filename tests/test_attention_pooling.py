@@ -262,7 +262,9 @@ def test_attention_takes_the_steps_of_the_head():
     head, query, other = [torch.zeros(2) for _ in range(3)]
     named = [("head.bias", head), ("attention.query", query), ("encoder.bias", other)]
     for beside in (named, named[:2]):
-        groups = parameter_groups(beside, weight_decay=0.1, heads=TextModel.heads)
+        groups = parameter_groups(
+            beside, weight_decay=0.1, new_parameters=TextModel.new_parameters
+        )
         (rate,) = [g["rate_factor"] for g in groups if g["params"][0] is head]
         (group,) = [g for g in groups if g["rate_factor"] == rate]
         assert any(p is query for p in group["params"])

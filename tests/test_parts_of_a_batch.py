@@ -29,7 +29,7 @@ ROADS = {
     "numbers": (BertRegressor, {}, "predict"),
     "words": (BertTokenClassifier, {}, "predict_proba"),
     "masked": (BertPretrainer, {"pack": False}, "transform"),
-    "follows": (BertPretrainer, {"next_sentence": True}, "transform"),
+    "next_sentence_labels": (BertPretrainer, {"next_sentence": True}, "transform"),
     "written": (BertGenerator, {"pack": False}, "score_samples"),
 }
 
@@ -48,12 +48,12 @@ def fit(settings, reviews):
         if cls is BertTokenClassifier:
             X = [text.split() for text in texts]
             y = [["B-X", *["O"] * (len(words) - 1)] for words in X]
-        if road == "follows":
+        if road == "next_sentence_labels":
             X = [[text, text] for text in texts]
         params = {**settings, "dropout": 0.0, "max_epochs": 1, **params}
         params |= {"batch_size": 16, "learning_rate": 1e-3}
         model = cls(**params).fit(X, y)
-        answer = getattr(model, method)(X if road != "follows" else texts)
+        answer = getattr(model, method)(X if road != "next_sentence_labels" else texts)
         if isinstance(answer, list):
             answer = np.concatenate(answer)
         return model, answer

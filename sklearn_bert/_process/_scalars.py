@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 
-def plain(value: Any) -> Any:
+def as_python(value: Any) -> Any:
     """A scalar of NumPy as Python's: 'b' instead of np.str_('b')."""
     if isinstance(value, np.floating):
         return float(value)  # item() of a longdouble is none of Python's

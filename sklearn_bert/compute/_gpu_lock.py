@@ -17,7 +17,7 @@ WAIT = 0.2  # seconds between two looks whether a GPU has become free
 
 
 @contextmanager
-def device_turn(device: str) -> Iterator[str]:
+def reserve_gpu(device: str) -> Iterator[str]:
     """The device to fit on; among worker processes one that no other fits on.
 
     A search with `n_jobs=4` on one GPU would train four models there at a time, and

@@ -12,7 +12,7 @@ from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
 from sklearn_bert.text._batches import token_budget_batches
-from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
 from sklearn_bert.text._words import WordTable
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
@@ -68,7 +68,7 @@ def compute(
             output = torch.empty(int(lengths.sum()), values.shape[-1], dtype=dtype)
         if per_token:
             values = _without_padding(values, lengths[batch])
-        where = flat_places(starts[batch], lengths[batch])
+        where = ragged_indices(starts[batch], lengths[batch])
         values = values[: len(where)]  # behind the texts there may be one of padding
         if not (values.abs() < LARGEST).all():  # nor is NaN
             raise FloatingPointError(

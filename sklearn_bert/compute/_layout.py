@@ -11,7 +11,7 @@ from torch import Tensor
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.text._batches import pack, pad, places
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
 from sklearn_bert.text._words import WordTable
 
 
@@ -55,7 +55,7 @@ class Feed:
             return self._lay_out_states(table, rows)
         words: dict[str, np.ndarray] = {}
         if isinstance(table, WordTable):
-            words["word_places"] = self._word_places(table, rows)
+            words["word_positions"] = self._word_positions(table, rows)
         if isinstance(table, MaskedTable):
             words |= _to_guess(table, rows)
         if not self.packed:
@@ -63,14 +63,14 @@ class Feed:
         arrays = {**pack(table, rows, self.pad_id, multiple), **words}
         return {**self._move_all(arrays), "longest": _longest(table, rows, multiple)}
 
-    def _word_places(self, table: WordTable, rows: np.ndarray) -> np.ndarray:
+    def _word_positions(self, table: WordTable, rows: np.ndarray) -> np.ndarray:
         """Where the words of some rows begin among all tokens that are laid out."""
         lengths, counts = table.lengths[rows], table.word_counts[rows]
         begins = np.cumsum(lengths) - lengths
         if not self.packed:
             begins = np.arange(len(rows)) * lengths.max()
-        words = flat_places(table.word_starts[rows], counts)
-        return np.repeat(begins, counts) + table.word_places[words]
+        words = ragged_indices(table.word_starts[rows], counts)
+        return np.repeat(begins, counts) + table.word_positions[words]
 
     def move(self, tensor: Tensor) -> Tensor:
         """The tensor on the device; a GPU fetches it without making anyone wait."""
@@ -89,7 +89,7 @@ class Feed:
             if not is_text.all():
                 batch["attention_mask"] = self.move(torch.from_numpy(is_text))
             return batch
-        where = flat_places(starts, lengths)
+        where = ragged_indices(starts, lengths)
         ends = np.cumsum([0, *lengths]).astype(np.int32)
         return {
             "lower_states": self.move(table.values[torch.from_numpy(where)][None]),
@@ -100,10 +100,10 @@ class Feed:
 
 def _to_guess(table: MaskedTable, rows: np.ndarray) -> dict[str, np.ndarray]:
     """What is right at the places of some rows, and whether their halves belong."""
-    words = flat_places(table.word_starts[rows], table.word_counts[rows])
-    right = {"word_ids": table.word_ids[words]}
-    if table.follows is not None:
-        right["follows"] = table.follows[rows]
+    words = ragged_indices(table.word_starts[rows], table.word_counts[rows])
+    right = {"labels": table.labels[words]}
+    if table.next_sentence_labels is not None:
+        right["next_sentence_labels"] = table.next_sentence_labels[rows]
     return right
 
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sklearn_bert._process._scalars import plain, to_float
+from sklearn_bert._process._scalars import as_python, to_float
 from sklearn_bert._process._sklearn import Interval, StrOptions, get_feature_names
 from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.compute._device import resolve_device
@@ -27,7 +27,7 @@ from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._input import Texts, check_texts, shown, template_columns
+from sklearn_bert.text._input import Texts, check_texts, excerpt, template_columns
 from sklearn_bert.text._long import LONG_TEXT
 from sklearn_bert.text._tokenizer import TextTokenizer, truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
@@ -90,7 +90,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             if isinstance(value, Real) and np.isinf(to_float(value)):
                 raise ValueError(
                     f"The {name!r} parameter of {type(self).__name__} must be a number "
-                    f"that fits into a float. Got {shown(value)} instead."
+                    f"that fits into a float. Got {excerpt(value)} instead."
                 )
 
     def _read_X(self, X: Any) -> tuple[Texts, dict[str, Any]]:
@@ -170,7 +170,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         what the checkpoint does itself; None: never. `adapted` is a net whose encoder
         has learnt more than the checkpoint's.
         """
-        trainable, dropout = plain(trainable), plain(dropout)
+        trainable, dropout = as_python(trainable), as_python(dropout)
         checkpoint = load_checkpoint(
             self.checkpoint,
             revision=self.revision,
@@ -193,9 +193,9 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
                 steps.pop()
                 normalize = True
         tokenizer = checkpoint.text_tokenizer(
-            plain(self.max_length),
+            as_python(self.max_length),
             long_text=long_text,
-            window_stride=plain(window_stride),
+            window_stride=as_python(window_stride),
         )
         model = TextModel(
             checkpoint.encoder,
@@ -258,10 +258,11 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         give_back(torch.device("cpu"))  # the weights of the earlier fit
         return self
 
-    def _compute(self, X: Any, method: str, *merge: Any) -> np.ndarray:
+    def _compute(self, X: Any, method: str, *merge_windows: Any) -> np.ndarray:
         """Texts -> `scores` or `vectors` of the net, float32: the one road back.
 
-        `merge` of an objective makes scores of a text from those of its windows.
+        `merge_windows` of an objective makes scores of a text from those of its
+        windows.
         """
         texts, row_of = self._read_X_again(X).distinct()
         compute = getattr(self.net_, method)
@@ -271,7 +272,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         remember = len(texts) <= TEXTS_PER_PART
         parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
         for table in parts:
-            part = compute(table, *merge, remember=remember)
+            part = compute(table, *merge_windows, remember=remember)
             if output is None:
                 output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
             output[begin : begin + len(part)] = part

@@ -15,7 +15,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._process._scalars import plain
+from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
 from sklearn_bert.estimators._nested_pretraining import (
@@ -563,7 +563,7 @@ class BertClassifier(
         """
         check_is_fitted(self)
         labels = self._labels
-        return labels.proba(self._compute(X, "scores", labels.merge))
+        return labels.proba(self._compute(X, "scores", labels.merge_windows))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
@@ -580,7 +580,7 @@ class BertClassifier(
         """
         check_is_fitted(self)
         labels = self._labels
-        return labels.decision(self._compute(X, "scores", labels.merge))
+        return labels.decision(self._compute(X, "scores", labels.merge_windows))
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the fine-tuned vector of each text: what the head sees.
@@ -618,7 +618,7 @@ def _described(labels: Labels, targets: np.ndarray) -> str:
     fewest = counts.argmin()
     return (
         f"texts in {len(counts)} classes (fewest: {counts[fewest]} of "
-        f"{plain(labels.classes[fewest])!r})"
+        f"{as_python(labels.classes[fewest])!r})"
     )
 
 

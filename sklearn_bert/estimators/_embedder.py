@@ -442,7 +442,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         def load() -> tuple[TextModel, TextTokenizer, str | None]:
             found = self._load(trainable=self.trainable, dropout=self.dropout)
             self._check_components(found[0], len(task.texts))
-            if self.objective == "simcse" and not found[0].drops:
+            if self.objective == "simcse" and not found[0].has_dropout:
                 raise ValueError(NO_DROPOUT)
             return found
 

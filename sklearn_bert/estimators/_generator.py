@@ -21,11 +21,11 @@ from sklearn_bert.estimators._language_learner import (
 from sklearn_bert.estimators._predictor import draw_seed
 from sklearn_bert.estimators._sampling import Sampling
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.text._corpus import running_rows
-from sklearn_bert.text._input import shown
-from sklearn_bert.text._masking import MaskedTable, guess_at, next_tokens
+from sklearn_bert.text._corpus import causal_rows
+from sklearn_bert.text._input import excerpt
+from sklearn_bert.text._masking import MaskedTable, causal_targets, masked_table
 from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, encode_batch
-from sklearn_bert.training._losses import Guesses
+from sklearn_bert.training._losses import LanguageModelingLoss
 
 # Prompts that are written on at a time: each has scores for a whole vocabulary.
 PROMPTS_AT_ONCE = 64
@@ -281,7 +281,7 @@ class BertGenerator(BertLanguageLearner):
         train, valid = self._part_documents(run, whole_documents(documents), X_val)
         rows = functools.partial(_rows_to_write, pack=self.pack)
         valid = None if valid is None else whole_documents(valid)
-        task = RawTexts(train, valid, Guesses(("train_loss",)), rows, rows)
+        task = RawTexts(train, valid, LanguageModelingLoss(("train_loss",)), rows, rows)
         load = functools.partial(
             self._load_language_model, train, pooling="mean", left_to_right=True
         )
@@ -365,14 +365,14 @@ class BertGenerator(BertLanguageLearner):
 
     def _in_words(self, ids: list[int], ends: set[int]) -> str:
         """The text of a sequence; what the vocabulary lacks is seen to be lacking."""
-        begin = len(self.tokenizer_.frame().before)
+        begin = len(self.tokenizer_.special_tokens().before)
         end = len(ids) - 1 if ids[-1] in ends else len(ids)
         decode = self.tokenizer_.backend.decode
         return decode(ids[begin:end], skip_special_tokens=False)
 
     def _begin(self, prompts: list[str]) -> list[list[int]]:
         """The ids of the prompts, behind what stands before a text."""
-        frame = self.tokenizer_.frame()
+        frame = self.tokenizer_.special_tokens()
         contents = encode_batch(
             self.tokenizer_.backend, prompts, add_special_tokens=False
         )
@@ -381,7 +381,7 @@ class BertGenerator(BertLanguageLearner):
             self.tokenizer_.check_ids(np.array(ids, dtype=np.int64))
             if len(ids) >= self.max_length_:
                 raise ValueError(
-                    f"prompts[{row}] ({shown(prompts[row])}) has {len(ids)} tokens, "
+                    f"prompts[{row}] ({excerpt(prompts[row])}) has {len(ids)} tokens, "
                     f"special ones included, and the model reads {self.max_length_}; "
                     f"expected at most {self.max_length_ - 1}, to leave room for one "
                     "more. Shorten it."
@@ -405,7 +405,7 @@ class BertGenerator(BertLanguageLearner):
             rows = [r for r in rows if len(sequences[r]) < self.max_length_]
             if not rows:
                 return
-            scores = self.net_.answers("next_scores", _to_go_on(sequences, rows))
+            scores = self.net_.answers("next_token_logits", _to_go_on(sequences, rows))
             chosen = sampling(scores, rows)
             for row, token in zip(rows, chosen, strict=True):
                 sequences[row].append(token)
@@ -451,7 +451,7 @@ class BertGenerator(BertLanguageLearner):
         ndarray of shape (n_texts,), float64
         """
         table, row_of = self._distinct_rows(X)
-        asked = next_tokens(table, self.tokenizer_.frame().before)
+        asked = causal_targets(table, self.tokenizer_.special_tokens().before)
         gains = self.net_.answers("recall", asked)[:, 0].astype(np.float64)
         text_of_word = np.repeat(np.arange(len(table)), asked.word_counts)
         return np.bincount(text_of_word, gains, minlength=len(table))[row_of]
@@ -466,8 +466,8 @@ def _rows_to_write(
 ) -> Callable[[], MaskedTable]:
     """What gives the rows of an epoch, of which every token is to be guessed."""
     corpus = read_tokens(tokenizer, documents)
-    rows = running_rows(tokenizer, corpus, pack=pack)
-    table = next_tokens(rows, tokenizer.frame().before)
+    rows = causal_rows(tokenizer, corpus, pack=pack)
+    table = causal_targets(rows, tokenizer.special_tokens().before)
     return lambda: table
 
 
@@ -476,4 +476,4 @@ def _to_go_on(sequences: list[list[int]], rows: list[int]) -> MaskedTable:
     lengths = np.array([len(sequences[row]) for row in rows])
     ids = np.concatenate([np.array(sequences[row], dtype=np.int32) for row in rows])
     table = TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, None)
-    return guess_at(table, np.arange(len(rows)), lengths - 1, np.zeros(len(rows)))
+    return masked_table(table, np.arange(len(rows)), lengths - 1, np.zeros(len(rows)))

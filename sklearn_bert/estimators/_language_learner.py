@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_bert._process._scalars import plain
+from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions
 from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
 from sklearn_bert.estimators._predictor import (
@@ -26,7 +26,7 @@ from sklearn_bert.estimators._predictor import (
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint, read_tokenizer
 from sklearn_bert.model._language_model import (
-    FOLLOWS,
+    NSP_HEAD,
     POOLER,
     LanguageModel,
     new_language_model,
@@ -245,25 +245,25 @@ class BertLanguageLearner(BertPredictor):
                 n_heads=int(self.n_heads),
                 max_length=tokenizer.max_length,
                 pad_id=tokenizer.pad_id,
-                dropout=plain(self.dropout),
+                dropout=as_python(self.dropout),
                 position_encoding=self.position_encoding,
             )
-            untrained = [] if next_sentence else [POOLER, FOLLOWS]
+            untrained = [] if next_sentence else [POOLER, NSP_HEAD]
             pooling = "mean" if pooling == "auto" else pooling
             normalize = has_new_head = False
         else:
             checkpoint = load_checkpoint(
                 self.checkpoint,
                 revision=self.revision,
-                dropout=plain(self.dropout),
+                dropout=as_python(self.dropout),
                 with_heads=True,
             )
             whole = checkpoint.whole
             has_new_head = _lacks_word_head(checkpoint)
-            tokenizer = checkpoint.text_tokenizer(plain(self.max_length))
+            tokenizer = checkpoint.text_tokenizer(as_python(self.max_length))
             untrained = [] if next_sentence else _untrained(checkpoint)
             if left_to_right:  # transformers' class for that has no room for them
-                untrained = [POOLER, FOLLOWS]
+                untrained = [POOLER, NSP_HEAD]
             normalize = pooling == "auto" and checkpoint.ends_normalized()
             pooling = checkpoint.resolve_pooling(pooling)
             if pooling == "attention":  # what it attends to was learnt of other states
@@ -287,7 +287,7 @@ class BertLanguageLearner(BertPredictor):
 
     def _new_tokenizer(self, texts: list[list[str]]) -> TextTokenizer:
         """The vocabulary as a tokenizer; one that is not fitted is fitted on texts."""
-        length = plain(self.max_length) or DEFAULT_LENGTH
+        length = as_python(self.max_length) or DEFAULT_LENGTH
         if not isinstance(self.vocabulary, WordPieceVocabulary):
             assert self.vocabulary is not None
             return read_tokenizer(self.vocabulary, length)
@@ -373,12 +373,12 @@ def whole_documents(documents: list[list[str]]) -> list[list[str]]:
 
 
 def _lacks_word_head(checkpoint: Checkpoint) -> bool:
-    return any(not name.startswith(FOLLOWS) for name in checkpoint.new_heads)
+    return any(not name.startswith(NSP_HEAD) for name in checkpoint.new_heads)
 
 
 def _untrained(checkpoint: Checkpoint) -> list[str]:
     """What of BERT's heads for next sentences a checkpoint lacks."""
     found = [] if checkpoint.has_trained_pooler else [POOLER]
-    if any(name.startswith(FOLLOWS) for name in checkpoint.new_heads):
-        found.append(FOLLOWS)
+    if any(name.startswith(NSP_HEAD) for name in checkpoint.new_heads):
+        found.append(NSP_HEAD)
     return found

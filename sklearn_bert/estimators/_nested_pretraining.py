@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_bert.estimators._predictor import Run, plain_path
+from sklearn_bert.estimators._predictor import Run, as_str_path
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.text._input import Texts, check_texts
 
@@ -60,7 +60,7 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
     nested = clone(pretraining)
     for name in SHARED:
         ours, own = getattr(estimator, name), getattr(nested, name)
-        if own != DEFAULTS[name] and plain_path(own) != plain_path(ours):
+        if own != DEFAULTS[name] and as_str_path(own) != as_str_path(ours):
             raise ValueError(
                 f"{name} is {ours!r} and pretraining__{name} is {own!r}; expected the "
                 f"same, or pretraining__{name}={DEFAULTS[name]!r}, which takes it over."

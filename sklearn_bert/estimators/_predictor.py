@@ -14,10 +14,10 @@ from sklearn.callback import CallbackContext
 from sklearn.utils.validation import check_random_state
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert._process._scalars import plain, to_float
+from sklearn_bert._process._scalars import as_python, to_float
 from sklearn_bert._process._sklearn import Interval, StrOptions, check_sample_weight
 from sklearn_bert.compute._device import resolve_device
-from sklearn_bert.compute._gpu_lock import device_turn
+from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._task import Task
 from sklearn_bert.model._recompute import can_checkpoint
@@ -25,7 +25,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._numbers import is_no_number, read_cells
 from sklearn_bert.targets._validation_split import check_groups, hold_out
-from sklearn_bert.text._input import Texts, cell_name, is_missing, shown
+from sklearn_bert.text._input import Texts, cell_name, excerpt, is_missing
 from sklearn_bert.text._tokenizer import (
     TextTokenizer,
     TokenTable,
@@ -123,7 +123,7 @@ def refuse_name(y: Any, name: str, of: str = "X", what: str = "target") -> None:
     """Raise TypeError where a column's name is handed in and not the column."""
     if isinstance(y, (str, bytes)):
         raise TypeError(
-            f"{name} is the {type(y).__name__} {shown(y)}; expected one {what} per "
+            f"{name} is the {type(y).__name__} {excerpt(y)}; expected one {what} per "
             "text. If it names a column of a data frame, hand in the column: "
             f"frame[{y!r}] as {name}, and as {of} the columns of texts alone."
         )
@@ -191,7 +191,7 @@ class BertPredictor(BertEstimator):
             is_validated=self.early_stopping or X_val is not None,
             parts=parts,
         )
-        n_epochs = 1 if is_partial else plain(self.max_epochs)
+        n_epochs = 1 if is_partial else as_python(self.max_epochs)
         context, told = self._begin_fit(X, y, n_epochs, sample_weight=sample_weight)
         start = None
         if is_partial or self.warm_start:
@@ -206,7 +206,7 @@ class BertPredictor(BertEstimator):
         for name in [n for n in MADE_OF if n in self._made_of]:
             before = self._made_of[name]
             now = getattr(self, name)
-            if plain_path(now) != plain_path(before):
+            if as_str_path(now) != as_str_path(before):
                 raise ValueError(
                     f"{name} is {now!r}, but it was {before!r} in the earlier call; "
                     "training can only go on with the same network, which reads texts "
@@ -299,7 +299,7 @@ class BertPredictor(BertEstimator):
         history = list(self.history_) if run.start is not None else []
         with (
             own_torch_state(),
-            device_turn(self.device) as device,
+            reserve_gpu(self.device) as device,
             seeded(int(run.rng.integers(2**63)), resolve_device(device)),
         ):
             if run.start is None:
@@ -359,7 +359,7 @@ class BertPredictor(BertEstimator):
         model = copy.deepcopy(start.module, shared)
         model.set_trainable(self.trainable)
         if model.ties_words:
-            model.heads = ()  # they have learnt, as the rest has
+            model.new_parameters = ()  # they have learnt, as the rest has
         # What is frozen now may have learnt before.
         fingerprint = start.fingerprint if was_trainable == self.trainable else None
         return model, self.tokenizer_, fingerprint
@@ -393,23 +393,23 @@ class BertPredictor(BertEstimator):
             fingerprint,
             placement=device,
             objective=task.objective,
-            lr=plain(self.learning_rate),
-            layer_decay=plain(self.layer_decay),
+            lr=as_python(self.learning_rate),
+            layer_decay=as_python(self.layer_decay),
             decays=not run.is_partial,
             max_epochs=run.n_epochs,
-            batch_size=plain(self.batch_size),
-            weight_decay=plain(self.weight_decay),
-            warmup=plain(self.warmup),
+            batch_size=as_python(self.batch_size),
+            weight_decay=as_python(self.weight_decay),
+            warmup=as_python(self.warmup),
             checkpointing=checkpointing,
             adapter=self.adapter,
-            adapter_rank=plain(self.adapter_rank),
+            adapter_rank=as_python(self.adapter_rank),
             shuffle_seed=int(run.rng.integers(2**63)),
             valid_examples=valid,
             callbacks=callbacks,
         )
 
 
-def plain_path(value: Any) -> Any:
+def as_str_path(value: Any) -> Any:
     """A path as the str that says the same."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
@@ -458,7 +458,8 @@ def weigh(sample_weight: Any, n_texts: int) -> np.ndarray:
         if kind is not None:
             where = cell_name(sample_weight, "sample_weight", row)
             raise ValueError(
-                f"{where if cells.ndim else 'sample_weight'} is {shown(plain(cell))} "
+                f"{where if cells.ndim else 'sample_weight'} is "
+                f"{excerpt(as_python(cell))} "
                 f"({kind}); expected a finite number of 0 or more. 0 leaves a row out."
             )
     # One number for all is to be a Python number there.

@@ -30,14 +30,14 @@ from sklearn_bert.estimators._language_learner import (
 )
 from sklearn_bert.estimators._save import save
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._language_model import FOLLOWS, LanguageModel
+from sklearn_bert.model._language_model import NSP_HEAD, LanguageModel
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.text._corpus import SentencePairs, packed_rows, text_rows
-from sklearn_bert.text._input import check_texts, shown
-from sklearn_bert.text._masking import MaskedTable, Masking, one_by_one, where_masked
+from sklearn_bert.text._input import check_texts, excerpt
+from sklearn_bert.text._masking import MaskedTable, Masking, find_masks, mask_each_token
 from sklearn_bert.text._tokenizer import TextTokenizer, truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
-from sklearn_bert.training._losses import Guesses
+from sklearn_bert.training._losses import LanguageModelingLoss
 
 # Losses that add up to the whole.
 PARTS = ("mlm_loss", "nsp_loss")
@@ -359,7 +359,11 @@ class BertPretrainer(
         rows = functools.partial(_masked_rows, source=source, **self._chosen_layout())
         pairs = self.next_sentence
         task = RawTexts(
-            train, valid, Guesses(parts), functools.partial(rows, in_pairs=pairs), rows
+            train,
+            valid,
+            LanguageModelingLoss(parts),
+            functools.partial(rows, in_pairs=pairs),
+            rows,
         )
         load = functools.partial(
             self._load_language_model,
@@ -437,7 +441,7 @@ class BertPretrainer(
         found = np.zeros(len(table))
         ends = np.cumsum(table.lengths) // ROWS_AT_ONCE
         for part in np.split(np.arange(len(table)), np.flatnonzero(np.diff(ends)) + 1):
-            masked, text_of_row = one_by_one(self.tokenizer_, table.take(part))
+            masked, text_of_row = mask_each_token(self.tokenizer_, table.take(part))
             if len(masked):
                 gains = self.net_.answers("recall", masked)[:, 0]
                 np.add.at(found, part[text_of_row], gains.astype(np.float64))
@@ -475,15 +479,15 @@ class BertPretrainer(
             truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
         )
         warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
-        asked = where_masked(self.tokenizer_, table)
+        asked = find_masks(self.tokenizer_, table)
         if not asked.word_counts.all():
             row = int(np.flatnonzero(asked.word_counts == 0)[0])
             raise ValueError(
-                f"X[{row}] is {shown(texts.first[row])}, in which there is no "
+                f"X[{row}] is {excerpt(texts.first[row])}, in which there is no "
                 f"{self.tokenizer_.config['mask_token']} among the first "
                 f"{self.max_length_} tokens; write it where a word is to be guessed."
             )
-        found = self.net_.answers("best_words", asked, n_best=int(top_k))
+        found = self.net_.answers("top_tokens", asked, n_best=int(top_k))
         guesses = [self._in_words(row) for row in found]
         return [
             guesses[begin : begin + count]
@@ -514,7 +518,7 @@ class BertPretrainer(
             From 0 to 1.
         """
         check_is_fitted(self)
-        if FOLLOWS in self.net_.module.untrained:
+        if NSP_HEAD in self.net_.module.untrained:
             raise ValueError(
                 "this estimator was fitted with next_sentence=False, and has not "
                 "learnt which sentences follow. Set it to True and fit again."
@@ -530,7 +534,7 @@ class BertPretrainer(
             truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
         )
         warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
-        scores = self.net_.answers("follow_scores", table)
+        scores = self.net_.answers("next_sentence_logits", table)
         return expit(scores[:, 0] - scores[:, 1])
 
     def transform(self, X: Any) -> np.ndarray:
@@ -589,7 +593,7 @@ def _masked_rows(
     pairs = SentencePairs(tokenizer, read_tokens(tokenizer, documents))
 
     def draw() -> MaskedTable:
-        table, follows = pairs(rng)
-        return masking(table, rng, follows)
+        table, next_sentence_labels = pairs(rng)
+        return masking(table, rng, next_sentence_labels)
 
     return draw

@@ -31,7 +31,7 @@ from sklearn_bert.estimators._predictor import (
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._task import Labelled
 from sklearn_bert.targets._numbers import Scale, read_numbers
-from sklearn_bert.training._losses import Numbers
+from sklearn_bert.training._losses import RegressionLoss
 
 
 class BertRegressor(
@@ -410,7 +410,7 @@ class BertRegressor(
             scaled(weights, train),
             train,
             valid,
-            Numbers(self.loss),
+            RegressionLoss(self.loss),
         )
         adapted = adapt(self, run, texts, train, more_texts)
         return self._learn(
@@ -461,7 +461,7 @@ class BertRegressor(
             As `y` in `fit`, in its units.
         """
         check_is_fitted(self)
-        scores = self._compute(X, "scores", Numbers.merge)
+        scores = self._compute(X, "scores", RegressionLoss.merge_windows)
         numbers = Scale(self.target_mean_, self.target_scale_).in_units(scores)
         return numbers[:, 0] if self._is_1d else numbers
 

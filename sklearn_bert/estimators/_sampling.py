@@ -36,7 +36,7 @@ class Sampling:
         self.temperature = temperature
         self.top_k = top_k
         self.top_p = top_p
-        self.ends = set(tokenizer.frame().after.tolist())
+        self.ends = set(tokenizer.special_tokens().after.tolist())
         known = set(tokenizer.known_ids().tolist())
         unwanted = set(tokenizer.special_ids().tolist()) - self.ends
         self._allowed = np.array(sorted(known - unwanted))

@@ -29,7 +29,7 @@ from sklearn_bert.estimators._task import Labelled
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
 from sklearn_bert.text._words import check_words, tokenize_words
-from sklearn_bert.training._losses import WordTags
+from sklearn_bert.training._losses import TokenCrossEntropy
 
 
 class BertTokenClassifier(BertPredictor):
@@ -365,7 +365,7 @@ class BertTokenClassifier(BertPredictor):
             scaled(weights[sentence_of_word], is_trained),
             train,
             valid,
-            WordTags(tag_set.score),
+            TokenCrossEntropy(tag_set.score),
         )
         return self._learn(
             run,

@@ -24,7 +24,7 @@ from sklearn_bert._process._sklearn import (
 )
 from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.text._documents import check_single_texts
-from sklearn_bert.text._input import Texts, check_texts, shown, template_columns
+from sklearn_bert.text._input import Texts, check_texts, excerpt, template_columns
 from sklearn_bert.text._wordpiece import (
     SPECIAL_TOKENS,
     build_tokenizer,
@@ -408,7 +408,7 @@ def _check_ids(ids: Any, where: str, n_pieces: int) -> list[int]:
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(
-            f"{where} is {shown(ids)} of type {type(ids).__name__}; expected a "
+            f"{where} is {excerpt(ids)} of type {type(ids).__name__}; expected a "
             "sequence of ids, which are whole numbers, as transform gives for a text."
         )
     wrong = array[(array < 0) | (array >= n_pieces)] if array.size else array

@@ -20,14 +20,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from sklearn_bert.model._layers import with_submodule
 from sklearn_bert.model._positions import use_sinusoids
-from sklearn_bert.model._recompute import twice
+from sklearn_bert.model._recompute import recompute
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import building
 
 # Words whose scores over a whole vocabulary are held at a time.
 WORDS_AT_ONCE = 2048
 # Names of BERT's weights for next sentences.
-POOLER, FOLLOWS = "bert.pooler.", "cls.seq_relationship."
+POOLER, NSP_HEAD = "bert.pooler.", "cls.seq_relationship."
 
 
 def language_class(config: Any) -> Any:
@@ -74,7 +74,8 @@ class LanguageModel(TextModel):
 
     Notes
     -----
-    Texts come as a `TextModel` takes them, with `word_places` among all tokens that are
+    Texts come as a `TextModel` takes them, with `word_positions` among all tokens that
+    are
     laid out.
     """
 
@@ -96,7 +97,7 @@ class LanguageModel(TextModel):
             normalize=normalize,
             left_to_right=left_to_right,
         )
-        self.heads = ("language_head.",) if has_new_head else ()
+        self.new_parameters = ("language_head.",) if has_new_head else ()
         self.untrained = tuple(untrained)
         self.prefix: str = whole.base_model_prefix
         embeddings = SimpleNamespace(word_embeddings=whole.get_input_embeddings())
@@ -117,18 +118,18 @@ class LanguageModel(TextModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         *,
-        word_places: Tensor,
-        word_ids: Tensor,
-        follows: Tensor | None = None,
+        word_positions: Tensor,
+        labels: Tensor,
+        next_sentence_labels: Tensor | None = None,
         **inputs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """The losses of a batch, float32.
 
         Parameters
         ----------
-        word_places, word_ids : int64 Tensor of shape (n_words,)
+        word_positions, labels : int64 Tensor of shape (n_words,)
             Where to guess, and what is right.
-        follows : int64 Tensor of shape (n_texts,), or None
+        next_sentence_labels : int64 Tensor of shape (n_texts,), or None
             1 where the second half of a pair follows the first in its document.
 
         Returns
@@ -138,23 +139,25 @@ class LanguageModel(TextModel):
         follow_losses : Tensor of shape (n_texts,), or None
         """
         states = self._states(input_ids, attention_mask, token_type_ids, **inputs)
-        at_words = states.flatten(0, 1)[word_places]
+        at_words = states.flatten(0, 1)[word_positions]
         parts = zip(
-            at_words.split(WORDS_AT_ONCE), word_ids.split(WORDS_AT_ONCE), strict=True
+            at_words.split(WORDS_AT_ONCE), labels.split(WORDS_AT_ONCE), strict=True
         )
         if len(at_words) <= WORDS_AT_ONCE or not torch.is_grad_enabled():
             losses = [self._word_losses(*part) for part in parts]
         else:  # what a chunk went through is computed again instead of kept
-            losses = [twice(self._word_losses, *part) for part in parts]
-        if follows is None:
+            losses = [recompute(self._word_losses, *part) for part in parts]
+        if next_sentence_labels is None:
             return torch.cat(losses), None
         scores = self._follow_scores(states, inputs.get("cu_seq_lens"))
         return (
             torch.cat(losses),
-            functional.cross_entropy(scores, 1 - follows, reduction="none"),
+            functional.cross_entropy(
+                scores, 1 - next_sentence_labels, reduction="none"
+            ),
         )
 
-    def recall(self, *args: Any, word_ids: Tensor, **inputs: Any) -> Tensor:
+    def recall(self, *args: Any, labels: Tensor, **inputs: Any) -> Tensor:
         """Of each word its log-likelihood, and 1 where it is the likeliest of all.
 
         Returns
@@ -163,13 +166,13 @@ class LanguageModel(TextModel):
         """
         parts = []
         states = self._at_words(*args, **inputs).split(WORDS_AT_ONCE)
-        for some, ids in zip(states, word_ids.split(WORDS_AT_ONCE), strict=True):
+        for some, ids in zip(states, labels.split(WORDS_AT_ONCE), strict=True):
             scores = self._word_scores(some)
             losses = functional.cross_entropy(scores, ids, reduction="none")
             parts.append(torch.stack([-losses, (scores.argmax(1) == ids).float()], 1))
         return torch.cat(parts)
 
-    def best_words(self, *args: Any, n_best: int, **inputs: Any) -> Tensor:
+    def top_tokens(self, *args: Any, n_best: int, **inputs: Any) -> Tensor:
         """The likeliest words at some places.
 
         Returns
@@ -185,11 +188,11 @@ class LanguageModel(TextModel):
             parts.append(torch.cat([best.indices.float(), best.values], 1))
         return torch.cat(parts)
 
-    def next_scores(self, *args: Any, **inputs: Any) -> Tensor:
+    def next_token_logits(self, *args: Any, **inputs: Any) -> Tensor:
         """Scores of all words at some places: (n_words, vocabulary), float32."""
         return self._word_scores(self._at_words(*args, **inputs))
 
-    def follow_scores(self, *args: Any, **inputs: Any) -> Tensor:
+    def next_sentence_logits(self, *args: Any, **inputs: Any) -> Tensor:
         """Scores of each pair: that its halves follow each other, and that not.
 
         Returns
@@ -213,7 +216,7 @@ class LanguageModel(TextModel):
             found: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
             return found.__name__
         is_bert = self.encoder.config.model_type == "bert"  # type: ignore[union-attr]
-        if is_bert and FOLLOWS in self.untrained:
+        if is_bert and NSP_HEAD in self.untrained:
             return BertForMaskedLM.__name__
         return type(self.language_head).__name__
 
@@ -235,13 +238,13 @@ class LanguageModel(TextModel):
     def _at_words(
         self,
         *args: Any,
-        word_places: Tensor,
-        word_ids: Tensor | None = None,
-        follows: Tensor | None = None,
+        word_positions: Tensor,
+        labels: Tensor | None = None,
+        next_sentence_labels: Tensor | None = None,
         **inputs: Any,
     ) -> Tensor:
         """The states of some tokens, whatever is right for them."""
-        return self._states(*args, **inputs).flatten(0, 1)[word_places]
+        return self._states(*args, **inputs).flatten(0, 1)[word_positions]
 
     def _word_scores(self, states: Tensor) -> Tensor:
         output = self.language_head(inputs_embeds=states[None])

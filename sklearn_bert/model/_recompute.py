@@ -15,7 +15,7 @@ def can_checkpoint(encoder: Any) -> bool:
     return bool(getattr(encoder, "supports_gradient_checkpointing", False))
 
 
-def twice(function: Callable[..., Any], *args: Any) -> Any:
+def recompute(function: Callable[..., Any], *args: Any) -> Any:
     """What a function gives; its insides are computed again in the backward pass."""
     return checkpoint.checkpoint(
         function,
@@ -42,7 +42,7 @@ class Checkpointing:
         # transformers complains where it sees a cache, which encoders never have.
         encoder.config.use_cache = False
         # Its public switch would also hook into the embeddings, for good.
-        encoder._set_gradient_checkpointing(True, twice)
+        encoder._set_gradient_checkpointing(True, recompute)
 
     def stop(self) -> None:
         """Keep everything again."""

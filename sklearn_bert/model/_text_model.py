@@ -56,7 +56,7 @@ class TextModel(nn.Module):
     Texts come in one of four forms, by the names of the arguments: padded
     (`input_ids`, `attention_mask`), packed one after the other (`input_ids`,
     `position_ids`, `cu_seq_lens`, `longest`), and both with `lower_states` instead of
-    `input_ids`. A head alone takes `vectors`. With `word_places`, where words begin
+    `input_ids`. A head alone takes `vectors`. With `word_positions`, where words begin
     among all tokens laid out, there is a vector for each word instead of each text.
     """
 
@@ -97,10 +97,10 @@ class TextModel(nn.Module):
     ties_words = False
     # How the names of parameters begin that start from nothing: the linear head, and
     # what learns to pool for it.
-    heads: tuple[str, ...] = ("head.", "attention.")
+    new_parameters: tuple[str, ...] = ("head.", "attention.")
 
     @property
-    def drops(self) -> bool:
+    def has_dropout(self) -> bool:
         """Whether two passes of the encoder over a text in training differ."""
         config: Any = self.encoder.config
         return any(
@@ -187,7 +187,7 @@ class TextModel(nn.Module):
         token_type_ids: Tensor | None = None,
         *,
         cu_seq_lens: Tensor | None = None,
-        word_places: Tensor | None = None,
+        word_positions: Tensor | None = None,
         **inputs: Any,
     ) -> Tensor:
         """One vector per text, or per word: (n_texts, width), float32."""
@@ -195,8 +195,8 @@ class TextModel(nn.Module):
             inputs["cu_seq_lens"] = cu_seq_lens
         output = self.states(input_ids, attention_mask, token_type_ids, **inputs)
         states = output.last_hidden_state
-        if word_places is not None:
-            return states.flatten(0, 1)[word_places].float()
+        if word_positions is not None:
+            return states.flatten(0, 1)[word_positions].float()
         if self.pooling == "pooler" and cu_seq_lens is not None:
             first = states[0, cu_seq_lens[:-1]]
             vectors = self.encoder.pooler(first[:, None]).float()  # type: ignore[operator]

@@ -14,9 +14,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._process._scalars import plain, to_float
-from sklearn_bert.text._input import cell_name, is_missing, shown
-from sklearn_bert.training._losses import ManyLabels, Objective, OneLabel
+from sklearn_bert._process._scalars import as_python, to_float
+from sklearn_bert.text._input import cell_name, excerpt, is_missing
+from sklearn_bert.training._losses import BinaryCrossEntropy, CrossEntropy, Objective
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class OneOfSeveral:
     """
 
     classes: np.ndarray
-    merge = staticmethod(OneLabel.merge)
+    merge_windows = staticmethod(CrossEntropy.merge_windows)
 
     def objective(self, label_smoothing: float) -> Objective:
         """Cross-entropy."""
-        return OneLabel(label_smoothing)
+        return CrossEntropy(label_smoothing)
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:
         """The code of each label, int64; they must be among the classes."""
@@ -44,7 +44,7 @@ class OneOfSeveral:
             if label not in codes:
                 raise ValueError(
                     f"{cell_name(y, name, row)} is {label!r}, which is not among "
-                    f"the {len(codes)} classes ({shown(list(codes))}). {remedy(name)}"
+                    f"the {len(codes)} classes ({excerpt(list(codes))}). {remedy(name)}"
                 )
         return np.array([codes[label] for label in labels], dtype=np.int64)
 
@@ -66,7 +66,7 @@ class OneOfSeveral:
         """A factor for each text: by dict, or balanced over the texts to train on."""
         if isinstance(class_weight, list):
             raise ValueError(
-                f"class_weight is {shown(class_weight)}; with one label per text "
+                f"class_weight is {excerpt(class_weight)}; with one label per text "
                 "expected 'balanced', or one dict of weights by label."
             )
         if isinstance(class_weight, dict):
@@ -77,14 +77,14 @@ class OneOfSeveral:
             if unknown and without:  # a class may be absent from a fold
                 raise ValueError(
                     f"class_weight has a weight for {unknown[0]!r}, which is not among "
-                    f"the {len(known)} classes ({shown(known)}), and none for "
+                    f"the {len(known)} classes ({excerpt(known)}), and none for "
                     f"{without[0]!r}; expected the classes as they stand in y."
                 )
         absent = sorted(set(range(len(self.classes))) - set(targets[train].tolist()))
         if class_weight == "balanced" and absent:
             raise ValueError(
                 f"class_weight is 'balanced', but no text of the class "
-                f"{plain(self.classes[absent[0]])!r} weighs more than 0; leave the "
+                f"{as_python(self.classes[absent[0]])!r} weighs more than 0; leave the "
                 "class out, or give the weights as a dict."
             )
         by_class = compute_class_weight(
@@ -113,11 +113,11 @@ class AnyOfSeveral:
     classes: np.ndarray
     dtype: str
     sparse: str | None
-    merge = staticmethod(ManyLabels.merge)
+    merge_windows = staticmethod(BinaryCrossEntropy.merge_windows)
 
     def objective(self, label_smoothing: float) -> Objective:
         """Binary cross-entropy of each label."""
-        return ManyLabels(label_smoothing)
+        return BinaryCrossEntropy(label_smoothing)
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:
         """0 and 1, float32 of shape (n_texts, n_labels)."""
@@ -156,8 +156,8 @@ class AnyOfSeveral:
             and all(isinstance(w, dict) and w.keys() <= {0, 1} for w in class_weight)
         ):
             raise ValueError(
-                f"class_weight is {shown(class_weight)}; with several labels per text "
-                "expected 'balanced', or a list of one dict for each of the "
+                f"class_weight is {excerpt(class_weight)}; with several labels per "
+                "text expected 'balanced', or a list of one dict for each of the "
                 f"{n_labels} labels, e.g. [{{0: 1, 1: 5}}, ...]."
             )
         for label, by_value in enumerate(class_weight if is_list else []):
@@ -207,9 +207,9 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
         columns = np.arange(indicator.shape[1])
         if classes is not None and not np.array_equal(classes, columns):
             raise ValueError(
-                f"classes are {shown(np.asarray(classes).tolist())}, but y has "
+                f"classes are {excerpt(np.asarray(classes).tolist())}, but y has "
                 f"{len(columns)} columns, one per label; expected their numbers, "
-                f"{shown(columns.tolist())}, or None."
+                f"{excerpt(columns.tolist())}, or None."
             )
         sparse = None
         if issparse(y):
@@ -220,7 +220,7 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
     name = "y" if classes is None else "classes"
     found = np.unique(labels if classes is None else read_column(classes, name))
     if len(found) < 2:
-        held = f"one class only ({plain(found[0])!r})" if len(found) else "no class"
+        held = f"one class only ({as_python(found[0])!r})" if len(found) else "no class"
         raise ValueError(
             f"{name} holds {held}; a classifier needs samples of at least 2 classes."
         )
@@ -247,7 +247,8 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
         lengths = {len(row) for row in y if not np.isscalar(row)}
         if len(lengths) > 1:
             raise ValueError(
-                f"{name} holds lists of different lengths ({shown(sorted(lengths))}); "
+                f"{name} holds lists of different lengths "
+                f"({excerpt(sorted(lengths))}); "
                 f"expected one column per label, with 0 and 1. {binarized}"
             )
         # As objects: NumPy would make strings of all where one is.
@@ -262,21 +263,22 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
     for (row, column), cell in np.ndenumerate(array if array.dtype == object else []):
         if is_missing(cell) or not isinstance(cell, (bool, int, float, np.generic)):
             raise ValueError(
-                f"{cell_name(given, name, row, column)} is {shown(cell)}, and {name} "
+                f"{cell_name(given, name, row, column)} is {excerpt(cell)}, and {name} "
                 "has several columns; expected 0 or 1 in each (one per label). "
                 f"{binarized}"
             )
     array = np.array(array.tolist()) if array.dtype == object else array
     if array.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name}[0, 0] is {plain(array[0, 0])!r}, and {name} has several columns; "
-            f"expected 0 or 1 in each (one per label). {binarized}"
+            f"{name}[0, 0] is {as_python(array[0, 0])!r}, and {name} has several "
+            f"columns; expected 0 or 1 in each (one per label). {binarized}"
         )
     wrong = np.argwhere((array != 0) & (array != 1))
     if len(wrong):
         row, column = wrong[0].tolist()
+        found = as_python(array[row, column])
         raise ValueError(
-            f"{cell_name(given, name, row, column)} is {plain(array[row, column])!r}; "
+            f"{cell_name(given, name, row, column)} is {found!r}; "
             "expected 0 or 1 where y has several columns (one per label)."
         )
     if array.shape[1] < 2:
@@ -299,14 +301,15 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     is_list = isinstance(y, (list, tuple))
     if not is_list and np.asarray(y).ndim == 0:
         raise TypeError(
-            f"{name} is {shown(y)} of type {type(y).__name__}; expected a list or an "
+            f"{name} is {excerpt(y)} of type {type(y).__name__}; expected a list or an "
             f"array of {what}s."
         )
     given = y if is_list else column_or_1d(y, warn=True)
     missing = [i for i, label in enumerate(given) if is_missing(label)]
     if missing:
         raise ValueError(
-            f"{cell_name(source, name, missing[0])} is {plain(given[missing[0]])!r}; "
+            f"{cell_name(source, name, missing[0])} is "
+            f"{as_python(given[missing[0]])!r}; "
             f"every {'class' if name == 'classes' else 'text'} needs a {what}. "
             f"{len(missing)} of {len(given)} {what}s are missing."
         )
@@ -331,7 +334,7 @@ def check_class_weights(class_weight: dict[Any, Any], name: str) -> None:
     for label, weight in class_weight.items():
         if not isinstance(weight, (Real, np.bool_)) or np.isinf(to_float(weight)):
             raise ValueError(
-                f"{name}[{label!r}] is {shown(weight)} of type "
+                f"{name}[{label!r}] is {excerpt(weight)} of type "
                 f"{type(weight).__name__}; expected a finite number of 0 or more."
             )
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert._process._scalars import to_float
 from sklearn_bert.targets._labels import without_mask
-from sklearn_bert.text._input import cell_name, is_missing, shown
+from sklearn_bert.text._input import cell_name, excerpt, is_missing
 
 # What has a float() that fails, or succeeds although it is no number.
 NO_NUMBERS = (
@@ -140,13 +140,13 @@ def _number(cell: Any, where: Callable[[], str]) -> float:
         )
     if is_no_number(cell):
         raise ValueError(
-            f"{where()} is {shown(cell)} of type {type(cell).__name__}; expected a "
+            f"{where()} is {excerpt(cell)} of type {type(cell).__name__}; expected a "
             "number. For classes use BertClassifier."
         )
     number = to_float(cell)
     if not np.isfinite(number):
         raise ValueError(
-            f"{where()} is {shown(cell)}, infinity or too large; every target must be "
-            "a finite number."
+            f"{where()} is {excerpt(cell)}, infinity or too large; every target must "
+            "be a finite number."
         )
     return number

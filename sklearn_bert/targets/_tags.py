@@ -10,11 +10,11 @@ import numpy as np
 from seqeval.metrics import f1_score
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._process._scalars import plain
+from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import check_sample_weight
 from sklearn_bert._process._warn import warn
 from sklearn_bert.targets._labels import check_no_nul, read_column, remedy
-from sklearn_bert.text._input import is_missing, rows_of_column, shown
+from sklearn_bert.text._input import excerpt, is_missing, rows_of_column
 
 OUTSIDE = "O"
 IGNORED = -100  # by the losses of torch and transformers
@@ -46,7 +46,7 @@ class TagSet:
         classes = np.unique(_flat(tags))
         if len(classes) < 2:
             raise ValueError(
-                f"{name} holds {len(classes)} tags ({shown(classes.tolist())}); "
+                f"{name} holds {len(classes)} tags ({excerpt(classes.tolist())}); "
                 "expected at least 2."
             )
         names = [tag for tag in classes.tolist() if tag != OUTSIDE]
@@ -78,7 +78,7 @@ class TagSet:
                     name, row = ("y", i) if i < n_train else ("y_val", i - n_train)
                     raise ValueError(
                         f"{name}[{row}][{j}] is {tag!r}, which is not among the "
-                        f"{len(codes)} tags ({shown(list(codes))}). {remedy(name)}"
+                        f"{len(codes)} tags ({excerpt(list(codes))}). {remedy(name)}"
                     )
         return np.array([codes[t] for s in tags for t in s], dtype=np.int64)
 
@@ -170,27 +170,27 @@ def read_tag_set(classes: Any) -> TagSet:
 def _check_row(row: Any, sentence: list[str], where: str) -> list[Any]:
     if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)):
         raise TypeError(
-            f"{where} is {shown(row)} of type {type(row).__name__}; expected a list "
+            f"{where} is {excerpt(row)} of type {type(row).__name__}; expected a list "
             "with a tag for each word."
         )
     if len(row) != len(sentence):
         raise ValueError(
             f"{where} has {len(row)} tags, but the sentence has {len(sentence)} words "
-            f"({shown(sentence)}); expected a tag for each word."
+            f"({excerpt(sentence)}); expected a tag for each word."
         )
     return [_check_tag(tag, f"{where}[{j}]") for j, tag in enumerate(row)]
 
 
 def _check_tag(tag: Any, where: str) -> Any:
-    tag = plain(tag)
+    tag = as_python(tag)
     if isinstance(tag, str):
         tag = str.__str__(tag)  # of a subclass, such as an Enum's
     if is_missing(tag):
         raise ValueError(f"{where} is {tag!r}; every word needs a tag.")
     if not isinstance(tag, (str, int)):
         raise TypeError(
-            f"{where} is {shown(tag)} of type {type(tag).__name__}; expected a str, or "
-            "an int."
+            f"{where} is {excerpt(tag)} of type {type(tag).__name__}; expected a str, "
+            "or an int."
         )
     if tag == IGNORED:
         raise ValueError(

@@ -12,7 +12,11 @@ from sklearn_bert.targets._labels import OneOfSeveral, read_labels
 from sklearn_bert.targets._numbers import read_numbers
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
+from sklearn_bert.training._contrastive import (
+    CoSENT,
+    MultipleNegativesRanking,
+    SupervisedContrastive,
+)
 from sklearn_bert.training._examples import Examples, ViewedExamples
 from sklearn_bert.training._losses import Objective
 
@@ -55,7 +59,9 @@ def same_twice(texts: Texts, temperature: float) -> ContrastTask:
         )
     views = np.repeat(np.arange(len(texts))[:, None], 2, axis=1)
     targets = np.repeat(number[:, None], 2, axis=1)
-    return ContrastTask(texts, targets, OwnPartner(temperature), lambda rng: views)
+    return ContrastTask(
+        texts, targets, MultipleNegativesRanking(temperature), lambda rng: views
+    )
 
 
 def of_classes(texts: Texts, y: Any, temperature: float) -> ContrastTask:
@@ -85,7 +91,7 @@ def of_classes(texts: Texts, y: Any, temperature: float) -> ContrastTask:
         other = order[first[codes] + (place + step) % size]
         return np.column_stack([np.arange(len(codes)), other])
 
-    return ContrastTask(texts, codes, OwnClass(temperature), draw)
+    return ContrastTask(texts, codes, SupervisedContrastive(temperature), draw)
 
 
 def of_pairs(texts: Texts, y: Any, temperature: float) -> ContrastTask:
@@ -106,7 +112,9 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> ContrastTask:
                 f"those of others, and X has one pair ({n_pairs} times); expected two "
                 "or more that differ, or scores in y."
             )
-        return ContrastTask(both, number, OwnPartner(temperature), lambda rng: views)
+        return ContrastTask(
+            both, number, MultipleNegativesRanking(temperature), lambda rng: views
+        )
     scores, _ = read_numbers(y, texts)
     if scores.shape[1] != 1:
         raise ValueError(
@@ -119,4 +127,4 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> ContrastTask:
             f"y is {scores[0, 0]} for all {n_pairs} pairs, which is no order to learn; "
             "pass scores that differ, or y=None where all pairs belong together."
         )
-    return ContrastTask(both, ranks, RightOrder(temperature), lambda rng: views)
+    return ContrastTask(both, ranks, CoSENT(temperature), lambda rng: views)

@@ -11,12 +11,12 @@ from sklearn_bert.testing._data import new_rows, problem
 from sklearn_bert.testing._registry import reads_texts, text_check
 from sklearn_bert.testing._tools import (
     answers,
+    as_python,
     assert_same,
     assert_same_answers,
     fit,
     fitted,
     pick,
-    plain,
 )
 
 
@@ -40,7 +40,7 @@ def assert_text_is_read(estimator: Any, *odd: str) -> None:
 def assert_finite(told: dict[str, Any]) -> None:
     """Raise where an answer is NaN or infinite (a log may be minus infinity)."""
     for method, answer in told.items():
-        answer = plain(answer)
+        answer = as_python(answer)
         if getattr(answer, "dtype", np.dtype(object)).kind == "f":
             good = ~np.isnan(answer) if "log" in method else np.isfinite(answer)
             assert good.all(), f"{method} gives numbers that are not finite"

@@ -11,10 +11,10 @@ from sklearn_bert.testing._data import new_rows
 from sklearn_bert.testing._registry import is_deterministic, text_check
 from sklearn_bert.testing._tools import (
     answers,
+    as_python,
     assert_same,
     fitted,
     pick,
-    plain,
 )
 
 
@@ -23,7 +23,7 @@ def check_text_one_answer_per_row(name: str, estimator: Any) -> None:
     """There are as many answers as rows."""
     new = new_rows(estimator)
     for method, answer in answers(fitted(estimator), new).items():
-        n_answers = len(plain(answer))
+        n_answers = len(as_python(answer))
         assert n_answers == len(new), (
             f"{method}: {n_answers} answers to {len(new)} rows"
         )
@@ -85,7 +85,7 @@ def check_text_asking_twice(name: str, estimator: Any) -> None:
     """The same question gets the same answer, exactly."""
     model, new = fitted(estimator), new_rows(estimator)
     for method, answer in answers(model, new).items():
-        again = pickle.dumps(plain(getattr(model, method)(new)))
-        assert again == pickle.dumps(plain(answer)), (
+        again = pickle.dumps(as_python(getattr(model, method)(new)))
+        assert again == pickle.dumps(as_python(answer)), (
             f"{method} answers the same question differently"
         )

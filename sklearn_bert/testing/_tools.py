@@ -62,24 +62,24 @@ def answers(estimator: Any, X: Any) -> dict[str, Any]:
     return {method: getattr(estimator, method)(X) for method in methods_of(estimator)}
 
 
-def plain(answer: Any) -> Any:
+def as_python(answer: Any) -> Any:
     """An answer as a dense array, or as a list of answers where rows differ in size."""
     if issparse(answer):
         return answer.toarray()
     if isinstance(answer, (list, tuple)):
-        return [plain(part) for part in answer]
+        return [as_python(part) for part in answer]
     return np.asarray(answer)
 
 
 def pick(answer: Any, rows: Iterable[int]) -> Any:
     """Some rows of an answer."""
-    answer = plain(answer)
+    answer = as_python(answer)
     return [answer[row] for row in rows] if isinstance(answer, list) else answer[rows]
 
 
 def assert_same(got: Any, expected: Any, message: str) -> None:
     """Raise unless two answers are equal, numbers to float32's precision."""
-    got, expected = plain(got), plain(expected)
+    got, expected = as_python(got), as_python(expected)
     assert type(got) is type(expected), (
         f"{message}: got a {type(got).__name__} for a {type(expected).__name__}"
     )

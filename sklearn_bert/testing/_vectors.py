@@ -20,19 +20,19 @@ from sklearn_bert.testing._registry import (
     text_check,
 )
 from sklearn_bert.testing._tools import (
+    as_python,
     assert_same,
     fit,
     fitted,
     fresh,
     optional,
-    plain,
 )
 
 
 @text_check(reads_texts, gives_vectors)
 def check_text_vectors(name: str, estimator: Any) -> None:
     """`transform` gives one row of finite numbers for each text."""
-    vectors = plain(fitted(estimator).transform(new_rows(estimator)))
+    vectors = as_python(fitted(estimator).transform(new_rows(estimator)))
     assert isinstance(vectors, np.ndarray), "transform gives rows of different lengths"
     assert vectors.ndim == 2, f"transform gives {vectors.ndim} dimensions"
     assert vectors.shape[0] == len(new_rows(estimator)), f"shape is {vectors.shape}"
@@ -43,7 +43,9 @@ def check_text_vectors(name: str, estimator: Any) -> None:
 @text_check(reads_texts, gives_vectors)
 def check_text_vectors_differ(name: str, estimator: Any) -> None:
     """Texts of different words get different vectors."""
-    vectors = plain(fitted(estimator).transform(["the film was good", "a dull plot"]))
+    vectors = as_python(
+        fitted(estimator).transform(["the film was good", "a dull plot"])
+    )
     assert not np.allclose(vectors[0], vectors[1]), "different texts get one vector"
 
 
@@ -59,7 +61,7 @@ def check_text_fit_transform(name: str, estimator: Any) -> None:
 def check_text_y_is_ignored_or_used(name: str, estimator: Any) -> None:
     """`fit` takes y, also where it has no use for it, as a pipeline hands it on."""
     vectors = fit(estimator, texts(), by_turns(0, 1)).transform(texts())
-    assert plain(vectors).shape[0] == 16
+    assert as_python(vectors).shape[0] == 16
 
 
 @text_check(reads_texts, gives_vectors, has("get_feature_names_out"))
@@ -67,7 +69,7 @@ def check_text_feature_names_out(name: str, estimator: Any) -> None:
     """`get_feature_names_out` gives one str for each column, all different."""
     model = fitted(estimator)
     names = model.get_feature_names_out()
-    width = plain(model.transform(new_rows(estimator))).shape[1]
+    width = as_python(model.transform(new_rows(estimator))).shape[1]
     assert isinstance(names, np.ndarray), f"names are a {type(names).__name__}"
     assert all(isinstance(column, str) for column in names), "a name is no str"
     assert len(names) == width, f"{len(names)} names for {width} columns"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
 
 BATCHES_PER_POOL = 16  # how many batches of shuffled texts are sorted by length at once
 
@@ -140,8 +140,8 @@ def pack(
         where each text begins and the last ends; `token_type_ids`, only for pairs.
     """
     lengths = table.lengths[rows]
-    where = flat_places(table.starts[rows], lengths)
-    positions = flat_places(np.zeros_like(lengths), lengths)
+    where = ragged_indices(table.starts[rows], lengths)
+    positions = ragged_indices(np.zeros_like(lengths), lengths)
     filler = 0 if multiple is None else multiple - len(where) % multiple
     ends = np.cumsum([0, *lengths, *([filler] if filler else [])])
     line = {"input_ids": (table.ids[where], pad_id), "position_ids": (positions, 0)}

@@ -65,7 +65,7 @@ def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
 
 def text_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
     """One row per text, and more where it is longer than a row holds."""
-    frame = tokenizer.frame()
+    frame = tokenizer.special_tokens()
     room = tokenizer.max_length - frame.n_special
     contents = [
         text[begin : begin + room]
@@ -81,7 +81,7 @@ def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
     As in Y. Liu et al., "RoBERTa: A Robustly Optimized BERT Pretraining Approach",
     2019, section 4.2 (FULL-SENTENCES): a text may begin in one row and end in the next.
     """
-    frame = tokenizer.frame()
+    frame = tokenizer.special_tokens()
     room = tokenizer.max_length - frame.n_special
     separator = frame.after.astype(np.int32)
     texts = [corpus.text(place) for place in range(len(corpus.lengths))]
@@ -91,7 +91,7 @@ def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
     return _table([frame(stream[begin : begin + room])[0] for begin in starts])
 
 
-def running_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> TokenTable:
+def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> TokenTable:
     """Rows to be read from left to right: texts with what stands before and after them.
 
     A text that goes on in the next row has no end in this one and no beginning in that.
@@ -101,7 +101,7 @@ def running_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> Tok
     pack : bool
         Whether a row goes on with the next text, or each text has rows of its own.
     """
-    frame = tokenizer.frame()
+    frame = tokenizer.special_tokens()
     texts = [frame(corpus.text(place))[0] for place in range(len(corpus.lengths))]
     streams = [np.concatenate(texts)] if pack else texts
     size = tokenizer.max_length
@@ -135,7 +135,7 @@ class SentencePairs:
 
     def __init__(self, tokenizer: TextTokenizer, corpus: Corpus) -> None:
         self.corpus = corpus
-        self.frame = tokenizer.frame(2)
+        self.frame = tokenizer.special_tokens(2)
         self.room = tokenizer.max_length - self.frame.n_special
         if self.room < 2:
             raise ValueError(
@@ -165,17 +165,17 @@ class SentencePairs:
         -------
         table : TokenTable
             With type ids.
-        follows : int64 ndarray of shape (n_stretches,)
+        next_sentence_labels : int64 ndarray of shape (n_stretches,)
             1 where the second segment follows the first.
         """
         n_pairs = len(self.stretches)
-        follows = rng.permutation(np.arange(n_pairs) % 2)
+        next_sentence_labels = rng.permutation(np.arange(n_pairs) % 2)
         firsts = self._split(rng)
         others = self._split(rng)
         rows = []
         for pair, (begin, end) in enumerate(self.stretches):
             second = slice(firsts[pair], end)
-            if not follows[pair]:
+            if not next_sentence_labels[pair]:
                 other = self._stranger(pair, rng)
                 second = slice(others[other], self.stretches[other][1])
             first = self._ids(slice(begin, firsts[pair]))
@@ -186,7 +186,7 @@ class SentencePairs:
                 self.frame(first[max(0, len(first) - room[0]) :], second_ids[: room[1]])
             )
         ids, types = zip(*rows, strict=True)
-        return _table(list(ids), list(types)), follows.astype(np.int64)
+        return _table(list(ids), list(types)), next_sentence_labels.astype(np.int64)
 
     def _split(self, rng: np.random.Generator) -> np.ndarray:
         """In each stretch the sentence that begins its second segment."""

@@ -261,8 +261,8 @@ def _open(X: Any) -> _Container:
 def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
     if isinstance(X, (str, bytes, bytearray)):
         raise TypeError(
-            f"{name} is a single {type(X).__name__} ({shown(X)}); expected a sequence "
-            "of texts. Wrap it in a list: [text]."
+            f"{name} is a single {type(X).__name__} ({excerpt(X)}); expected a "
+            "sequence of texts. Wrap it in a list: [text]."
         )
     if issparse(X):
         raise TypeError(
@@ -349,7 +349,7 @@ def _open_rows(rows: list[Any], index: pd.Index | None = None) -> _Container:
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ValueError(
-                f"X[{i}] is {shown(pair)}; since X holds tuples, every row must be a "
+                f"X[{i}] is {excerpt(pair)}; since X holds tuples, every row must be a "
                 "tuple of two texts (a sentence pair)."
             )
     columns = [_Column([pair[side] for pair in pairs], side, index) for side in (0, 1)]
@@ -369,7 +369,7 @@ def _check_cells(column: _Column, missing: str) -> list[str]:
         return [str.__str__(cell) for cell in cells]
     cell = cells[wrong[0]]
     raise TypeError(
-        f"{column.cell_name(wrong[0])} is {shown(cell)} of type "
+        f"{column.cell_name(wrong[0])} is {excerpt(cell)} of type "
         f"{type(cell).__name__}; every text must be a str. {_remedy(cell)} "
         f"Rows that are no text: {_listed(wrong)} ({len(wrong)} of {len(cells)})."
     )
@@ -493,14 +493,15 @@ def _format(column: _Column, row: int, spec: str) -> str:
         return ""
     if isinstance(cell, bytes):
         raise TypeError(
-            f"{column.cell_name(row)} is {shown(cell)} of type bytes; every cell must "
-            f"be text or a number. {_remedy(cell)}"
+            f"{column.cell_name(row)} is {excerpt(cell)} of type bytes; every cell "
+            f"must be text or a number. {_remedy(cell)}"
         )
     try:
         return format(cell, spec)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{column.cell_name(row)} is {shown(cell)} of type {type(cell).__name__}, "
+            f"{column.cell_name(row)} is {excerpt(cell)} of type "
+            f"{type(cell).__name__}, "
             f"which template cannot format as {spec!r} ({error}); change the format, "
             "or convert the column first."
         ) from error
@@ -515,6 +516,6 @@ def _listed(items: Iterable[Any]) -> str:
     return ", ".join(names[:N_ROWS_NAMED]) + rest
 
 
-def shown(value: Any, width: int = 60) -> str:
+def excerpt(value: Any, width: int = 60) -> str:
     text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -48,7 +48,7 @@ class Windows:
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
-class Frame:
+class SpecialTokens:
     """The special tokens around a text, or around and between the halves of a pair.
 
     Parameters

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, flat_places
+from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, ragged_indices
 from sklearn_bert.text._words import WordTable
 
 # Of the tokens to guess: the share that the mask hides, and that with a random token
@@ -20,19 +20,23 @@ class MaskedTable(WordTable):
 
     Attributes
     ----------
-    word_ids : ndarray of shape (n_words,), int64
+    labels : ndarray of shape (n_words,), int64
         The token that stands, or stood, at each place.
-    follows : ndarray of shape (n_rows,), int64, or None
+    next_sentence_labels : ndarray of shape (n_rows,), int64, or None
         1 where the second half of a row follows the first; None: rows have no halves.
     """
 
-    word_ids: np.ndarray = None  # type: ignore[assignment]
-    follows: np.ndarray | None = None
+    labels: np.ndarray = None  # type: ignore[assignment]
+    next_sentence_labels: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> MaskedTable:
         """A table of some of the rows."""
-        follows = None if self.follows is None else self.follows[rows]
-        return replace(super().take(rows), follows=follows)  # type: ignore[return-value,call-arg]
+        next_sentence_labels = (
+            None
+            if self.next_sentence_labels is None
+            else self.next_sentence_labels[rows]
+        )
+        return replace(super().take(rows), next_sentence_labels=next_sentence_labels)  # type: ignore[return-value,call-arg]
 
 
 class Masking:
@@ -67,7 +71,7 @@ class Masking:
         self,
         table: TokenTable,
         rng: np.random.Generator,
-        follows: np.ndarray | None = None,
+        next_sentence_labels: np.ndarray | None = None,
     ) -> MaskedTable:
         """Draw the tokens to guess in each row; a table in which they are hidden."""
         places, row_of = self._choose(table, rng)
@@ -78,7 +82,9 @@ class Masking:
         ids[flat[fate < MASKED]] = self.mask_id
         strange = (fate >= MASKED) & (fate < MASKED + RANDOM)
         ids[flat[strange]] = rng.choice(self.ordinary, int(strange.sum()))
-        return guess_at(replace(table, ids=ids), row_of, places, right, follows)
+        return masked_table(
+            replace(table, ids=ids), row_of, places, right, next_sentence_labels
+        )
 
     def _choose(
         self, table: TokenTable, rng: np.random.Generator
@@ -126,12 +132,12 @@ class Masking:
         return np.where(is_long, each, first)
 
 
-def guess_at(
+def masked_table(
     table: TokenTable,
     row_of: np.ndarray,
     places: np.ndarray,
     right: np.ndarray,
-    follows: np.ndarray | None = None,
+    next_sentence_labels: np.ndarray | None = None,
 ) -> MaskedTable:
     """A table whose tokens at some places of its rows, in order, are to be guessed."""
     counts = np.bincount(row_of, minlength=len(table))
@@ -144,24 +150,24 @@ def guess_at(
         type_ids=table.type_ids,
         word_starts=np.cumsum(counts) - counts,
         word_counts=counts,
-        word_places=places,
+        word_positions=places,
         row_starts=none,
         row_counts=none,
-        word_ids=right.astype(np.int64),
-        follows=follows,
+        labels=right.astype(np.int64),
+        next_sentence_labels=next_sentence_labels,
     )
 
 
-def where_masked(tokenizer: TextTokenizer, table: TokenTable) -> MaskedTable:
+def find_masks(tokenizer: TextTokenizer, table: TokenTable) -> MaskedTable:
     """The masks that stand in the texts, as tokens to guess."""
-    flat = flat_places(table.starts, table.lengths)
+    flat = ragged_indices(table.starts, table.lengths)
     is_mask = table.ids[flat] == tokenizer.special_id("mask")
     row_of = np.repeat(np.arange(len(table)), table.lengths)[is_mask]
     places = flat[is_mask] - table.starts[row_of]
-    return guess_at(table, row_of, places, table.ids[flat[is_mask]])
+    return masked_table(table, row_of, places, table.ids[flat[is_mask]])
 
 
-def one_by_one(
+def mask_each_token(
     tokenizer: TextTokenizer, table: TokenTable
 ) -> tuple[MaskedTable, np.ndarray]:
     """Every token masked in a row of its own, and which text each row is of."""
@@ -186,11 +192,13 @@ def one_by_one(
         whole_lengths=lengths,
         type_ids=None,
     )
-    masked = guess_at(hidden, np.arange(len(rows)), np.array(places), np.array(right))
+    masked = masked_table(
+        hidden, np.arange(len(rows)), np.array(places), np.array(right)
+    )
     return masked, np.array(text_of_row, dtype=np.int64)
 
 
-def next_tokens(table: TokenTable, beginnings: np.ndarray) -> MaskedTable:
+def causal_targets(table: TokenTable, beginnings: np.ndarray) -> MaskedTable:
     """Every token of a row, to guess the one behind it from.
 
     But for `beginnings`, the ids that stand before a text: nothing tells of them.
@@ -200,7 +208,7 @@ def next_tokens(table: TokenTable, beginnings: np.ndarray) -> MaskedTable:
     places = np.arange(len(row_of)) - np.repeat(np.cumsum(counts) - counts, counts)
     right = table.ids[table.starts[row_of] + places + 1]
     can_be = ~np.isin(right, beginnings)
-    return guess_at(table, row_of[can_be], places[can_be], right[can_be])
+    return masked_table(table, row_of[can_be], places[can_be], right[can_be])
 
 
 def _begins_word(tokenizer: TextTokenizer) -> np.ndarray:

@@ -18,7 +18,7 @@ from sklearn_bert._process._fork import is_forked
 from sklearn_bert._process._warn import warn
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import (
-    Frame,
+    SpecialTokens,
     Windows,
     head_and_tail,
     new_tokens,
@@ -125,7 +125,7 @@ class TokenTable:
 
     def vocabulary(self) -> np.ndarray:
         """The distinct ids of the texts, sorted."""
-        return np.unique(self.ids[flat_places(self.starts, self.lengths)])
+        return np.unique(self.ids[ragged_indices(self.starts, self.lengths)])
 
     def content(self, row: int) -> bytes:
         """A hash of one text's ids and type ids: of what a model makes its answer."""
@@ -142,7 +142,7 @@ def distinct_rows(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows, inverse
 
 
-def flat_places(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def ragged_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Where in a flat array the texts lie that begin at `starts`, one after the other.
 
     Returns
@@ -235,7 +235,7 @@ class TextTokenizer:
         # Its settings never change again: switching truncation on and off on one
         # shared tokenizer is a race between threads.
         self._whole = backend if shares_backend else plain_backend(backend)
-        self._frames: dict[int, Frame] = {}
+        self._frames: dict[int, SpecialTokens] = {}
         room = max_length - backend.num_special_tokens_to_add(is_pair=False)
         if window_stride is not None and long_text == "window" and window_stride > room:
             raise ValueError(
@@ -270,10 +270,10 @@ class TextTokenizer:
             settings["n_embeddings"] = self.n_embeddings
         return settings
 
-    def frame(self, n_halves: int = 1) -> Frame:
+    def special_tokens(self, n_halves: int = 1) -> SpecialTokens:
         """The special tokens around a text, or around the halves of a pair."""
         if n_halves not in self._frames:
-            self._frames[n_halves] = Frame(self._whole, n_halves)
+            self._frames[n_halves] = SpecialTokens(self._whole, n_halves)
         return self._frames[n_halves]
 
     @property
@@ -430,7 +430,7 @@ class TextTokenizer:
         return shorten(halves, length, with_types)
 
     def _check_room(self, n_halves: int) -> None:
-        n_special = self.frame(n_halves).n_special
+        n_special = self.special_tokens(n_halves).n_special
         if self.max_length <= n_special:
             raise ValueError(
                 f"max_length is {self.max_length}, of which {n_special} are special "
@@ -440,7 +440,7 @@ class TextTokenizer:
     def _head_tail(
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
-        frame = self.frame(len(halves))
+        frame = self.special_tokens(len(halves))
         room = rooms([len(h) for h in halves], self.max_length - frame.n_special)
         kept = [head_and_tail(h, n) for h, n in zip(halves, room, strict=True)]
         ids, types = frame(*kept)
@@ -451,7 +451,7 @@ class TextTokenizer:
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
         """Windows over a text; over the longer half of a pair, each with the other."""
-        frame = self.frame(len(halves))
+        frame = self.special_tokens(len(halves))
         lengths = [len(half) for half in halves]
         room = rooms(lengths, self.max_length - frame.n_special)
         side = int(len(halves) == 2 and lengths[0] <= lengths[1])

@@ -23,7 +23,7 @@ from tokenizers import (
 
 from sklearn_bert._process._fork import is_forked
 from sklearn_bert._process._warn import warn
-from sklearn_bert.text._input import is_missing, shown
+from sklearn_bert.text._input import excerpt, is_missing
 from sklearn_bert.text._tokenizer import TEXTS_PER_CALL, encode_batch
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -85,7 +85,7 @@ def _check_item(item: Any, row: int, missing: str) -> str:
     kind = type(item).__name__
     if not is_missing(item):
         raise TypeError(
-            f"X[{row}] is {shown(item)} of type {kind}; every text must be a str. "
+            f"X[{row}] is {excerpt(item)} of type {kind}; every text must be a str. "
             "Convert the items as they come, e.g. with map(str, X)."
         )
     if missing == "empty":
@@ -319,8 +319,8 @@ def _check_pieces(pieces: list[Any], name: str) -> list[str]:
     for i, piece in enumerate(pieces):
         if not isinstance(piece, str):
             raise TypeError(
-                f"{name}[{i}] is {shown(piece)} of type {type(piece).__name__}; every "
-                "piece must be a str."
+                f"{name}[{i}] is {excerpt(piece)} of type {type(piece).__name__}; "
+                "every piece must be a str."
             )
         if not piece or _breaks_lines(piece):
             raise ValueError(

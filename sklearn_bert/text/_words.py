@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_bert.text._input import is_missing, rows_of_column, shown
+from sklearn_bert.text._input import excerpt, is_missing, rows_of_column
 from sklearn_bert.text._tokenizer import (
     TextTokenizer,
     TokenTable,
     encode_batch,
-    flat_places,
+    ragged_indices,
 )
 
 
@@ -65,13 +65,13 @@ def _check_row(row: Any, where: str, of: str, remedy: str) -> None:
         )
     if isinstance(row, (str, bytes)):
         raise TypeError(
-            f"{where} is a single {type(row).__name__} ({shown(row)}); expected a list "
-            f"of {of}s. {remedy}"
+            f"{where} is a single {type(row).__name__} ({excerpt(row)}); expected a "
+            f"list of {of}s. {remedy}"
         )
     if not isinstance(row, (Sequence, np.ndarray)):
         raise TypeError(
-            f"{where} is {shown(row)} of type {type(row).__name__}; expected a list of "
-            f"{of}s."
+            f"{where} is {excerpt(row)} of type {type(row).__name__}; expected a list "
+            f"of {of}s."
         )
 
 
@@ -80,12 +80,12 @@ def _check_item(item: Any, where: str, of: str) -> str:
         raise ValueError(f"{where} is {item!r}; every {of} must be a str.")
     if not isinstance(item, str):
         raise TypeError(
-            f"{where} is {shown(item)} of type {type(item).__name__}; every {of} "
+            f"{where} is {excerpt(item)} of type {type(item).__name__}; every {of} "
             "must be a str."
         )
     # No tokenizer takes a lone surrogate.
-    plain = str.__str__(item)
-    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    as_python = str.__str__(item)
+    return as_python.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class WordTable(TokenTable):
     word_starts : ndarray of shape (n_rows,), int64
         The first word of each row, among all words.
     word_counts : ndarray of shape (n_rows,), int64
-    word_places : ndarray of shape (n_words,), int64
+    word_positions : ndarray of shape (n_words,), int64
         The first token of each word, counted within its row.
     row_starts : ndarray of shape (n_sentences,), int64
         The first row of each sentence.
@@ -111,13 +111,13 @@ class WordTable(TokenTable):
 
     word_starts: np.ndarray = None  # type: ignore[assignment]
     word_counts: np.ndarray = None  # type: ignore[assignment]
-    word_places: np.ndarray = None  # type: ignore[assignment]
+    word_positions: np.ndarray = None  # type: ignore[assignment]
     row_starts: np.ndarray = None  # type: ignore[assignment]
     row_counts: np.ndarray = None  # type: ignore[assignment]
 
     def rows_of(self, texts: np.ndarray) -> np.ndarray:
         """The rows of the table that hold these sentences."""
-        return flat_places(self.row_starts[texts], self.row_counts[texts])
+        return ragged_indices(self.row_starts[texts], self.row_counts[texts])
 
     def sentence_of_row(self) -> np.ndarray:
         """For each row, the place of its sentence."""
@@ -178,7 +178,7 @@ def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> Word
         type_ids=None,
         word_starts=np.cumsum(counts) - counts,
         word_counts=counts,
-        word_places=np.concatenate(places),
+        word_positions=np.concatenate(places),
         row_starts=np.cumsum(row_counts) - row_counts,
         row_counts=row_counts,
     )
@@ -201,7 +201,7 @@ def _pieces(
         add_special_tokens=False,
     )
     nothing = [tokenizer.unknown_id]
-    room = tokenizer.max_length - tokenizer.frame().n_special
+    room = tokenizer.max_length - tokenizer.special_tokens().n_special
     return {
         word: np.array((encoding.ids or nothing)[:room], dtype=np.int32)
         for word, encoding in zip(words, encodings, strict=True)
@@ -212,7 +212,7 @@ def _windows(
     words: list[np.ndarray], tokenizer: TextTokenizer
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows of a sentence, and where in each begin the words that are read there."""
-    frame = tokenizer.frame()
+    frame = tokenizer.special_tokens()
     room = tokenizer.max_length - frame.n_special
     lengths = np.array([len(word) for word in words])
     ends = np.cumsum(lengths)

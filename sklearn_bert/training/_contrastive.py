@@ -29,7 +29,7 @@ class Contrast(Objective):
         self.temperature = temperature
 
     @staticmethod
-    def merge(
+    def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
         """The two vectors of each example, side by side: (n_examples, 2 * width)."""
@@ -41,7 +41,7 @@ class Contrast(Objective):
         return unit(first) @ unit(second).T / self.temperature
 
 
-class OwnPartner(Contrast):
+class MultipleNegativesRanking(Contrast):
     """The second view of an example is to be found among those of all examples.
 
     With the same text twice, under two draws of dropout: T. Gao, X. Yao, D. Chen,
@@ -66,7 +66,7 @@ class OwnPartner(Contrast):
         return functional.cross_entropy(cosines, right, reduction="none")
 
 
-class OwnClass(Contrast):
+class SupervisedContrastive(Contrast):
     """The views of a class are to be near each other and far from all others.
 
     P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, equation 2.
@@ -85,7 +85,7 @@ class OwnClass(Contrast):
         return losses.view(2, -1).mean(0)
 
 
-class RightOrder(Contrast):
+class CoSENT(Contrast):
     """Of two pairs, the one with the higher score is to have the higher cosine.
 
     J. Su, "CoSENT", 2022; X. Li, J. Li, "AnglE-optimized Text Embeddings", ACL 2024,

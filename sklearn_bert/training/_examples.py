@@ -10,7 +10,7 @@ import numpy as np
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
 from sklearn_bert.text._words import WordTable
 
 
@@ -57,7 +57,7 @@ class Examples:
         """Where the targets of some texts lie."""
         if isinstance(self.table, WordTable):
             table = self.table
-            return flat_places(table.word_starts[rows], table.word_counts[rows])
+            return ragged_indices(table.word_starts[rows], table.word_counts[rows])
         return rows
 
     def counts(self) -> np.ndarray:
@@ -166,7 +166,7 @@ class DrawnExamples(Examples):
     def of(cls, draw: Callable[[], MaskedTable]) -> DrawnExamples:
         """All rows of a table that is drawn now, and again for each epoch."""
         table = draw()
-        n_words = len(table.word_ids)
+        n_words = len(table.labels)
         return cls(
             table=table,
             rows=np.arange(len(table)),

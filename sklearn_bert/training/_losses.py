@@ -62,7 +62,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     @staticmethod
-    def merge(
+    def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
         """The scores of whole texts from those of their windows.
@@ -92,7 +92,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
-class OneLabel(Objective):
+class CrossEntropy(Objective):
     """Cross-entropy of one class per row.
 
     Parameters
@@ -112,7 +112,7 @@ class OneLabel(Objective):
         )
 
     @staticmethod
-    def merge(
+    def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
         """Logarithms of the averaged probabilities."""
@@ -130,7 +130,7 @@ class OneLabel(Objective):
         return float(np.average(scores.argmax(1) == targets, weights=weights))
 
 
-class ManyLabels(Objective):
+class BinaryCrossEntropy(Objective):
     """Binary cross-entropy of each label, any number of which a row may have.
 
     Parameters
@@ -152,7 +152,7 @@ class ManyLabels(Objective):
         return losses / scores.shape[1]
 
     @staticmethod
-    def merge(
+    def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
         """Logits of the averaged probabilities."""
@@ -176,7 +176,7 @@ class ManyLabels(Objective):
         return float(np.average(is_right, weights=weights.mean(axis=1)))
 
 
-class Numbers(Objective):
+class RegressionLoss(Objective):
     """Squared error, or Huber's loss, of standardised numbers.
 
     Parameters
@@ -215,7 +215,7 @@ class Numbers(Objective):
         return float(1 - share.mean())
 
 
-class Guesses(Objective):
+class LanguageModelingLoss(Objective):
     """Of words that are hidden, or to come; and of halves that follow each other.
 
     The model computes the losses itself, so that scores of a whole vocabulary need not
@@ -240,10 +240,10 @@ class Guesses(Objective):
         self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
     ) -> Tensor:
         """The mean loss of the words, and of the halves where rows have them."""
-        words, follows = scores
+        words, next_sentence_labels = scores
         found = [words.sum() / max(n_targets, 1)]
-        if follows is not None:
-            found.append(follows.sum() / n_rows)
+        if next_sentence_labels is not None:
+            found.append(next_sentence_labels.sum() / n_rows)
         return torch.stack(found)
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -261,7 +261,7 @@ class Guesses(Objective):
         return float(np.average(scores[:, 0], weights=weights))
 
 
-class WordTags(OneLabel):
+class TokenCrossEntropy(CrossEntropy):
     """Cross-entropy of one tag per word.
 
     Parameters

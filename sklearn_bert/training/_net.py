@@ -46,7 +46,7 @@ from sklearn_bert.training._schedule import (
     steady,
     warmup_then_decay,
 )
-from sklearn_bert.training._trainable_view import LearningPart
+from sklearn_bert.training._trainable_view import TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
 
@@ -192,7 +192,7 @@ class BertNet(NeuralNet):
         texts = examples.rows
         if valid is not None and valid.table is examples.table:
             texts = np.concatenate([texts, valid.rows])
-        self.part_ = LearningPart(
+        self.part_ = TrainableView(
             self.module,
             table,
             texts if windows is None else windows.take(texts).rows(),
@@ -409,7 +409,7 @@ class BertNet(NeuralNet):
         if examples.windows is not None:
             windows = examples.windows.take(rows)
             scores = compute(function, examples.table.take(windows.rows()), self.feed_)
-            return _merge(self.criterion_.merge, scores, windows)
+            return _merge(self.criterion_.merge_windows, scores, windows)
         return compute(function, examples.table.take(rows), self.feed_)
 
     def trained_module(self) -> TextModel:
@@ -417,7 +417,7 @@ class BertNet(NeuralNet):
         # Together, for they share tensors; but not the tokens, which nobody changes.
         tokens = {id(self.part_.table): self.part_.table}
         part, masters = copy.deepcopy((self.part_, self.masters_), tokens)
-        part.put_back(masters, None, self.updates_.decay)
+        part.restore(masters, None, self.updates_.decay)
         return part.whole
 
     def stop(self) -> None:
@@ -443,7 +443,7 @@ class BertNet(NeuralNet):
             self.batch_size_used_ = updates.micro_batch_size
         if part is not None:
             end = kept or updates
-            part.put_back(masters, kept, 1.0 if end is None else end.decay)
+            part.restore(masters, kept, 1.0 if end is None else end.decay)
         for name in TRAINING_STATE:
             running.pop(name, None)
         self.valid_examples = None
@@ -463,15 +463,15 @@ class BertNet(NeuralNet):
     def scores(
         self,
         table: TokenTable,
-        merge: Merge = Objective.merge,
+        merge_windows: Merge = Objective.merge_windows,
         *,
         remember: bool = True,
     ) -> np.ndarray:
         """The head's outputs, (n_texts, n_outputs), float32, in the table's order.
 
-        `merge` makes one of those of a text's windows: that of an objective.
+        `merge_windows` makes one of those of a text's windows: that of an objective.
         """
-        return self._compute("forward", table, merge, remember).numpy()
+        return self._compute("forward", table, merge_windows, remember).numpy()
 
     @own_torch_state()
     def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
@@ -480,13 +480,15 @@ class BertNet(NeuralNet):
         Of a text in windows: their mean by the tokens that are new in each; with
         `pooling="max"` their maximum.
         """
-        merge: Merge = Objective.merge
+        merge_windows: Merge = Objective.merge_windows
         if self.module.pooling == "max":
 
-            def merge(vectors: Tensor, text_of_row: Tensor, _: Any, n: int) -> Tensor:
+            def merge_windows(
+                vectors: Tensor, text_of_row: Tensor, _: Any, n: int
+            ) -> Tensor:
                 return greatest(vectors, text_of_row, n)
 
-        vectors = self._compute("vectors", table, merge, remember)
+        vectors = self._compute("vectors", table, merge_windows, remember)
         return self.module.finish(vectors).numpy()
 
     @own_torch_state()
@@ -499,13 +501,15 @@ class BertNet(NeuralNet):
         return found.numpy()
 
     def _compute(
-        self, method: str, table: TokenTable, merge: Merge, remember: bool
+        self, method: str, table: TokenTable, merge_windows: Merge, remember: bool
     ) -> Tensor:
         all_rows, windows = table.by_window()
         if windows is None:
             return self._compute_rows(method, table, remember)
         rows = all_rows.take(windows.rows())
-        return _merge(merge, self._compute_rows(method, rows, remember), windows)
+        return _merge(
+            merge_windows, self._compute_rows(method, rows, remember), windows
+        )
 
     def _compute_rows(self, method: str, table: TokenTable, remember: bool) -> Tensor:
         check_not_forked(torch.device(self.device))
@@ -595,9 +599,9 @@ class BertNet(NeuralNet):
         }
 
 
-def _merge(merge: Merge, values: Tensor, windows: Windows) -> Tensor:
+def _merge(merge_windows: Merge, values: Tensor, windows: Windows) -> Tensor:
     """Values of whole texts from those of their windows, in the order of `rows`."""
-    return merge(
+    return merge_windows(
         values,
         torch.from_numpy(windows.text_of_row()),
         torch.from_numpy(windows.shares[windows.rows()]),

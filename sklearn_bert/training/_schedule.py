@@ -19,7 +19,7 @@ def parameter_groups(
     weight_decay: float,
     rate_factors: Mapping[str, float] | None = None,
     *,
-    heads: tuple[str, ...] = ("head.",),
+    new_parameters: tuple[str, ...] = ("head.",),
 ) -> list[dict[str, Any]]:
     """Weights that are stepped alike: `weight_decay`, and a factor on the rate.
 
@@ -36,12 +36,12 @@ def parameter_groups(
         How the names of weights begin that start from nothing.
     """
     named = list(named_parameters)
-    is_alone = all(name.startswith(heads) for name, _ in named)
+    is_alone = all(name.startswith(new_parameters) for name, _ in named)
     head_rate = LONE_HEAD_RATE if is_alone else HEAD_RATE
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in named:
         factor = 1.0 if rate_factors is None else rate_factors[name]
-        if name.startswith(heads):
+        if name.startswith(new_parameters):
             factor = head_rate
         groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     return [

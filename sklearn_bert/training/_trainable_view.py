@@ -15,10 +15,10 @@ from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._tokenizer import TokenTable
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot
-from sklearn_bert.training.acceleration._compact_embedding import VocabularyInUse
+from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding
 
 
-class LearningPart:
+class TrainableView:
     """What of a model learns, and what it learns from.
 
     Nothing that stays as it is takes part in an update: frozen layers run once, before,
@@ -27,7 +27,7 @@ class LearningPart:
     Parameters
     ----------
     whole : TextModel
-        At rest; changed until `put_back` is called.
+        At rest; changed until `restore` is called.
     table : TokenTable
     rows : ndarray
         The texts of the table that will be asked for, in training or validation.
@@ -60,7 +60,7 @@ class LearningPart:
     ) -> None:
         self.model = self.whole = whole
         self.table: TokenTable | FeatureTable = table
-        self._vocabulary: VocabularyInUse | None = None
+        self._vocabulary: CompactEmbedding | None = None
         self._lora = None
         self._shared: nn.Module | None = None
         if adapter == "lora":
@@ -82,10 +82,10 @@ class LearningPart:
         # RoBERTa and its kin count positions from the padding's id, so it has to stay.
         low_ids = np.arange(pad_id + 1)
         ids = np.append(table.take(rows).vocabulary(), low_ids)
-        self._vocabulary = VocabularyInUse(embedding, ids)
+        self._vocabulary = CompactEmbedding(embedding, ids)
         self.table = replace(table, ids=self._vocabulary.renumber(table.ids))
 
-    def put_back(
+    def restore(
         self, masters: MasterWeights | None, kept: Snapshot | None, decay: float
     ) -> None:
         """Make the whole whole again, in float32 on the CPU.

@@ -20,7 +20,7 @@ from sklearn_bert.compute._memory import (
     nothing_fits,
 )
 from sklearn_bert.model._draws import draws_of
-from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, twice
+from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, recompute
 from sklearn_bert.text._words import WordTable
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
@@ -126,7 +126,10 @@ class Updates:
         named = self.masters.named_parameters()
         optimizer = torch.optim.AdamW(
             parameter_groups(
-                named, self.weight_decay, self.rate_factors, heads=self.model.heads
+                named,
+                self.weight_decay,
+                self.rate_factors,
+                new_parameters=self.model.new_parameters,
             ),
             lr=self.lr,
             fused=True,
@@ -222,7 +225,7 @@ class Updates:
         window_rows = windows.rows()
         scores = self._scores_of_windows(examples, window_rows)
         move = self.feed.move
-        scores = self.criterion.merge(
+        scores = self.criterion.merge_windows(
             scores,
             move(torch.from_numpy(windows.text_of_row())),
             move(torch.from_numpy(windows.shares[window_rows])),
@@ -245,7 +248,7 @@ class Updates:
 
         if len(groups) == 1:
             return score(rows)
-        return torch.cat([twice(score, group) for group in groups])
+        return torch.cat([recompute(score, group) for group in groups])
 
     def _make_do_with_less(
         self, examples: Examples, rows: np.ndarray, shortage: str

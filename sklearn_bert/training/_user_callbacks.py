@@ -185,9 +185,9 @@ def with_free_names(
     for item in callbacks:
         if not isinstance(item, tuple):
             kind = type(item).__name__
-            plain = [kind] if kinds[kind] == 1 else []
+            as_python = [kind] if kinds[kind] == 1 else []
             numbered = (f"{kind}_{number}" for number in itertools.count(1))
-            names = itertools.chain(plain, numbered)
+            names = itertools.chain(as_python, numbered)
             name = next(name for name in names if name not in taken)
             taken.add(name)
             item = name, item

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
 from sklearn_bert.compute import _gpu_lock as _turn
-from sklearn_bert.compute._gpu_lock import device_turn, first_free
+from sklearn_bert.compute._gpu_lock import first_free, reserve_gpu
 
 # The module alone: it needs nothing of the package, nor of torch, which take long to
 # import.
@@ -134,7 +134,7 @@ def test_without_gpus_nothing_changes(worker, monkeypatch, device, is_worker):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     if not is_worker:
         monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
-    with device_turn(device) as found:
+    with reserve_gpu(device) as found:
         assert found == device
     assert list(worker.iterdir()) == []
 
@@ -143,44 +143,44 @@ def test_without_gpus_nothing_changes(worker, monkeypatch, device, is_worker):
 def test_a_process_of_its_own_takes_no_turn(worker, monkeypatch, device):
     """The caller's own process fits where it was told to, and no file is written."""
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
-    with device_turn(device) as one, device_turn(device) as other:
+    with reserve_gpu(device) as one, reserve_gpu(device) as other:
         assert one == other == device
     assert list(worker.iterdir()) == []
 
 
 def test_workers_spread_over_gpus(worker):
     """ "auto" becomes one GPU after the other, and the first that is free again."""
-    with device_turn("auto") as first:
-        with device_turn("auto") as second:
+    with reserve_gpu("auto") as first:
+        with reserve_gpu("auto") as second:
             assert (first, second) == ("cuda:0", "cuda:1")
-        with device_turn("auto") as second:
+        with reserve_gpu("auto") as second:
             assert second == "cuda:1"
-    with device_turn("auto") as first:
+    with reserve_gpu("auto") as first:
         assert first == "cuda:0"
 
 
 def test_a_named_gpu_is_taken(worker):
     """A number is meant, and so is "cuda", which is the first; others go around it."""
-    with device_turn("cuda:1") as named, device_turn("auto") as other:
+    with reserve_gpu("cuda:1") as named, reserve_gpu("auto") as other:
         assert torch.device(named) == torch.device("cuda:1")
         assert other == "cuda:0"
-    with device_turn("cuda") as named, device_turn("auto") as other:
+    with reserve_gpu("cuda") as named, reserve_gpu("auto") as other:
         assert torch.device(named).index in (None, 0)
         assert other == "cuda:1"
 
 
 def test_the_cpu_has_no_turns(worker):
     """Workers on a CPU do not wait for each other."""
-    with device_turn("cpu") as one, device_turn("cpu") as other:
+    with reserve_gpu("cpu") as one, reserve_gpu("cpu") as other:
         assert one == other == "cpu"
     assert list(worker.iterdir()) == []
 
 
 def test_other_gpus_have_other_locks(worker, monkeypatch):
     """Where other GPUs are visible, the same numbers are other devices."""
-    with device_turn("cuda:0"):
+    with reserve_gpu("cuda:0"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-1/2")
-        with device_turn("auto") as found:
+        with reserve_gpu("auto") as found:
             assert found == "cuda:0"
 
 

@@ -120,13 +120,13 @@ def word_table():
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("multiple", [None, 16])
 def test_places_of_words(word_table, rows, firsts, packed, multiple):
-    """In rows or in a line, `word_places` leads to the first token of each word."""
+    """In rows or in a line, `word_positions` leads to the first token of each word."""
     if not packed and multiple:
         multiple = None  # only a line is lengthened
     batch = Feed(CPU, 99, packed=packed)(word_table, np.array(rows), multiple)
     laid_out = batch["input_ids"].flatten()
-    assert laid_out[batch["word_places"]].tolist() == firsts
-    assert batch["word_places"].dtype == torch.int64
+    assert laid_out[batch["word_positions"]].tolist() == firsts
+    assert batch["word_positions"].dtype == torch.int64
 
 
 def test_places_of_words_of_a_part(word_table):
@@ -135,11 +135,11 @@ def test_places_of_words_of_a_part(word_table):
     for packed in (False, True):
         batch = Feed(CPU, 99, packed=packed)(part, np.array([1, 0]))
         laid_out = batch["input_ids"].flatten()
-        assert laid_out[batch["word_places"]].tolist() == [1, 2, 32]
+        assert laid_out[batch["word_positions"]].tolist() == [1, 2, 32]
 
 
 def test_texts_have_no_places(make_table):
     """Only tables of words have them."""
     for packed in (False, True):
         batch = Feed(CPU, 0, packed=packed)(make_table([3, 9]), np.arange(2))
-        assert "word_places" not in batch
+        assert "word_positions" not in batch

@@ -187,7 +187,7 @@ def test_scores_are_transformers_(fit, family_checkpoint, texts_of, tmp_path, fa
         ids = tokenizer(text)["input_ids"]
         with torch.inference_mode():
             expected = model(torch.tensor([ids])).logits[0]
-            ours = generator.net_.module.next_scores(
+            ours = generator.net_.module.next_token_logits(
                 input_ids=torch.tensor([ids]),
                 attention_mask=torch.ones(1, len(ids), dtype=torch.bool),
                 word_places=torch.arange(len(ids)),

@@ -177,7 +177,7 @@ def batch_of(table, rows):
         words = slice(
             table.word_starts[row], table.word_starts[row] + table.word_counts[row]
         )
-        labels[place, table.word_places[words]] = torch.tensor(table.word_ids[words])
+        labels[place, table.word_positions[words]] = torch.tensor(table.labels[words])
     return batch, labels
 
 
@@ -188,9 +188,9 @@ def plain_losses(model, table, rows):
     words = functional.cross_entropy(
         output.prediction_logits.flatten(0, 1), labels.flatten()
     )
-    if table.follows is None:
+    if table.next_sentence_labels is None:
         return [words]
-    is_strange = torch.tensor(1 - table.follows[rows])
+    is_strange = torch.tensor(1 - table.next_sentence_labels[rows])
     return [words, functional.cross_entropy(output.seq_relationship_logits, is_strange)]
 
 
@@ -296,9 +296,9 @@ def test_masks_are_fresh_in_every_epoch(make, texts, seen):
     one, two, three = Seen.epochs
     assert isinstance(one, MaskedTable)
     for table in (two, three):
-        assert not np.array_equal(table.word_places, one.word_places)
+        assert not np.array_equal(table.word_positions, one.word_positions)
         np.testing.assert_array_equal(restored(table), restored(one))
-    assert not np.array_equal(two.word_places, three.word_places)
+    assert not np.array_equal(two.word_positions, three.word_positions)
     rows = np.concatenate([rows for table, rows in Seen.updates if table is two])
     assert sorted(rows.tolist()) == list(range(len(two)))
 
@@ -306,7 +306,9 @@ def test_masks_are_fresh_in_every_epoch(make, texts, seen):
 def restored(table):
     """The ids as they were before some were hidden."""
     ids = table.ids.copy()
-    ids[np.repeat(table.starts, table.word_counts) + table.word_places] = table.word_ids
+    ids[np.repeat(table.starts, table.word_counts) + table.word_positions] = (
+        table.labels
+    )
     return ids
 
 
@@ -338,7 +340,7 @@ def test_pairs_are_drawn_anew(make, documents, seen):
     contents = [restored(table).tolist() for table in Seen.epochs]
     assert contents[0] != contents[1] != contents[2]
     for table in Seen.epochs:
-        assert table.follows.sum() == len(table) // 2
+        assert table.next_sentence_labels.sum() == len(table) // 2
         assert (table.lengths <= 24).all()
         n = table.lengths - 3
         expected = np.maximum(1, np.rint(0.15 * n))
@@ -413,7 +415,7 @@ def test_texts_are_split_into_sentences(make, documents, seen):
     pretrainer.fit(marked).fit([" ".join(document) for document in marked])
     one, other = Seen.epochs
     np.testing.assert_array_equal(one.ids, other.ids)
-    np.testing.assert_array_equal(one.follows, other.follows)
+    np.testing.assert_array_equal(one.next_sentence_labels, other.next_sentence_labels)
 
 
 def test_the_callers_sentences_stay_whole(make, seen):

@@ -81,8 +81,8 @@ def padded(table, pad_id):
     places = ROW_OF * max(LENGTHS) + PLACES
     return {
         **tensors(pad(table, ROWS, pad_id)),
-        "word_places": torch.from_numpy(places),
-        "word_ids": right_of(table),
+        "word_positions": torch.from_numpy(places),
+        "labels": right_of(table),
     }
 
 
@@ -92,8 +92,8 @@ def packed(table, pad_id, multiple=None):
     return {
         **tensors(pack(table, ROWS, pad_id, multiple)),
         "longest": longest,
-        "word_places": torch.from_numpy(table.starts[ROW_OF] + PLACES),
-        "word_ids": right_of(table),
+        "word_positions": torch.from_numpy(table.starts[ROW_OF] + PLACES),
+        "labels": right_of(table),
     }
 
 
@@ -170,7 +170,7 @@ def test_both_losses_of_bert(both, typed_table):
     theirs, ours = both
     batch, labels = plain_inputs(typed_table, 0)
     expected = theirs(**batch, labels=labels, next_sentence_label=1 - FOLLOWS)
-    words, follows = ours(**padded(typed_table, 0), follows=FOLLOWS)
+    words, follows = ours(**padded(typed_table, 0), next_sentence_labels=FOLLOWS)
     found = words.mean() + follows.mean()
     torch.testing.assert_close(found, expected.loss, rtol=0, atol=1e-5)
 
@@ -180,7 +180,9 @@ def test_both_gradients_of_bert(both, typed_table):
     theirs, ours = both
     batch, labels = plain_inputs(typed_table, 0)
     theirs(**batch, labels=labels, next_sentence_label=1 - FOLLOWS).loss.backward()
-    mean_losses(ours, {**padded(typed_table, 0), "follows": FOLLOWS}).backward()
+    mean_losses(
+        ours, {**padded(typed_table, 0), "next_sentence_labels": FOLLOWS}
+    ).backward()
     assert_same_gradients(gradients(ours), gradients(theirs))
 
 
@@ -211,7 +213,11 @@ def test_packed_is_padded(make_whole, table, typed_table, family, multiple):
     ours = LanguageModel(whole, pooling="cls").eval()
     assert can_pack(ours.encoder)
     # With pairs no line is ever lengthened.
-    pairs = {"follows": FOLLOWS} if family == "bert" and multiple is None else {}
+    pairs = (
+        {"next_sentence_labels": FOLLOWS}
+        if family == "bert" and multiple is None
+        else {}
+    )
     rows = typed_table if family == "bert" else table
     expected_losses = ours(**padded(rows, pad_id), **pairs)
     mean_losses(ours, {**padded(rows, pad_id), **pairs}).backward()
@@ -234,7 +240,7 @@ def test_only_what_is_asked_for_is_scored(both, typed_table):
     decoder = ours.language_head.cls.predictions.decoder
     decoder.register_forward_hook(lambda _, inputs, out: seen.append(out.shape))
     ours.train()
-    ours(**padded(typed_table, 0), follows=FOLLOWS)
+    ours(**padded(typed_table, 0), next_sentence_labels=FOLLOWS)
     assert [shape[:-1].numel() for shape in seen] == [len(PLACES)]
 
 
@@ -242,9 +248,9 @@ def test_no_words_at_all(both, typed_table):
     """A batch without a word to guess has no word's loss, and still that of pairs."""
     _, ours = both
     batch = padded(typed_table, 0)
-    for name in ("word_places", "word_ids"):
+    for name in ("word_positions", "labels"):
         batch[name] = batch[name][:0]
-    words, follows = ours(**batch, follows=FOLLOWS)
+    words, follows = ours(**batch, next_sentence_labels=FOLLOWS)
     assert words.shape == (0,)
     assert follows.shape == (len(ROWS),)
     (words.sum() + follows.mean()).backward()
@@ -264,17 +270,17 @@ def test_answers_are_plain_transformers_(make_whole, table, family, monkeypatch)
     at_places = logits[ROW_OF, PLACES]
     ours = LanguageModel(copy.deepcopy(theirs), pooling="cls").eval()
     asked = padded(table, pad_id)
-    right = asked["word_ids"]
+    right = asked["labels"]
     found = ours.recall(**asked)
     expected = at_places.log_softmax(1)[torch.arange(len(right)), right]
     torch.testing.assert_close(found[:, 0], expected, rtol=1e-5, atol=1e-5)
     assert found[:, 1].tolist() == (at_places.argmax(1) == right).float().tolist()
     best = at_places.softmax(1).topk(4, 1)
-    found = ours.best_words(**asked, n_best=4)
+    found = ours.top_tokens(**asked, n_best=4)
     assert torch.equal(found[:, :4].long(), best.indices)
     torch.testing.assert_close(found[:, 4:], best.values, rtol=1e-5, atol=1e-6)
-    del asked["word_ids"]
-    scores = ours.next_scores(**asked)
+    del asked["labels"]
+    scores = ours.next_token_logits(**asked)
     torch.testing.assert_close(scores, at_places, rtol=1e-5, atol=1e-5)
 
 
@@ -284,10 +290,10 @@ def test_follow_scores(both, typed_table):
     theirs, ours = both
     batch, _ = plain_inputs(typed_table, 0)
     expected = theirs(**batch).seq_relationship_logits
-    found = ours.follow_scores(**tensors(pad(typed_table, ROWS, 0)))
+    found = ours.next_sentence_logits(**tensors(pad(typed_table, ROWS, 0)))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     longest = {"longest": max(LENGTHS)}
-    found = ours.follow_scores(**tensors(pack(typed_table, ROWS, 0)), **longest)
+    found = ours.next_sentence_logits(**tensors(pack(typed_table, ROWS, 0)), **longest)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 

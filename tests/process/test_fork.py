@@ -76,4 +76,4 @@ def test_a_child_tokenises_words_alike(checkpoint, monkeypatch):
     monkeypatch.setattr(_tokens, "is_forked", lambda: True)
     found = tokenize_words(tokenizer, sentences)
     assert found.ids.tolist() == expected.ids.tolist()
-    assert found.word_places.tolist() == expected.word_places.tolist()
+    assert found.word_positions.tolist() == expected.word_positions.tolist()

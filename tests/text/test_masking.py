@@ -8,8 +8,8 @@ from scipy import stats
 
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.text._corpus import read_corpus, text_rows
-from sklearn_bert.text._masking import Masking, next_tokens, one_by_one
-from sklearn_bert.text._tokenizer import TokenTable, flat_places
+from sklearn_bert.text._masking import Masking, causal_targets, mask_each_token
+from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
 
 lenient = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -42,7 +42,7 @@ def table_of(rows):
 def flat(masked):
     """Where the tokens to guess stand in `masked.ids`."""
     begins = np.repeat(masked.starts, masked.word_counts)
-    return begins + masked.word_places
+    return begins + masked.word_positions
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,11 @@ def test_what_is_right_is_what_stood_there(tokenizer, rows, whole, seed):
     masked = masking(table, np.random.default_rng(seed))
     np.testing.assert_array_equal(table.ids, before)  # the caller's
     where = flat(masked)
-    np.testing.assert_array_equal(masked.word_ids, table.ids[where])
-    assert (masked.word_ids > 4).all()
+    np.testing.assert_array_equal(masked.labels, table.ids[where])
+    assert (masked.labels > 4).all()
     assert (np.diff(where) > 0).all()  # in order, and none twice
     ends = np.repeat(masked.lengths, masked.word_counts)
-    assert (masked.word_places < ends).all()
+    assert (masked.word_positions < ends).all()
     others = np.setdiff1d(np.arange(len(table.ids)), where)
     np.testing.assert_array_equal(masked.ids[others], table.ids[others])
     hidden = masked.ids[where]
@@ -104,7 +104,7 @@ def test_eight_one_one(large):
 def test_places_are_chosen_evenly(large):
     """Every place of a row is as likely as any other."""
     _, masked = large
-    counts = np.bincount(masked.word_places, minlength=40)
+    counts = np.bincount(masked.word_positions, minlength=40)
     assert stats.chisquare(counts).pvalue > 1e-4
 
 
@@ -112,7 +112,7 @@ def test_fates_do_not_depend_on_places(large):
     """The mask stands at each place as often as elsewhere."""
     _, masked = large
     is_mask = masked.ids[flat(masked)] == 4
-    counts = np.bincount(masked.word_places[is_mask], minlength=40)
+    counts = np.bincount(masked.word_positions[is_mask], minlength=40)
     assert stats.chisquare(counts).pvalue > 1e-4
 
 
@@ -120,7 +120,7 @@ def test_random_tokens_are_any_but_special(tokenizer, large):
     """Each ordinary token of the vocabulary is drawn as often as any other."""
     _, masked = large
     now = masked.ids[flat(masked)]
-    strange = now[(now != 4) & (now != masked.word_ids)]
+    strange = now[(now != 4) & (now != masked.labels)]
     n_words = tokenizer.backend.get_vocab_size()
     counts = np.bincount(strange, minlength=n_words)
     assert not counts[:5].any()
@@ -136,7 +136,7 @@ def test_pairs_of_places_are_independent(tokenizer):
     """Two of four tokens: each of the six choices is as likely."""
     table = table_of(np.full((6000, 4), 9))
     masked = Masking(tokenizer, 0.5)(table, np.random.default_rng(3))
-    places = masked.word_places.reshape(-1, 2)
+    places = masked.word_positions.reshape(-1, 2)
     counts = np.unique(places @ [4, 1], return_counts=True)[1]
     assert len(counts) == 6
     assert stats.chisquare(counts).pvalue > 1e-4
@@ -149,7 +149,7 @@ def test_a_draw_is_its_generators(tokenizer, large):
     rng = np.random.default_rng(1)
     again, fresh = masking(table, rng), masking(table, rng)
     np.testing.assert_array_equal(again.ids, masked.ids)
-    np.testing.assert_array_equal(again.word_places, masked.word_places)
+    np.testing.assert_array_equal(again.word_positions, masked.word_positions)
     both = np.isin(flat(fresh), flat(masked)).mean()
     assert both == pytest.approx(0.15, abs=0.01)
 
@@ -160,11 +160,11 @@ def test_follows_go_along(tokenizer):
     table = table_of([[2, 9, 3], [2, 10, 11, 3], [2, 12, 3]])
     masked = Masking(tokenizer, 0.15)(table, np.random.default_rng(0), follows)
     taken = masked.take(np.array([2, 1]))
-    assert taken.follows.tolist() == [1, 0]
+    assert taken.next_sentence_labels.tolist() == [1, 0]
     assert taken.word_counts.tolist() == [1, 1]
-    where = flat_places(taken.word_starts, taken.word_counts)
-    assert taken.word_ids[where[0]] == 12
-    assert taken.word_ids[where[1]] in (10, 11)
+    where = ragged_indices(taken.word_starts, taken.word_counts)
+    assert taken.labels[where[0]] == 12
+    assert taken.labels[where[1]] in (10, 11)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -222,7 +222,7 @@ def test_whole_words_keep_the_share(tokenizer):
         rows.append(row)
     masking = Masking(tokenizer, 0.15, whole_words=True)
     masked = masking(table_of(rows), np.random.default_rng(0))
-    share = len(masked.word_ids) / len(table_of(rows).ids)
+    share = len(masked.labels) / len(table_of(rows).ids)
     assert 0.13 < share <= 0.155
 
 
@@ -235,7 +235,7 @@ def test_long_words_are_hidden_as_well(tokenizer):
     row = (row + [pieces["i"]]) * 6  # 60 tokens
     masking = Masking(tokenizer, 0.15, whole_words=True)
     masked = masking(table_of([row] * 3000), np.random.default_rng(0))
-    rate = np.bincount(masked.word_places, minlength=60) / 3000
+    rate = np.bincount(masked.word_positions, minlength=60) / 3000
     long, short = rate.reshape(6, 10)[:, [1, 6]], rate.reshape(6, 10)[:, [0, 4, 5, 9]]
     assert long.mean() == pytest.approx(short.mean(), rel=0.25)
 
@@ -254,7 +254,7 @@ def test_a_word_longer_than_the_share_is_taken_by_pieces(tokenizer):
 def test_one_by_one(tokenizer, rows):
     """Every ordinary token is masked once, alone, in the order of the text."""
     table = table_of(rows)
-    masked, text_of_row = one_by_one(tokenizer, table)
+    masked, text_of_row = mask_each_token(tokenizer, table)
     expected = [
         (t, place, i)
         for t, row in enumerate(rows)
@@ -266,8 +266,8 @@ def test_one_by_one(tokenizer, rows):
         start, length = masked.starts[row], masked.lengths[row]
         ids = masked.ids[start : start + length].tolist()
         assert text_of_row[row] == text
-        assert masked.word_places[row] == place
-        assert masked.word_ids[row] == right
+        assert masked.word_positions[row] == place
+        assert masked.labels[row] == right
         assert ids == [*rows[text][:place], 4, *rows[text][place + 1 :]]
     assert (masked.word_counts == 1).all()
 
@@ -277,10 +277,10 @@ def test_one_by_one(tokenizer, rows):
 def test_next_tokens(rows):
     """Tokens are asked for at the place before them, but for what begins a text."""
     begin = next((row[-1] for row in rows if row), 0)
-    asked = next_tokens(table_of(rows), np.array([begin]))
+    asked = causal_targets(table_of(rows), np.array([begin]))
     starts = np.cumsum(asked.word_counts) - asked.word_counts
     for i, row in enumerate(rows):
         where = slice(starts[i], starts[i] + asked.word_counts[i])
         expected = [(k, x) for k, x in enumerate(row[1:]) if x != begin]
-        found = zip(asked.word_places[where], asked.word_ids[where], strict=True)
+        found = zip(asked.word_positions[where], asked.labels[where], strict=True)
         assert [(int(place), int(word)) for place, word in found] == expected

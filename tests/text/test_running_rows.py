@@ -5,7 +5,7 @@ import pytest
 
 from sklearn_bert import WordPieceVocabulary
 from sklearn_bert.estimators._language_learner import new_tokenizer
-from sklearn_bert.text._corpus import read_corpus, running_rows
+from sklearn_bert.text._corpus import causal_rows, read_corpus
 
 TEXTS = ["the cat sleeps", "a dog", "", "the dog runs and runs and runs"]
 
@@ -30,7 +30,7 @@ def whole(tokenizer):
 
 def test_packed_rows_are_the_texts_one_after_the_other(tokenizer):
     """No row adds a beginning or an end that no text has."""
-    table = running_rows(
+    table = causal_rows(
         tokenizer, read_corpus(tokenizer, [[t] for t in TEXTS]), pack=True
     )
     assert np.concatenate(rows_of(table)).tolist() == sum(whole(tokenizer), [])
@@ -39,7 +39,7 @@ def test_packed_rows_are_the_texts_one_after_the_other(tokenizer):
 
 def test_a_long_text_goes_on_without_a_beginning(tokenizer):
     """Each text has rows of its own, of which the first begins and the last ends it."""
-    table = running_rows(
+    table = causal_rows(
         tokenizer, read_corpus(tokenizer, [[t] for t in TEXTS]), pack=False
     )
     rows = rows_of(table)

@@ -80,7 +80,7 @@ def read_by_row(table):
     for row in range(len(table)):
         begin, first = table.starts[row], table.word_starts[row]
         ids = table.ids[begin : begin + table.lengths[row]].tolist()
-        places = table.word_places[first : first + table.word_counts[row]].tolist()
+        places = table.word_positions[first : first + table.word_counts[row]].tolist()
         rows.append((ids, places))
     return rows
 
@@ -92,7 +92,7 @@ def rows_of_sentence(table, sentence):
 
 
 def first_places(encoding, n_words):
-    """Where `word_ids` says that each word begins."""
+    """Where `labels` says that each word begins."""
     ids = encoding.word_ids()
     return [ids.index(word) for word in range(n_words)]
 

@@ -16,7 +16,11 @@ from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
 from sklearn_bert.text._input import check_texts
-from sklearn_bert.training._contrastive import OwnClass, OwnPartner, RightOrder
+from sklearn_bert.training._contrastive import (
+    CoSENT,
+    MultipleNegativesRanking,
+    SupervisedContrastive,
+)
 from sklearn_bert.training._examples import ViewedExamples
 
 LEVEL = 1e-4
@@ -61,7 +65,9 @@ def test_own_partner_is_info_nce(n, temperature):
     """SimCSE's equation 4: among the second views of the batch the own is right."""
     first, second = random_views(n)
     expected = info_nce(first, second, temperature, lambda i, j: i != j)
-    found = losses_of(OwnPartner(temperature), first, second, twice(np.arange(n)))
+    found = losses_of(
+        MultipleNegativesRanking(temperature), first, second, twice(np.arange(n))
+    )
     assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -72,7 +78,7 @@ def test_equal_texts_are_no_wrong_answers():
     expected = info_nce(
         first, second, 0.1, lambda i, j: i != j and numbers[i] != numbers[j]
     )
-    found = losses_of(OwnPartner(0.1), first, second, twice(numbers))
+    found = losses_of(MultipleNegativesRanking(0.1), first, second, twice(numbers))
     assert_allclose(found, expected, rtol=1e-9)
 
 
@@ -84,7 +90,7 @@ def test_pairs_that_share_a_half_are_no_wrong_answers(column):
     numbers[2, column] = numbers[0, column]
     (first, second)[column][2] = (first, second)[column][0]
     expected = info_nce(first, second, 0.1, lambda i, j: i != j and {i, j} != {0, 2})
-    found = losses_of(OwnPartner(0.1), first, second, numbers)
+    found = losses_of(MultipleNegativesRanking(0.1), first, second, numbers)
     assert_allclose(found, expected, rtol=1e-9)
 
 
@@ -96,14 +102,16 @@ def test_a_text_is_no_wrong_answer_to_itself():
     expected = info_nce(
         first, second, 0.1, lambda i, j: i != j and numbers[i, 0] != numbers[j, 1]
     )
-    found = losses_of(OwnPartner(0.1), first, second, numbers)
+    found = losses_of(MultipleNegativesRanking(0.1), first, second, numbers)
     assert_allclose(found[[0, 2]], np.array(expected)[[0, 2]], rtol=1e-9)
 
 
 def test_where_all_texts_are_one_there_is_nothing_to_learn():
     """All wrong answers are left out: the loss is 0, and so are its gradients."""
     scores = torch.randn(4, 12, dtype=torch.float64, requires_grad=True)
-    losses = OwnPartner(0.05)(scores, torch.zeros(4, 2, dtype=torch.int64))
+    losses = MultipleNegativesRanking(0.05)(
+        scores, torch.zeros(4, 2, dtype=torch.int64)
+    )
     losses.sum().backward()
     assert_array_equal(losses.detach().numpy(), np.zeros(4))
     assert_array_equal(scores.grad.numpy(), np.zeros((4, 12)))
@@ -136,7 +144,9 @@ CODES = {
 def test_own_class_is_supervised_contrast(codes, temperature):
     """Khosla et al., equation 2, over both views of all examples."""
     first, second = random_views(len(codes))
-    found = losses_of(OwnClass(temperature), first, second, np.array(codes))
+    found = losses_of(
+        SupervisedContrastive(temperature), first, second, np.array(codes)
+    )
     assert_allclose(found, supcon(first, second, codes, temperature), rtol=1e-9)
 
 
@@ -167,7 +177,7 @@ def test_right_order_is_cosent(ranks, temperature):
     """CoSENT over the batch; pairs of equal scores are not held against each other."""
     first, second = random_views(len(ranks))
     found = losses_of(
-        RightOrder(temperature), first, second, np.array(ranks, dtype=np.float32)
+        CoSENT(temperature), first, second, np.array(ranks, dtype=np.float32)
     )
     expected = cosent(first, second, ranks, temperature)
     assert_allclose(found.mean(), expected, rtol=1e-9, atol=1e-12)
@@ -183,24 +193,26 @@ def test_losses_are_those_of_sentence_transformers():
     ranking = losses.MultipleNegativesRankingLoss(None, scale=20.0)
     theirs = ranking.compute_loss_from_embeddings([first, second], None)
     numbers = np.arange(16).reshape(2, 8).T
-    ours = losses_of(OwnPartner(0.05), first.numpy(), second.numpy(), numbers).mean()
+    ours = losses_of(
+        MultipleNegativesRanking(0.05), first.numpy(), second.numpy(), numbers
+    ).mean()
     assert_allclose(ours, theirs.item(), rtol=1e-6)
     ranks = np.array([0, 3, 1, 1, 2, 0, 4, 4], dtype=np.float32)
     theirs = losses.CoSENTLoss(None, scale=20.0).compute_loss_from_embeddings(
         [first, second], torch.tensor(ranks)
     )
-    ours = losses_of(RightOrder(0.05), first.numpy(), second.numpy(), ranks).mean()
+    ours = losses_of(CoSENT(0.05), first.numpy(), second.numpy(), ranks).mean()
     assert_allclose(ours, theirs.item(), rtol=1e-6)
 
 
 CASES = [
-    (OwnPartner, twice(np.array([0, 1, 2, 0, 3]))),
-    (OwnPartner, np.arange(10).reshape(2, 5).T.copy()),
-    (OwnPartner, twice(np.array([0]))),
-    (OwnClass, np.array([0, 1, 1, 0, 2])),
-    (OwnClass, np.array([0])),
-    (RightOrder, np.array([0, 2, 1, 1, 0], dtype=np.float32)),
-    (RightOrder, np.array([0], dtype=np.float32)),
+    (MultipleNegativesRanking, twice(np.array([0, 1, 2, 0, 3]))),
+    (MultipleNegativesRanking, np.arange(10).reshape(2, 5).T.copy()),
+    (MultipleNegativesRanking, twice(np.array([0]))),
+    (SupervisedContrastive, np.array([0, 1, 1, 0, 2])),
+    (SupervisedContrastive, np.array([0])),
+    (CoSENT, np.array([0, 2, 1, 1, 0], dtype=np.float32)),
+    (CoSENT, np.array([0], dtype=np.float32)),
 ]
 
 

@@ -9,11 +9,11 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, r2_score
 
 from sklearn_bert.training._losses import (
-    ManyLabels,
-    Numbers,
+    BinaryCrossEntropy,
+    CrossEntropy,
     Objective,
-    OneLabel,
-    WordTags,
+    RegressionLoss,
+    TokenCrossEntropy,
     add_up,
     greatest,
 )
@@ -53,7 +53,7 @@ def test_one_label_is_cross_entropy(smoothing):
     """The negative logarithm of what the softmax gives the class, perhaps smoothed."""
     targets = np.eye(4)[CODES] * (1 - smoothing) + smoothing / 4
     expected = -(targets * np.log(softmax(SCORES.astype(np.float64)))).sum(axis=1)
-    found = losses_of(OneLabel(smoothing), SCORES, CODES)
+    found = losses_of(CrossEntropy(smoothing), SCORES, CODES)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -63,7 +63,7 @@ def test_many_labels_is_binary_cross_entropy(smoothing):
     targets = np.abs(FLAGS - smoothing / 2)
     yes = sigmoid(SCORES.astype(np.float64))
     each = -(targets * np.log(yes) + (1 - targets) * np.log(1 - yes))
-    found = losses_of(ManyLabels(smoothing), SCORES, FLAGS)
+    found = losses_of(BinaryCrossEntropy(smoothing), SCORES, FLAGS)
     assert found.shape == (N, 4)
     np.testing.assert_allclose(found.sum(axis=1), each.mean(axis=1), rtol=1e-4)
     np.testing.assert_allclose(found, each / 4, rtol=1e-4, atol=1e-6)
@@ -72,21 +72,23 @@ def test_many_labels_is_binary_cross_entropy(smoothing):
 def test_numbers_are_squared_errors():
     """The mean squared error over the outputs of a row."""
     expected = ((SCORES.astype(np.float64) - NUMBERS) ** 2).mean(axis=1)
-    np.testing.assert_allclose(losses_of(Numbers(), SCORES, NUMBERS), expected, 1e-5)
+    np.testing.assert_allclose(
+        losses_of(RegressionLoss(), SCORES, NUMBERS), expected, 1e-5
+    )
 
 
 def test_numbers_by_huber():
     """Half the square up to 1, then a line that goes on at the same slope."""
     error = np.abs(SCORES.astype(np.float64) - NUMBERS)
     expected = np.where(error < 1, error**2 / 2, error - 0.5).mean(axis=1)
-    found = losses_of(Numbers("huber"), SCORES, NUMBERS)
+    found = losses_of(RegressionLoss("huber"), SCORES, NUMBERS)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_word_tags_are_one_label_each():
     """The loss of a word is the cross-entropy of its tag."""
-    found = losses_of(WordTags(lambda *_: 0.0), SCORES, CODES)
-    np.testing.assert_array_equal(found, losses_of(OneLabel(), SCORES, CODES))
+    found = losses_of(TokenCrossEntropy(lambda *_: 0.0), SCORES, CODES)
+    np.testing.assert_array_equal(found, losses_of(CrossEntropy(), SCORES, CODES))
 
 
 def test_the_base_learns_nothing():
@@ -116,7 +118,7 @@ def windows(draw):
 
 
 def merged(objective, scores, text_of_row, shares, n_texts):
-    return objective.merge(
+    return objective.merge_windows(
         torch.from_numpy(scores),
         torch.from_numpy(text_of_row),
         torch.from_numpy(shares.astype(np.float32)),
@@ -142,7 +144,7 @@ def test_one_label_averages_probabilities(drawn):
     """The probabilities of a text are its windows', averaged by their shares."""
     scores, *rest = drawn
     expected = averages(softmax(scores.astype(np.float64)), *rest)
-    found = softmax(merged(OneLabel, *drawn).astype(np.float64))
+    found = softmax(merged(CrossEntropy, *drawn).astype(np.float64))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
@@ -151,7 +153,7 @@ def test_one_label_averages_probabilities(drawn):
 def test_many_labels_average_probabilities(drawn):
     """The same label by label, and what is close to 0 or to 1 is as exact."""
     scores, *rest = drawn
-    found = merged(ManyLabels, *drawn).astype(np.float64)
+    found = merged(BinaryCrossEntropy, *drawn).astype(np.float64)
     for sign in (1, -1):
         expected = averages(sigmoid(sign * scores.astype(np.float64)), *rest)
         np.testing.assert_allclose(sigmoid(sign * found), expected, rtol=1e-4)
@@ -162,7 +164,7 @@ def test_many_labels_average_probabilities(drawn):
 def test_numbers_are_averaged(drawn):
     """The number of a text is its windows', averaged by their shares."""
     scores, *rest = drawn
-    for objective in (Numbers, Objective):
+    for objective in (RegressionLoss, Objective):
         found = merged(objective, *drawn)
         expected = averages(scores.astype(np.float64), *rest)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -170,15 +172,21 @@ def test_numbers_are_averaged(drawn):
 
 @pytest.mark.parametrize(
     ("objective", "probabilities"),
-    [(OneLabel, softmax), (ManyLabels, sigmoid), (Numbers, np.asarray)],
+    [
+        (CrossEntropy, softmax),
+        (BinaryCrossEntropy, sigmoid),
+        (RegressionLoss, np.asarray),
+    ],
 )
 def test_one_window_is_the_text(objective, probabilities):
     """Where each text is a window, its probabilities, loss and gradient are those."""
     rows, shares = torch.arange(N), torch.ones(N)
-    targets = {OneLabel: CODES, ManyLabels: FLAGS, Numbers: NUMBERS}[objective]
+    targets = {CrossEntropy: CODES, BinaryCrossEntropy: FLAGS, RegressionLoss: NUMBERS}[
+        objective
+    ]
     plain = torch.from_numpy(SCORES.copy()).requires_grad_()
     read = torch.from_numpy(SCORES.copy()).requires_grad_()
-    found = objective.merge(read, rows, shares, N)
+    found = objective.merge_windows(read, rows, shares, N)
     np.testing.assert_allclose(
         probabilities(found.detach().numpy()), probabilities(SCORES), rtol=1e-5
     )
@@ -191,7 +199,7 @@ def test_one_window_is_the_text(objective, probabilities):
 
 @pytest.mark.parametrize("size", [20.0, 42.0, 43.0, 86.0, 100.0, 1e4, 1e30])
 @pytest.mark.parametrize("weight", [1.0, 1e-3, 1e3])
-@pytest.mark.parametrize("objective", [OneLabel, ManyLabels])
+@pytest.mark.parametrize("objective", [CrossEntropy, BinaryCrossEntropy])
 def test_extreme_scores_stay_finite(objective, weight, size):
     """Neither losses nor gradients overflow, whatever the answer and its weight."""
     scores = [[size, -size], [-size, size], [size, 0], [-size, 0], [0, 0], [size, size]]
@@ -199,11 +207,11 @@ def test_extreme_scores_stay_finite(objective, weight, size):
     for rows in (torch.arange(6), torch.tensor([0, 0, 1, 1, 2, 2])):
         n_texts = int(rows.max()) + 1
         shares = 1 / torch.bincount(rows).float()[rows]
-        merged = objective.merge(scores, rows, shares, n_texts)
+        merged = objective.merge_windows(scores, rows, shares, n_texts)
         assert merged.isfinite().all()
         for wrong in (0, 1):
             targets = torch.full((n_texts,), wrong)
-            if objective is ManyLabels:
+            if objective is BinaryCrossEntropy:
                 targets = torch.eye(2)[targets]
             losses = objective()(merged, targets) * weight
             (gradient,) = torch.autograd.grad(losses.sum(), scores, retain_graph=True)
@@ -212,13 +220,15 @@ def test_extreme_scores_stay_finite(objective, weight, size):
 
 
 @pytest.mark.parametrize("size", [20.0, 60.0, 200.0])
-@pytest.mark.parametrize("objective", [OneLabel, ManyLabels])
+@pytest.mark.parametrize("objective", [CrossEntropy, BinaryCrossEntropy])
 def test_what_is_surely_wrong_can_be_unlearnt(objective, size):
     """However sure windows are of the wrong answer, the gradient leads out of it."""
     scores = torch.tensor([[-size, size], [-size, size]], requires_grad=True)
-    merged = objective.merge(scores, torch.zeros(2).long(), torch.ones(2) / 2, 1)
+    merged = objective.merge_windows(
+        scores, torch.zeros(2).long(), torch.ones(2) / 2, 1
+    )
     targets = torch.tensor([0])
-    if objective is ManyLabels:
+    if objective is BinaryCrossEntropy:
         targets = torch.tensor([[1.0, 0.0]])
     objective()(merged, targets).sum().backward()
     assert (scores.grad[:, 0] < 0).all()
@@ -232,7 +242,9 @@ def test_gradients_of_averages():
     shares = shares / torch.zeros(3).double().index_add(0, rows, shares)[rows]
     codes = torch.tensor([1, 0, 3])
     ours = torch.from_numpy(SCORES).requires_grad_()
-    OneLabel()(OneLabel.merge(ours, rows, shares.float(), 3), codes).sum().backward()
+    CrossEntropy()(
+        CrossEntropy.merge_windows(ours, rows, shares.float(), 3), codes
+    ).sum().backward()
     plain = torch.from_numpy(SCORES).double().requires_grad_()
     chances = plain.exp() / plain.exp().sum(1, keepdim=True)
     for text, code in enumerate(codes.tolist()):
@@ -272,7 +284,7 @@ few_numbers = st.sampled_from([-1.5, -1.0, -0.25, 0.0, 0.5, 1.0, 2.0])
 def test_the_score_of_one_label_is_accuracy(scores, codes, weights):
     """As scikit-learn's, with sample weights."""
     expected = accuracy_score(codes, scores.argmax(axis=1), sample_weight=weights)
-    found = OneLabel().score(scores, codes, weights, np.ones(6))
+    found = CrossEntropy().score(scores, codes, weights, np.ones(6))
     assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -288,7 +300,7 @@ def test_the_score_of_many_labels_is_subset_accuracy(scores, flags, weights):
         flags.astype(int), (sigmoid(scores) > 0.5).astype(int), sample_weight=weights
     )
     wide = np.repeat(weights[:, None], 3, axis=1)
-    found = ManyLabels().score(scores, flags, wide, np.ones(6))
+    found = BinaryCrossEntropy().score(scores, flags, wide, np.ones(6))
     assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -305,7 +317,7 @@ def test_the_score_of_numbers_is_r2(scores, numbers, weights):
         scores.astype(np.float64),
         sample_weight=weights.astype(np.float64),
     )
-    found = Numbers().score(scores, numbers, weights, np.ones(6))
+    found = RegressionLoss().score(scores, numbers, weights, np.ones(6))
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
@@ -316,14 +328,14 @@ def test_r2_of_a_constant(value, n_texts):
     numbers = np.full((n_texts, 1), value, dtype=np.float32)
     weights = np.arange(1, n_texts + 1, dtype=np.float32)
     counts = np.ones(n_texts)
-    assert Numbers().score(numbers, numbers, weights, counts) == 1
-    assert Numbers().score(numbers + 1, numbers, weights, counts) == 0
+    assert RegressionLoss().score(numbers, numbers, weights, counts) == 1
+    assert RegressionLoss().score(numbers + 1, numbers, weights, counts) == 0
 
 
 def test_the_score_of_tags_is_asked_for():
     """What scores tags is given true and predicted codes, and the words of each row."""
     given = []
-    objective = WordTags(lambda *args: given.append(args) or 0.25)
+    objective = TokenCrossEntropy(lambda *args: given.append(args) or 0.25)
     assert objective.score(SCORES, CODES, WEIGHTS, np.array([4, 5])) == 0.25
     true, predicted, counts = given[0]
     np.testing.assert_array_equal(true, CODES)

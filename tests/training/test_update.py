@@ -12,7 +12,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._batches import ShuffledBatches
 from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._losses import OneLabel
+from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot
 from sklearn_bert.training._update import Updates
 
@@ -168,7 +168,9 @@ def make_updates(model, **settings):
         "batch_size": 8,
     }
     masters = MasterWeights(model, settings.pop("dtype", torch.float32))
-    return Updates(model, masters, OneLabel(), Feed(CPU, 0), **(defaults | settings))
+    return Updates(
+        model, masters, CrossEntropy(), Feed(CPU, 0), **(defaults | settings)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

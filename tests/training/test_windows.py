@@ -21,7 +21,11 @@ from sklearn_bert.text._tokenizer import TokenTable
 from sklearn_bert.training import _update
 from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._losses import ManyLabels, Numbers, OneLabel
+from sklearn_bert.training._losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    RegressionLoss,
+)
 from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._update import Updates
@@ -154,7 +158,7 @@ def make_updates(model, dtype=torch.float32, **settings):
     }
     masters = MasterWeights(model, dtype)
     feed = Feed(CPU, 0)
-    return Updates(model, masters, OneLabel(), feed, **(defaults | settings))
+    return Updates(model, masters, CrossEntropy(), feed, **(defaults | settings))
 
 
 def gradients_of_an_update(updates, examples, rows):
@@ -364,7 +368,9 @@ def test_texts_in_one_window_are_trained_on_as_ever(make_net, checkpoint, review
     losses = [[row["train_loss"] for row in net.history] for net in nets]
     np.testing.assert_allclose(*losses, rtol=1e-5)
     plain, in_windows = (
-        functional.softmax(torch.from_numpy(net.scores(table, OneLabel.merge)), 1)
+        functional.softmax(
+            torch.from_numpy(net.scores(table, CrossEntropy.merge_windows)), 1
+        )
         for net, table in zip(nets, tables, strict=True)
     )
     torch.testing.assert_close(in_windows, plain, rtol=0, atol=1e-4)
@@ -404,8 +410,8 @@ def test_the_best_weights_of_windows_are_kept(make_net, windowed):
         )
         net.fit(windowed.data)
         best = max(r["valid_score"] for r in net.history)
-        scores = net.scores(windowed.data.table, OneLabel.merge)
-        found = OneLabel().score(
+        scores = net.scores(windowed.data.table, CrossEntropy.merge_windows)
+        found = CrossEntropy().score(
             scores, windowed.data.targets, windowed.data.weights, np.ones(20)
         )
         assert found == pytest.approx(best)
@@ -445,13 +451,15 @@ def test_scores_of_texts_in_windows(make_net, windowed, trainable, precision):
     windows = each_window(net, windowed, "forward")
     table = windowed.data.table
     expected = [shares @ softmax(scores) for scores, shares in windows]
-    found = softmax(net.scores(table, OneLabel.merge))
+    found = softmax(net.scores(table, CrossEntropy.merge_windows))
     np.testing.assert_allclose(found, expected, atol=atol)
     expected = [shares @ (1 / (1 + np.exp(-scores))) for scores, shares in windows]
-    found = 1 / (1 + np.exp(-net.scores(table, ManyLabels.merge)))
+    found = 1 / (1 + np.exp(-net.scores(table, BinaryCrossEntropy.merge_windows)))
     np.testing.assert_allclose(found, expected, atol=atol)
     expected = [shares @ scores for scores, shares in windows]
-    np.testing.assert_allclose(net.scores(table, Numbers.merge), expected, atol=atol)
+    np.testing.assert_allclose(
+        net.scores(table, RegressionLoss.merge_windows), expected, atol=atol
+    )
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls", "pooler"])
@@ -482,7 +490,7 @@ def test_texts_that_fit_are_read_as_ever(make_net, checkpoint, reviews, stride):
     plain = loaded.text_tokenizer(64)(texts)
     tokenizer = loaded.text_tokenizer(64, long_text="window", window_stride=stride)
     table = tokenizer(texts)
-    found = softmax(net.scores(table, OneLabel.merge))
+    found = softmax(net.scores(table, CrossEntropy.merge_windows))
     np.testing.assert_allclose(found, softmax(net.scores(plain)), atol=1e-6)
     np.testing.assert_allclose(net.vectors(table), net.vectors(plain), atol=1e-6)
 
@@ -490,12 +498,12 @@ def test_texts_that_fit_are_read_as_ever(make_net, checkpoint, reviews, stride):
 def test_scores_do_not_depend_on_neighbours(make_net, windowed):
     """A text alone, in another order, or twice has the same scores."""
     net, table = make_net(), windowed.data.table
-    whole = net.scores(table, OneLabel.merge)
+    whole = net.scores(table, CrossEntropy.merge_windows)
     rows = np.array([7, 7, 2, 19, 0, 2])
-    some = net.scores(table.take(rows), OneLabel.merge)
+    some = net.scores(table.take(rows), CrossEntropy.merge_windows)
     np.testing.assert_allclose(some, whole[rows], atol=1e-5)
     for row in (3, 12):
-        alone = net.scores(table.take(np.array([row])), OneLabel.merge)
+        alone = net.scores(table.take(np.array([row])), CrossEntropy.merge_windows)
         np.testing.assert_allclose(alone, whole[[row]], atol=1e-5)
 
 
@@ -503,11 +511,11 @@ def test_features_of_windows_are_remembered(make_net, windowed):
     """Remembered features are those of the windows, whichever texts they are of."""
     net = make_net(trainable="head", fingerprint="tiny")
     table = windowed.data.table
-    fresh = net.scores(table, OneLabel.merge, remember=False)
-    net.scores(table.take(np.array([3, 1])), OneLabel.merge)
+    fresh = net.scores(table, CrossEntropy.merge_windows, remember=False)
+    net.scores(table.take(np.array([3, 1])), CrossEntropy.merge_windows)
     for _ in range(2):
         np.testing.assert_allclose(
-            net.scores(table, OneLabel.merge), fresh, rtol=1e-5, atol=1e-6
+            net.scores(table, CrossEntropy.merge_windows), fresh, rtol=1e-5, atol=1e-6
         )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-class VocabularyInUse:
+class CompactEmbedding:
     """Shrinks a word embedding to the rows in use, and brings the others back.
 
     A row that no training text uses gets no gradient, but a step of AdamW, the clipping

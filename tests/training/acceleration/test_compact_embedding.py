@@ -6,7 +6,7 @@ from torch import nn
 from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._net import BertNet
-from sklearn_bert.training.acceleration._compact_embedding import VocabularyInUse
+from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding
 
 
 def words(net):
@@ -116,7 +116,7 @@ def test_restoring_brings_every_row_back(padding_idx):
     """Rows in use come back as trained, the others decayed; the rest as it was."""
     embedding = nn.Embedding(6, 2, padding_idx=padding_idx)
     start = embedding.weight.detach().clone()
-    vocabulary = VocabularyInUse(embedding, np.array([5, 1, 3, 1]))
+    vocabulary = CompactEmbedding(embedding, np.array([5, 1, 3, 1]))
     assert vocabulary.renumber(np.array([1, 3, 5])).tolist() == [0, 1, 2]
     assert embedding.padding_idx == {None: None, 0: None, 3: 1}[padding_idx]
     assert embedding.num_embeddings == 3
