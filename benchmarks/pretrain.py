@@ -27,7 +27,7 @@ from transformers import BertForPreTraining
 from sklearn_bert import BertPretrainer, WordPieceVocabulary
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.estimators._pretrainer import _masked_rows
-from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._schedule import parameter_groups, warmup_then_decay
 

@@ -33,7 +33,7 @@ from sklearn_bert.model._checkpoint import (
     OfflineCheckpointError,
 )
 from sklearn_bert.persistence import load, save
-from sklearn_bert.text._tokenizer import TruncationWarning
+from sklearn_bert.text._truncation import TruncationWarning
 from sklearn_bert.text._unknown import UnknownWordsWarning
 
 __all__ = [

@@ -37,7 +37,7 @@ from sklearn_bert.compute._memory import give_back
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._input import check_texts
-from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training import _update
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import CrossEntropy

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._cache import FEATURES
-from sklearn_bert.text._tokenizer import TokenTable, distinct_rows
+from sklearn_bert.text._table import TokenTable, distinct_rows
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
 from sklearn_bert.text._batches import token_budget_batches
-from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
+from sklearn_bert.text._table import TokenTable, ragged_indices
 from sklearn_bert.text._words import WordTable
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its

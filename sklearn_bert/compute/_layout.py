@@ -11,7 +11,7 @@ from torch import Tensor
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.text._batches import pack, pad, places
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
+from sklearn_bert.text._table import TokenTable, ragged_indices
 from sklearn_bert.text._words import WordTable
 
 

@@ -21,12 +21,9 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import ContrastTask, of_classes, of_pairs, same_twice
 from sklearn_bert.text._documents import check_single_texts
 from sklearn_bert.text._input import Texts
-from sklearn_bert.text._tokenizer import (
-    TextTokenizer,
-    TokenTable,
-    truncation_report,
-    warn_if_cut,
-)
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._truncation import truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training._user_callbacks import copy_callbacks

@@ -24,7 +24,8 @@ from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.text._corpus import causal_rows
 from sklearn_bert.text._input import excerpt
 from sklearn_bert.text._masking import MaskedTable, causal_targets, masked_table
-from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, encode_batch
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
 from sklearn_bert.training._losses import LanguageModelingLoss
 
 # Prompts that are written on at a time: each has scores for a whole vocabulary.

@@ -39,12 +39,9 @@ from sklearn_bert.text._documents import (
 )
 from sklearn_bert.text._input import holds_lists
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.text._tokenizer import (
-    TextTokenizer,
-    TokenTable,
-    truncation_report,
-    warn_if_cut,
-)
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._truncation import truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
 from sklearn_bert.training._examples import DrawnExamples, Examples
 from sklearn_bert.training._losses import Objective

@@ -35,7 +35,8 @@ from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.text._corpus import SentencePairs, packed_rows, text_rows
 from sklearn_bert.text._input import check_texts, excerpt
 from sklearn_bert.text._masking import MaskedTable, Masking, find_masks, mask_each_token
-from sklearn_bert.text._tokenizer import TextTokenizer, truncation_report, warn_if_cut
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._truncation import truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
 from sklearn_bert.training._losses import LanguageModelingLoss
 

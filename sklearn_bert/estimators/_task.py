@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
+from sklearn_bert.text._table import TokenTable, ragged_indices
 
 BATCHES_PER_POOL = 16  # how many batches of shuffled texts are sorted by length at once
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_bert.text._long import rooms
-from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, encode_batch
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
 
 TEXTS_PER_CALL = 8192
 

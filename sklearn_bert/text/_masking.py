@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable, ragged_indices
+from sklearn_bert.text._table import TokenTable, ragged_indices
+from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 
 # Of the tokens to guess: the share that the mask hides, and that with a random token

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_bert._process._warn import warn
-from sklearn_bert.text._tokenizer import SPECIAL, TextTokenizer, TokenTable
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import SPECIAL, TextTokenizer
 from sklearn_bert.text._words import WordTable
 
 # Measured with the default checkpoint: of English and German posts up to 0.4 % are

@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_bert.text._input import excerpt, is_missing, rows_of_column
-from sklearn_bert.text._tokenizer import (
-    TextTokenizer,
-    TokenTable,
-    encode_batch,
-    ragged_indices,
-)
+from sklearn_bert.text._table import TokenTable, ragged_indices
+from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
 
 
 def check_words(X: Any, name: str = "X") -> list[list[str]]:

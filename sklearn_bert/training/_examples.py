@@ -10,7 +10,7 @@ import numpy as np
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.text._tokenizer import TokenTable, ragged_indices
+from sklearn_bert.text._table import TokenTable, ragged_indices
 from sklearn_bert.text._words import WordTable
 
 

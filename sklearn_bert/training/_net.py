@@ -34,7 +34,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._batches import ShuffledBatches
 from sklearn_bert.text._long import Windows
-from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._words import WordTable
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import REMEDY, EpochLosses

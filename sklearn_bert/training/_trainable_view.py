@@ -13,7 +13,7 @@ from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.model._layers import split
 from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot
 from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding
 

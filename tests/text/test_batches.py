@@ -18,7 +18,8 @@ from sklearn_bert.text._batches import (
     token_budget_batches,
 )
 from sklearn_bert.text._input import Texts
-from sklearn_bert.text._tokenizer import TextTokenizer, TokenTable
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer
 
 lenient = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]

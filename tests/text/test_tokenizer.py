@@ -21,9 +21,9 @@ from transformers import AutoTokenizer
 from sklearn_bert import cache_info
 from sklearn_bert.text import _tokenizer
 from sklearn_bert.text._input import Texts, check_texts
-from sklearn_bert.text._tokenizer import (
-    TextTokenizer,
-    TokenTable,
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._truncation import (
     TruncationWarning,
     truncation_report,
     warn_if_cut,

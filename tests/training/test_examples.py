@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_bert.text._long import Windows
-from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._words import WordTable
 from sklearn_bert.training._examples import Examples
 

@@ -17,7 +17,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._batches import ShuffledBatches
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._long import Windows
-from sklearn_bert.text._tokenizer import TokenTable
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training import _update
 from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples
