@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -17,21 +16,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
-from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert.estimators._base import (
+    CHECKPOINT_CONSTRAINTS,
+    TEXT_CONSTRAINTS,
+    TRAINING_CONSTRAINTS,
+    BertEstimator,
+)
+from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
-    adapt,
-    history_of,
+    pretrain_first,
+    pretraining_history,
     read_unlabeled,
 )
-from sklearn_bert.estimators._predictor import (
-    TRAINING_CONSTRAINTS,
-    BertPredictor,
-    Run,
-    scaled,
-    weigh,
-)
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._task import Labelled
+from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.targets._labels import (
     AnyOfSeveral,
     Labels,
@@ -39,10 +37,17 @@ from sklearn_bert.targets._labels import (
     is_indicator,
     read_labels,
 )
+from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
+from sklearn_bert.targets._validation_split import Split
+from sklearn_bert.text._input import Texts
 
 
 class BertClassifier(
-    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BertPredictor
+    ClassNamePrefixFeaturesOutMixin,
+    ClassifierMixin,
+    TransformerMixin,
+    TextInputMixin,
+    BertEstimator,
 ):
     """Classify texts, or pairs of texts, by fine-tuning BERT.
 
@@ -425,47 +430,40 @@ class BertClassifier(
                 "class_weight is 'balanced', which partial_fit cannot do: it does not "
                 "know the shares of what is to come. Pass a dict of weights."
             )
-        run = self._start(
-            X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
-        )
-        texts, more, seen = self._read_texts(run, X, X_val, y_val)
-        more_texts = read_unlabeled(self, run, unlabeled)
-        labels = self._choose_labels(run, y, texts, classes)
-        targets = own_targets = labels.encode(y)
-        if more is not None:
-            targets = np.concatenate([targets, labels.encode(y_val, "y_val")])
-            texts = texts.joined(more)
-        train, valid, weights = self._divide(
-            run,
-            own_targets,
-            more,
-            weigh(sample_weight, len(own_targets)),
-            groups,
-            codes=targets if targets.ndim == 1 else None,
-            what=_described(labels, own_targets),
-        )
-        train, weights = self._weigh_classes(labels, targets, weights, train)
-        task = Labelled(
-            lambda tokenizer: tokenizer(texts),
-            targets,
-            weights,
-            train,
-            valid,
-            labels.objective(self.label_smoothing),
-        )
-        adapted = adapt(self, run, texts, train, more_texts)
-        return self._learn(
-            run,
-            task,
-            {
-                **seen,
-                "classes_": labels.classes,
-                **_labels_state(labels),
-                **history_of(self, run, adapted),
-            },
-            functools.partial(
-                self._load_model,
-                adapted=None if adapted is None else adapted.net_,
+        check_adapter(self.adapter, self.trainable)
+        with FitCall(
+            self,
+            X,
+            y,
+            sample_weight,
+            X_val=X_val,
+            y_val=y_val,
+            early_stopping=self.early_stopping,
+            warm_start=self.warm_start,
+            is_partial=is_partial,
+        ) as call:
+            # 1. Read X and y: what is wrong with them is said before a weight is read.
+            texts, attributes = self._read_X(X, is_like_before=call.goes_on)
+            valid_texts = self._read_validation(X_val, y_val, texts)
+            unlabeled_texts = read_unlabeled(self, call, unlabeled)
+            labels = self._choose_labels(call, y, texts, classes)
+            own_targets = targets = labels.encode(y)
+            n_valid = None
+            if valid_texts is not None:
+                targets = np.concatenate([targets, labels.encode(y_val, "y_val")])
+                texts, n_valid = texts.joined(valid_texts), len(valid_texts)
+            split = call.split(
+                read_sample_weight(sample_weight, len(own_targets)),
+                n_valid,
+                groups=groups,
+                codes=targets if targets.ndim == 1 else None,
+                what=_described(labels, own_targets),
+            )
+            split = self._weigh_classes(labels, targets, split)
+            adapted = pretrain_first(self, call, texts, split.train, unlabeled_texts)
+            # 2. Load the checkpoint, or the model of the earlier fit.
+            call.reserve_device()
+            model, tokenizer = call.go_on(self.trainable) or self._load_model(
                 trainable=self.trainable,
                 pooling=self.pooling,
                 long_text=self.long_text,
@@ -473,13 +471,35 @@ class BertClassifier(
                 of_pairs=texts.second is not None,
                 n_outputs=len(labels.classes),
                 dropout=self.dropout,
-            ),
-        )
+                adapted=None if adapted is None else adapted.net_,
+            )
+            # 3. Tokenise.
+            train, valid = split.examples(tokenizer(texts), targets, split.weights)
+            # 4. Train.
+            fitted = call.train(
+                model,
+                tokenizer,
+                labels.loss(self.label_smoothing),
+                train,
+                valid,
+                {
+                    **attributes,
+                    **labels.attributes(),
+                    **pretraining_history(self, call, adapted),
+                },
+                adapter=self.adapter,
+                adapter_rank=self.adapter_rank,
+                layer_decay=self.layer_decay,
+            )
+            # 5. Publish.
+            return self._publish(**fitted)
 
-    def _choose_labels(self, run: Run, y: Any, texts: Any, classes: Any) -> Labels:
-        """The labels of y; those of the earlier run where this one goes on with it."""
-        known = None if run.start is None else self._labels
-        if known is not None and run.is_partial and not is_indicator(y):
+    def _choose_labels(
+        self, call: FitCall, y: Any, texts: Texts, classes: Any
+    ) -> Labels:
+        """Return the labels of y; those of the earlier fit where this one goes on."""
+        known = self._labels if call.goes_on else None
+        if known is not None and call.is_partial and not is_indicator(y):
             classes = known.classes if classes is None else classes
         labels = read_labels(y, texts, classes)
         if known is not None and (
@@ -501,16 +521,13 @@ class BertClassifier(
         return OneOfSeveral(self.classes_)
 
     def _weigh_classes(
-        self,
-        labels: Labels,
-        targets: np.ndarray,
-        weights: np.ndarray,
-        train: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on, and sample weights times class weights, with a mean of 1.
+        self, labels: Labels, targets: np.ndarray, split: Split
+    ) -> Split:
+        """Multiply sample weights with class weights, and scale their mean to 1.
 
         Classes are balanced over the rows to train on; held-out ones say nothing.
         """
+        weights, train = split.weights, split.train
         if targets.ndim == 2:
             weights = weights[:, None]
         if self.class_weight is not None:
@@ -519,18 +536,17 @@ class BertClassifier(
             flat = weights.reshape(len(weights), -1)[:, 0]
             factors = labels.class_weights(self.class_weight, targets, flat, train)
             is_trained = np.isin(np.arange(len(weights)), train)
+            is_trained = is_trained.reshape(-1, *[1] * (factors.ndim - 1))
             # Others are validated on, and scored as `score` does.
-            weights = np.where(
-                _as_rows(is_trained, factors), weights * factors, weights
-            )
-            some = weights[train]
-            if not (np.isfinite(some).all() and some.min() >= 0 < some.max()):
+            weights = np.where(is_trained, weights * factors, weights)
+            trained = weights[train]
+            if not (np.isfinite(trained).all() and trained.min() >= 0 < trained.max()):
                 raise ValueError(
                     f"class_weight is {self.class_weight!r}; expected weights of 0 or "
                     "more, and more than 0 for some text."
                 )
-            train = train[some.reshape(len(some), -1).max(axis=1) > 0]
-        return train, scaled(weights, train)
+            train = train[trained.reshape(len(trained), -1).max(axis=1) > 0]
+        return Split(train, split.valid, with_mean_one(weights, train))
 
     def predict(self, X: Any) -> Any:
         """Predict the most probable label of each text, or all probable ones.
@@ -563,7 +579,7 @@ class BertClassifier(
         """
         check_is_fitted(self)
         labels = self._labels
-        return labels.proba(self._compute(X, "scores", labels.merge_windows))
+        return labels.proba(self._compute(X, self.net_.scores, labels.merge_windows))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
@@ -580,7 +596,7 @@ class BertClassifier(
         """
         check_is_fitted(self)
         labels = self._labels
-        return labels.decision(self._compute(X, "scores", labels.merge_windows))
+        return labels.decision(self._compute(X, self.net_.scores, labels.merge_windows))
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the fine-tuned vector of each text: what the head sees.
@@ -593,7 +609,8 @@ class BertClassifier(
         -------
         ndarray of shape (n_texts, width), float32
         """
-        return self._compute(X, "vectors")
+        check_is_fitted(self)
+        return self._compute(X, self.net_.vectors)
 
     @property
     def _n_features_out(self) -> int:
@@ -606,11 +623,6 @@ class BertClassifier(
         return tags
 
 
-def _as_rows(flags: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """One flag per row, in as many dimensions."""
-    return flags.reshape(-1, *[1] * (like.ndim - 1))
-
-
 def _described(labels: Labels, targets: np.ndarray) -> str:
     if targets.ndim == 2:
         return f"texts with {len(labels.classes)} labels"
@@ -620,10 +632,3 @@ def _described(labels: Labels, targets: np.ndarray) -> str:
         f"texts in {len(counts)} classes (fewest: {counts[fewest]} of "
         f"{as_python(labels.classes[fewest])!r})"
     )
-
-
-def _labels_state(labels: Labels) -> dict[str, Any]:
-    """What a classifier keeps of the kind of its labels, beside the classes."""
-    if isinstance(labels, OneOfSeveral):
-        return {"multilabel_": False, "_indicator": None}
-    return {"multilabel_": True, "_indicator": (labels.dtype, labels.sparse)}

@@ -9,24 +9,30 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
-from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert.estimators._language_learner import check_content
-from sklearn_bert.estimators._predictor import TRAINING_CONSTRAINTS, BertPredictor
+from sklearn_bert.estimators._base import (
+    CHECKPOINT_CONSTRAINTS,
+    TEXT_CONSTRAINTS,
+    TRAINING_CONSTRAINTS,
+    BertEstimator,
+)
+from sklearn_bert.estimators._fit import FitCall, check_adapter
+from sklearn_bert.estimators._language_model import check_content
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.model._language_model import LanguageModel
+from sklearn_bert.estimators._reports import text_reports, warn_of
+from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.model._post_processing import First, Normalize, linear_map
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.targets._views import ContrastTask, of_classes, of_pairs, same_twice
+from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
 from sklearn_bert.text._documents import check_single_texts
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import truncation_report, warn_if_cut
-from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.text._truncation import warn_if_cut
+from sklearn_bert.training._losses import LanguageModelingLoss
 from sklearn_bert.training._net import BertNet
-from sklearn_bert.training._user_callbacks import copy_callbacks
 
 NO_DROPOUT = (
     "objective='simcse' needs dropout, or the two views of a text are one; checkpoint "
@@ -67,7 +73,9 @@ OF_PRETRAINER = (
 )
 
 
-class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredictor):
+class BertEmbedder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextInputMixin, BertEstimator
+):
     """Turn texts, or pairs of texts, into vectors with BERT.
 
     `fit` reads the checkpoint and trains none of its weights, unless it is given an
@@ -278,9 +286,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         ],
         **{name: TRAINING_CONSTRAINTS[name] for name in TRAINING},
     }
-    # The loss of a batch says little of how good vectors are: no epoch is the best.
-    early_stopping = False
-    warm_start = False
+    # No early_stopping: the loss of a batch says little of how good vectors are.
 
     def __init__(
         self,
@@ -407,9 +413,55 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         return self.net_.vectors(table)
 
     def _fit(self, X: Any, y: Any) -> TokenTable:
+        """Fit, and return the tokens of the texts to embed."""
         if self.objective is None:
-            copy_callbacks(self.callbacks, is_validated=False)  # raises where wrong
             return self._fit_nothing(X, y)
+        self._check_objective()
+        if self.objective == "mlm":
+            return self._fit_words(X, y)
+        check_adapter(self.adapter, self.trainable)
+        with FitCall(self, X, y) as call:
+            # 1. Read X and y: what is wrong with them is said before a weight is read.
+            texts, attributes = self._read_X(X)
+            self._check_enough_texts(texts)
+            if self.objective == "pairs":
+                views = of_pairs(texts, y, self.temperature)
+                attributes = {"n_features_in_": 1, "_template": None}
+            else:
+                check_single_texts(texts)
+                if self.objective == "supervised":
+                    views = of_classes(texts, y, self.temperature)
+                else:
+                    views = same_twice(texts, self.temperature)
+            # 2. Load the checkpoint.
+            call.reserve_device()
+            model, tokenizer = self._load(
+                trainable=self.trainable, dropout=self.dropout
+            )
+            self._check_components(model, len(views.texts))
+            if self.objective == "simcse" and not model.has_dropout:
+                raise ValueError(NO_DROPOUT)
+            # 3. Tokenise.
+            table = tokenizer(views.texts)
+            # 4. Train, and learn to whiten.
+            fitted = call.train(
+                model,
+                tokenizer,
+                views.loss,
+                views.examples(table, call.seeds("shuffle")),
+                None,
+                attributes,
+                adapter=self.adapter,
+                adapter_rank=self.adapter_rank,
+                layer_decay=self.layer_decay,
+            )
+            self._shape(fitted["net_"], table)
+            # 5. Publish.
+            self._publish(**fitted)
+        return table
+
+    def _check_objective(self) -> None:
+        """Raise ValueError where other parameters do not go with the objective."""
         if self.long_text == "window":
             raise ValueError(
                 f"objective is {self.objective!r} and long_text is 'window'; an "
@@ -424,114 +476,75 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
             )
         if self.objective == "simcse" and self.dropout == 0:
             raise ValueError(NO_DROPOUT)
-        texts, seen = self._read_X(X)
-        if self.whiten and self.n_components is not None:
-            n_sides = 1 if texts.second is None else 2
-            self._check_enough(n_sides * len(texts), self.n_components)
-        if self.objective == "mlm":
-            return self._fit_words(X, y, texts, seen)
-        run = self._start(X, y, None)
-        task = self._contrast(texts, y)
-        if self.objective == "pairs":
-            seen = {**seen, "n_features_in_": 1, "_template": None}
-            seen.pop("feature_names_in_", None)
-
-        def load() -> tuple[TextModel, TextTokenizer, str | None]:
-            found = self._load(trainable=self.trainable, dropout=self.dropout)
-            self._check_components(found[0], len(task.texts))
-            if self.objective == "simcse" and not found[0].has_dropout:
-                raise ValueError(NO_DROPOUT)
-            return found
-
-        net, fitted = self._train(run, task, seen, load)
-        table = fitted["tokenizer_"](task.texts)
-        self._shape(net, table)
-        self._publish(**fitted, net_=net)
-        self._end_fit(run.context, run.told)
-        return table
-
-    def _contrast(self, texts: Texts, y: Any) -> ContrastTask:
-        """What is learnt from texts, classes or pairs."""
-        if self.objective == "pairs":
-            return of_pairs(texts, y, self.temperature)
-        check_single_texts(texts)
-        if self.objective == "supervised":
-            return of_classes(texts, y, self.temperature)
-        return same_twice(texts, self.temperature)
-
-    def _fit_words(
-        self, X: Any, y: Any, texts: Texts, seen: dict[str, Any]
-    ) -> TokenTable:
-        """Learn as a pretrainer does, and embed with what has been learnt."""
-        check_single_texts(texts)
         changed = {"trainable": "all", "adapter": None, "layer_decay": 1.0}
         for name, only in changed.items():
-            if getattr(self, name) != only:
+            if self.objective == "mlm" and getattr(self, name) != only:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, but objective='mlm' trains "
                     f"all weights at one rate; set {name}={only!r}."
                 )
-        documents = check_content([[text] for text in texts.first])
-        run = self._start(X, y, None)
+
+    def _fit_words(self, X: Any, y: Any) -> TokenTable:
+        """Learn as a pretrainer does, and embed with what has been learnt."""
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
         pretrainer = BertPretrainer(pack=False, pooling="mean", **shared)
-        task, load_words = pretrainer._plan(documents, None)
-
-        def load() -> tuple[LanguageModel, TextTokenizer, None]:
+        with FitOfWords(self, X, y) as call:
+            # 1. Read X.
+            texts, attributes = self._read_X(X)
+            self._check_enough_texts(texts)
+            check_single_texts(texts)
+            call.texts = texts
+            documents = check_content([[text] for text in texts.first])
+            # 2. Load the checkpoint.
+            call.reserve_device()
             # What cannot become vectors is said before anything is trained.
             self._check_components(self._load(trainable="head")[0], len(texts))
-            return load_words()
-
-        def finish(net: BertNet) -> dict[str, Any]:
-            return self._embedding(texts, adapted=net)[0]
-
-        net, fitted = self._train(run, task, seen, load, finish)
-        made, table = self._embedding(texts, adapted=net)
-        warn_if_cut(made["truncation_report_"])
-        made["net_"].callbacks_, made["net_"].history = net.callbacks_, net.history
-        self._publish(**{**fitted, **made})
-        self._end_fit(run.context, run.told)
-        return table
+            model, tokenizer = pretrainer._load_model_of_words(documents)
+            # 3. Tokenise.
+            rng = np.random.default_rng(call.seeds("masks"))
+            train = pretrainer._masked_examples(tokenizer, documents, rng)
+            # 4. Train.
+            loss = LanguageModelingLoss(("mlm_loss",))
+            fitted = call.train(model, tokenizer, loss, train, None, attributes)
+            warn_if_cut(fitted["truncation_report_"])
+            # 5. Publish.
+            self._publish(**fitted)
+        return fitted["tokenizer_"](texts)
 
     def _fit_nothing(self, X: Any, y: Any) -> TokenTable:
         """Take the encoder as it is."""
-        told = self._begin_fit(X, y)
-        texts, seen = self._read_X(X)
-        if self.whiten and self.n_components is not None:
-            self._check_enough(len(texts), self.n_components)
-        made, table = self._embedding(texts)
-        warn_if_cut(made["truncation_report_"])
-        warn_if_unknown(made["unknown_report_"])
-        self._publish(**seen, **made)
-        self._end_fit(*told)
+        with FitCall(self, X, y, n_epochs=0):
+            texts, attributes = self._read_X(X)
+            self._check_enough_texts(texts)
+            fitted, table = self._embedding(texts)
+            warn_of({name: fitted[name] for name in fitted if name.endswith("report_")})
+            self._publish(**attributes, **fitted)
         return table
 
     def _embedding(
         self, texts: Texts, adapted: BertNet | None = None
     ) -> tuple[dict[str, Any], TokenTable]:
-        """Fitted attributes with an encoder as it is, and the table of the texts."""
-        model, tokenizer, fingerprint = self._load(trainable="head", adapted=adapted)
+        """Return the fitted attributes of an encoder as it is, and the texts' table."""
+        model, tokenizer = self._load(trainable="head", adapted=adapted)
         self._check_components(model, len(texts))
         table = tokenizer(texts)
-        net = self._build_net(model, tokenizer, fingerprint)
+        net = self._build_net(model, tokenizer)
         self._shape(net, table)
-        made = {
+        fitted = {
             "net_": net,
             "tokenizer_": tokenizer,
             "max_length_": tokenizer.max_length,
-            "truncation_report_": truncation_report(
-                table.whole_lengths, tokenizer.max_length, table.is_cut
-            ),
-            "unknown_report_": unknown_report(count_unknown(tokenizer, table)),
+            **text_reports(tokenizer, table),
         }
-        return made, table
+        return fitted, table
 
-    def _load(self, **learning: Any) -> tuple[TextModel, TextTokenizer, str | None]:
+    def _load(self, **learning: Any) -> tuple[TextModel, TextTokenizer]:
         return self._load_model(
             pooling=self.pooling,
             long_text=self.long_text,
             window_stride=self.window_stride,
-            # Whitened are the vectors that the checkpoint makes.
+            reads_template=self.template is not None,
+            # Whitening takes the vectors as the checkpoint makes them.
             normalize=self.normalize and not self.whiten,
             **learning,
         )
@@ -560,6 +573,13 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         if self.whiten:
             self._check_enough(n_texts, self.n_components or width)
 
+    def _check_enough_texts(self, texts: Texts) -> None:
+        """Raise ValueError where there are too few texts to whiten, before loading."""
+        if self.whiten and self.n_components is not None:
+            are_pairs = self.objective is not None and texts.second is not None
+            n_texts = 2 * len(texts) if are_pairs else len(texts)
+            self._check_enough(n_texts, self.n_components)
+
     def _check_enough(self, n_texts: int, n_components: int) -> None:
         if n_texts < max(2, n_components):
             raise ValueError(
@@ -580,7 +600,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         -------
         ndarray of shape (n_texts, width), float32
         """
-        return self._compute(X, "vectors")
+        check_is_fitted(self)
+        return self._compute(X, self.net_.vectors)
 
     @property
     def _n_features_out(self) -> int:
@@ -590,6 +611,26 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertPredic
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+class FitOfWords(FitCall):
+    """A fit of an embedder that trains a language model, and embeds with its encoder.
+
+    Attributes
+    ----------
+    texts : Texts
+        To learn to whiten from.
+    """
+
+    estimator: BertEmbedder
+    texts: Texts
+
+    def attributes_of(self, net: BertNet, trained: BertNet) -> dict[str, Any]:
+        """Return all fitted attributes, of an embedder with the encoder of `net`."""
+        fitted, _ = self.estimator._embedding(self.texts, adapted=net)
+        fitted["net_"].callbacks_ = trained.callbacks_
+        fitted["net_"].history = trained.history
+        return {**super().attributes_of(net, trained), **fitted}
 
 
 def whitening(

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from sklearn_bert._process._seeds import draw_seed
 from sklearn_bert._process._sklearn import Interval, fit_context, validate_params
-from sklearn_bert.estimators._language_learner import (
-    LANGUAGE_CONSTRAINTS,
-    BertLanguageLearner,
-    RawTexts,
+from sklearn_bert.estimators._fit import FitCall
+from sklearn_bert.estimators._language_model import (
+    LANGUAGE_MODEL_CONSTRAINTS,
+    BaseLanguageModel,
     read_tokens,
     whole_documents,
 )
-from sklearn_bert.estimators._predictor import draw_seed
 from sklearn_bert.estimators._sampling import Sampling
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.text._corpus import causal_rows
@@ -26,13 +24,14 @@ from sklearn_bert.text._input import excerpt
 from sklearn_bert.text._masking import MaskedTable, causal_targets, masked_table
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
+from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._losses import LanguageModelingLoss
 
 # Prompts that are written on at a time: each has scores for a whole vocabulary.
 PROMPTS_AT_ONCE = 64
 
 
-class BertGenerator(BertLanguageLearner):
+class BertGenerator(BaseLanguageModel):
     """Write texts with BERT, from left to right.
 
     The same encoder, with the same head for words, under a mask that lets each token
@@ -182,7 +181,7 @@ class BertGenerator(BertLanguageLearner):
     ['the cat sleeps on the mat', 'the dog runs in the rain']
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = LANGUAGE_CONSTRAINTS
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = LANGUAGE_MODEL_CONSTRAINTS
 
     def __init__(
         self,
@@ -277,16 +276,39 @@ class BertGenerator(BertLanguageLearner):
             Where not even one row fits into the device's memory.
         """
         self._check_shape()
-        run = self._start(X, None, None)
-        documents, seen = self._read_documents(X)
-        train, valid = self._part_documents(run, whole_documents(documents), X_val)
-        rows = functools.partial(_rows_to_write, pack=self.pack)
-        valid = None if valid is None else whole_documents(valid)
-        task = RawTexts(train, valid, LanguageModelingLoss(("train_loss",)), rows, rows)
-        load = functools.partial(
-            self._load_language_model, train, pooling="mean", left_to_right=True
-        )
-        return self._learn(run, task, {**seen, "_layout": {"pack": self.pack}}, load)
+        with FitCall(
+            self,
+            X,
+            early_stopping=self.early_stopping,
+            warm_start=self.warm_start,
+        ) as call:
+            # 1. Read X.
+            documents, attributes = self._read_documents(X)
+            train, valid = self._split_documents(
+                call, whole_documents(documents), X_val
+            )
+            # 2. Load the checkpoint, or the model of the earlier fit.
+            call.reserve_device()
+            model, tokenizer = call.go_on("all") or self._load_language_model(
+                train, pooling="mean", left_to_right=True
+            )
+            # 3. Tokenise.
+            train_rows = _causal_examples(tokenizer, train, pack=self.pack)
+            valid_rows = None
+            if valid is not None:
+                valid = whole_documents(valid)
+                valid_rows = _causal_examples(tokenizer, valid, pack=self.pack)
+            # 4. Train.
+            fitted = call.train(
+                model,
+                tokenizer,
+                LanguageModelingLoss(("train_loss",)),
+                train_rows,
+                valid_rows,
+                {**attributes, "_layout": {"pack": self.pack}},
+            )
+            # 5. Publish.
+            return self._publish(**fitted)
 
     # -- what has been learnt --------------------------------------------------------
 
@@ -432,9 +454,7 @@ class BertGenerator(BertLanguageLearner):
             At most 0.
         """
         documents = whole_documents(self._read_documents_again(X))
-        rng = np.random.default_rng(0)
-        pack = self._layout["pack"]
-        table = _rows_to_write(self.tokenizer_, documents, rng, pack=pack)()
+        table = _causal_table(self.tokenizer_, documents, pack=self._layout["pack"])
         return float(self.net_.answers("recall", table)[:, 0].mean(dtype=np.float64))
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -458,18 +478,20 @@ class BertGenerator(BertLanguageLearner):
         return np.bincount(text_of_word, gains, minlength=len(table))[row_of]
 
 
-def _rows_to_write(
-    tokenizer: TextTokenizer,
-    documents: list[list[str]],
-    rng: np.random.Generator,
-    *,
-    pack: bool,
-) -> Callable[[], MaskedTable]:
-    """What gives the rows of an epoch, of which every token is to be guessed."""
-    corpus = read_tokens(tokenizer, documents)
-    rows = causal_rows(tokenizer, corpus, pack=pack)
-    table = causal_targets(rows, tokenizer.special_tokens().before)
-    return lambda: table
+def _causal_examples(
+    tokenizer: TextTokenizer, documents: list[list[str]], *, pack: bool
+) -> DrawnExamples:
+    """Return the same rows for every epoch."""
+    table = _causal_table(tokenizer, documents, pack=pack)
+    return DrawnExamples.of(lambda: table)
+
+
+def _causal_table(
+    tokenizer: TextTokenizer, documents: list[list[str]], *, pack: bool
+) -> MaskedTable:
+    """Lay out texts in rows, of which every token is to be predicted."""
+    rows = causal_rows(tokenizer, read_tokens(tokenizer, documents), pack=pack)
+    return causal_targets(rows, tokenizer.special_tokens().before)
 
 
 def _to_go_on(sequences: list[list[int]], rows: list[int]) -> MaskedTable:

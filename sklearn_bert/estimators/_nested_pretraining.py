@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_bert.estimators._predictor import Run, as_str_path
+from sklearn_bert.estimators._fit import FitCall, as_str_path
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.text._input import Texts, check_texts
 
@@ -20,8 +20,8 @@ DEFAULTS = {
 }
 
 
-def read_unlabeled(estimator: Any, run: Run, unlabeled: Any) -> list[str]:
-    """More texts to adapt to, of the same form as those to learn from, one by one."""
+def read_unlabeled(estimator: Any, call: FitCall, unlabeled: Any) -> list[str]:
+    """Return more texts to adapt to, of the form of those to learn from, one by one."""
     if unlabeled is None:
         return []
     if estimator.pretraining is None:
@@ -29,7 +29,7 @@ def read_unlabeled(estimator: Any, run: Run, unlabeled: Any) -> list[str]:
             "unlabeled is given and pretraining is None, so that nothing would be "
             "learnt from it; set pretraining=BertPretrainer()."
         )
-    if run.start is not None:
+    if call.goes_on:
         raise ValueError(
             "unlabeled is given, but this call goes on with what has learnt already, "
             "and adapts nothing. Leave it out, or set warm_start=False and call fit."
@@ -43,8 +43,10 @@ def read_unlabeled(estimator: Any, run: Run, unlabeled: Any) -> list[str]:
     return found.first + (found.second or [])
 
 
-def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretrainer:
-    """A copy that starts where the estimator would, on the same device.
+def resolve_nested(
+    pretraining: BertPretrainer, estimator: Any, seed: int
+) -> BertPretrainer:
+    """Copy the pretrainer, to start where the estimator would, on the same device.
 
     Raises
     ------
@@ -74,25 +76,27 @@ def settle(pretraining: BertPretrainer, estimator: Any, seed: int) -> BertPretra
     return nested
 
 
-def adapt(
-    estimator: Any, run: Run, texts: Texts, rows: np.ndarray, unlabeled: list[str]
+def pretrain_first(
+    estimator: Any, call: FitCall, texts: Texts, rows: np.ndarray, unlabeled: list[str]
 ) -> BertPretrainer | None:
     """Pretrain on `unlabeled`, and of X on the texts to learn from and no others.
 
-    None: there is nothing to do, for `fit` goes on with what has learnt already.
+    None: there is nothing to do, for the call goes on with what has learnt already.
     """
-    if estimator.pretraining is None or run.start is not None:
+    if estimator.pretraining is None or call.goes_on:
         return None
-    nested = settle(estimator.pretraining, estimator, int(run.rng.integers(2**31)))
+    nested = resolve_nested(estimator.pretraining, estimator, call.seeds("nested"))
     sides = [texts.first] if texts.second is None else [texts.first, texts.second]
     own = [side[row] for side in sides for row in rows]
     return nested.fit(own + unlabeled)
 
 
-def history_of(estimator: Any, run: Run, adapted: BertPretrainer | None) -> dict:
-    """What is kept of a pretraining: of this call, or of the one it goes on with."""
+def pretraining_history(
+    estimator: Any, call: FitCall, adapted: BertPretrainer | None
+) -> dict[str, Any]:
+    """Return the history of this call's pretraining, or of the one it goes on with."""
     if adapted is not None:
         return {"pretraining_history_": adapted.history_}
-    if run.start is not None and hasattr(estimator, "pretraining_history_"):
+    if call.goes_on and hasattr(estimator, "pretraining_history_"):
         return {"pretraining_history_": estimator.pretraining_history_}
     return {}

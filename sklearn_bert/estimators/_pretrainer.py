@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -20,14 +19,15 @@ from sklearn_bert._process._sklearn import (
     fit_context,
     validate_params,
 )
-from sklearn_bert.estimators._language_learner import (
-    LANGUAGE_CONSTRAINTS,
-    BertLanguageLearner,
-    RawTexts,
+from sklearn_bert.estimators._fit import FitCall
+from sklearn_bert.estimators._language_model import (
+    LANGUAGE_MODEL_CONSTRAINTS,
+    BaseLanguageModel,
     check_mask,
     read_tokens,
     whole_documents,
 )
+from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._save import save
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._language_model import NSP_HEAD, LanguageModel
@@ -36,8 +36,7 @@ from sklearn_bert.text._corpus import SentencePairs, packed_rows, text_rows
 from sklearn_bert.text._input import check_texts, excerpt
 from sklearn_bert.text._masking import MaskedTable, Masking, find_masks, mask_each_token
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import truncation_report, warn_if_cut
-from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._losses import LanguageModelingLoss
 
 # Losses that add up to the whole.
@@ -53,7 +52,7 @@ def _learns_next_sentences(estimator: Any) -> bool:
 
 
 class BertPretrainer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BertLanguageLearner
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLanguageModel
 ):
     """Teach BERT the language of raw texts, without labels.
 
@@ -222,7 +221,7 @@ class BertPretrainer(
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **LANGUAGE_CONSTRAINTS,
+        **LANGUAGE_MODEL_CONSTRAINTS,
         "pooling": [StrOptions({"auto", *POOLINGS} - {"attention"})],
         "next_sentence": ["boolean"],
         "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -337,42 +336,76 @@ class BertPretrainer(
                 "pooling is 'pooler', which a new BERT learns only from next "
                 "sentences. Set next_sentence=True, or another pooling."
             )
-        parts = PARTS if self.next_sentence else ()
-        run = self._start(X, None, None, parts=parts)
-        documents, seen = self._read_documents(X, in_sentences=self.next_sentence)
-        train, valid = self._part_documents(run, documents, X_val)
-        if self.next_sentence:
-            _check_pairs(train)
-        task, load = self._plan(train, valid)
-        return self._learn(run, task, {**seen, "_layout": self._chosen_layout()}, load)
+        loss_parts = PARTS if self.next_sentence else ()
+        with FitCall(
+            self,
+            X,
+            early_stopping=self.early_stopping,
+            warm_start=self.warm_start,
+            loss_parts=loss_parts,
+        ) as call:
+            # 1. Read X.
+            documents, attributes = self._read_documents(
+                X,
+                in_sentences=self.next_sentence,
+            )
+            train, valid = self._split_documents(call, documents, X_val)
+            if self.next_sentence:
+                _check_pairs(train)
+            # 2. Load the checkpoint, or the model of the earlier fit.
+            call.reserve_device()
+            model, tokenizer = call.go_on("all") or self._load_model_of_words(train)
+            # 3. Tokenise. Masks are drawn anew in each epoch, to validate on only once.
+            rng = np.random.default_rng(call.seeds("masks"))
+            pairs = self.next_sentence
+            train_rows = self._masked_examples(tokenizer, train, rng, in_pairs=pairs)
+            valid_rows = None
+            if valid is not None:
+                fixed = np.random.default_rng(0)
+                valid_rows = self._masked_examples(tokenizer, valid, fixed)
+            # 4. Train.
+            fitted = call.train(
+                model,
+                tokenizer,
+                LanguageModelingLoss(loss_parts or PARTS[:1]),
+                train_rows,
+                valid_rows,
+                {**attributes, "_layout": self._chosen_layout()},
+            )
+            # 5. Publish.
+            return self._publish(**fitted)
 
     def _chosen_layout(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LAYOUT}
 
-    def _plan(
-        self, train: list[list[str]], valid: list[list[str]] | None
-    ) -> tuple[RawTexts, Callable[[], tuple[LanguageModel, TextTokenizer, None]]]:
-        """What is learnt from documents, and what loads the model to start from."""
-        parts = PARTS if self.next_sentence else PARTS[:1]
+    def _load_model_of_words(
+        self, documents: list[list[str]]
+    ) -> tuple[LanguageModel, TextTokenizer]:
+        return self._load_language_model(
+            documents, pooling=self.pooling, next_sentence=self.next_sentence
+        )
+
+    def _masked_examples(
+        self,
+        tokenizer: TextTokenizer,
+        documents: list[list[str]],
+        rng: np.random.Generator,
+        *,
+        in_pairs: bool = False,
+    ) -> DrawnExamples:
+        """Return examples of which each epoch masks other tokens."""
         source = f"checkpoint {self.checkpoint!r}"
         if self.checkpoint is None:
             source = f"vocabulary {self.vocabulary!r}"
-        rows = functools.partial(_masked_rows, source=source, **self._chosen_layout())
-        pairs = self.next_sentence
-        task = RawTexts(
-            train,
-            valid,
-            LanguageModelingLoss(parts),
-            functools.partial(rows, in_pairs=pairs),
-            rows,
+        draw = _masked_rows(
+            tokenizer,
+            documents,
+            rng,
+            in_pairs=in_pairs,
+            source=source,
+            **self._chosen_layout(),
         )
-        load = functools.partial(
-            self._load_language_model,
-            train,
-            pooling=self.pooling,
-            next_sentence=self.next_sentence,
-        )
-        return task, load
+        return DrawnExamples.of(draw)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write what was learnt as a checkpoint; the same as `sklearn_bert.save`.
@@ -476,10 +509,7 @@ class BertPretrainer(
         """
         texts = self._read_X_again(self._joined(X))
         table = self.tokenizer_(texts)
-        warn_if_cut(
-            truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
-        )
-        warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
+        warn_of(text_reports(self.tokenizer_, table))
         asked = find_masks(self.tokenizer_, table)
         if not asked.word_counts.all():
             row = int(np.flatnonzero(asked.word_counts == 0)[0])
@@ -531,10 +561,7 @@ class BertPretrainer(
                 "or a list of 2-tuples."
             )
         table = self.tokenizer_(texts)
-        warn_if_cut(
-            truncation_report(table.whole_lengths, self.max_length_, table.is_cut)
-        )
-        warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
+        warn_of(text_reports(self.tokenizer_, table))
         scores = self.net_.answers("next_sentence_logits", table)
         return expit(scores[:, 0] - scores[:, 1])
 
@@ -549,7 +576,7 @@ class BertPretrainer(
         -------
         ndarray of shape (n_texts, width), float32
         """
-        return self._compute(self._joined(X), "vectors")
+        return self._compute(self._joined(X), self.net_.vectors)
 
     @property
     def _n_features_out(self) -> int:

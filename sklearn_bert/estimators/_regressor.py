@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any, ClassVar, Self
 
@@ -15,27 +14,31 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import StrOptions, fit_context
-from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
+from sklearn_bert.estimators._base import (
+    CHECKPOINT_CONSTRAINTS,
+    TEXT_CONSTRAINTS,
+    TRAINING_CONSTRAINTS,
+    BertEstimator,
+)
+from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
-    adapt,
-    history_of,
+    pretrain_first,
+    pretraining_history,
     read_unlabeled,
 )
-from sklearn_bert.estimators._predictor import (
-    TRAINING_CONSTRAINTS,
-    BertPredictor,
-    Run,
-    scaled,
-    weigh,
-)
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._task import Labelled
+from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.targets._numbers import Scale, read_numbers
+from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.training._losses import RegressionLoss
 
 
 class BertRegressor(
-    ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin, BertPredictor
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+    TextInputMixin,
+    BertEstimator,
 ):
     """Predict one or several numbers of texts, or pairs of texts, by fine-tuning BERT.
 
@@ -389,43 +392,39 @@ class BertRegressor(
         unlabeled: Any = None,
         is_partial: bool = False,
     ) -> Self:
-        run = self._start(
-            X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
-        )
-        texts, more, seen = self._read_texts(run, X, X_val, y_val)
-        more_texts = read_unlabeled(self, run, unlabeled)
-        numbers, is_1d = read_numbers(y, texts)
-        train, valid, weights = self._divide(
-            run, texts, more, weigh(sample_weight, len(texts)), groups
-        )
-        if more is not None:
-            own, _ = read_numbers(y_val, more, "y_val")
-            _check_width("y_val", own, numbers.shape[1])
-            numbers = np.concatenate([numbers, own])
-            texts = texts.joined(more)
-        scale = self._choose_scale(run, numbers[train], weights[train])
-        task = Labelled(
-            lambda tokenizer: tokenizer(texts),
-            scale.standardise(numbers),
-            scaled(weights, train),
-            train,
-            valid,
-            RegressionLoss(self.loss),
-        )
-        adapted = adapt(self, run, texts, train, more_texts)
-        return self._learn(
-            run,
-            task,
-            {
-                **seen,
-                "target_mean_": scale.mean,
-                "target_scale_": scale.scale,
-                "_is_1d": is_1d,
-                **history_of(self, run, adapted),
-            },
-            functools.partial(
-                self._load_model,
-                adapted=None if adapted is None else adapted.net_,
+        check_adapter(self.adapter, self.trainable)
+        with FitCall(
+            self,
+            X,
+            y,
+            sample_weight,
+            X_val=X_val,
+            y_val=y_val,
+            early_stopping=self.early_stopping,
+            warm_start=self.warm_start,
+            is_partial=is_partial,
+        ) as call:
+            # 1. Read X and y: what is wrong with them is said before a weight is read.
+            texts, attributes = self._read_X(X, is_like_before=call.goes_on)
+            valid_texts = self._read_validation(X_val, y_val, texts)
+            unlabeled_texts = read_unlabeled(self, call, unlabeled)
+            numbers, is_1d = read_numbers(y, texts)
+            n_valid = None if valid_texts is None else len(valid_texts)
+            split = call.split(
+                read_sample_weight(sample_weight, len(texts)), n_valid, groups=groups
+            )
+            if valid_texts is not None:
+                valid_numbers, _ = read_numbers(y_val, valid_texts, "y_val")
+                _check_width("y_val", valid_numbers, numbers.shape[1])
+                numbers = np.concatenate([numbers, valid_numbers])
+                texts = texts.joined(valid_texts)
+            scale = self._choose_scale(
+                call, numbers[split.train], split.weights[split.train]
+            )
+            adapted = pretrain_first(self, call, texts, split.train, unlabeled_texts)
+            # 2. Load the checkpoint, or the model of the earlier fit.
+            call.reserve_device()
+            model, tokenizer = call.go_on(self.trainable) or self._load_model(
                 trainable=self.trainable,
                 pooling=self.pooling,
                 long_text=self.long_text,
@@ -433,17 +432,41 @@ class BertRegressor(
                 of_pairs=texts.second is not None,
                 n_outputs=numbers.shape[1],
                 dropout=self.dropout,
-            ),
-        )
+                adapted=None if adapted is None else adapted.net_,
+            )
+            # 3. Tokenise.
+            weights = with_mean_one(split.weights, split.train)
+            targets = scale.standardise(numbers)
+            train, valid = split.examples(tokenizer(texts), targets, weights)
+            # 4. Train.
+            fitted = call.train(
+                model,
+                tokenizer,
+                RegressionLoss(self.loss),
+                train,
+                valid,
+                {
+                    **attributes,
+                    "target_mean_": scale.mean,
+                    "target_scale_": scale.scale,
+                    "_is_1d": is_1d,
+                    **pretraining_history(self, call, adapted),
+                },
+                adapter=self.adapter,
+                adapter_rank=self.adapter_rank,
+                layer_decay=self.layer_decay,
+            )
+            # 5. Publish.
+            return self._publish(**fitted)
 
     def _choose_scale(
-        self, run: Run, numbers: np.ndarray, weights: np.ndarray
+        self, call: FitCall, numbers: np.ndarray, weights: np.ndarray
     ) -> Scale:
-        """That of the targets; that of the earlier run where this one goes on with it.
+        """Return the scale of the targets; that of the earlier fit where it goes on.
 
         The head's weights are made for the old one.
         """
-        if run.start is None:
+        if not call.goes_on:
             return Scale.of(numbers, weights)
         _check_width("y", numbers, len(self.target_mean_))
         return Scale(self.target_mean_, self.target_scale_)
@@ -461,7 +484,7 @@ class BertRegressor(
             As `y` in `fit`, in its units.
         """
         check_is_fitted(self)
-        scores = self._compute(X, "scores", RegressionLoss.merge_windows)
+        scores = self._compute(X, self.net_.scores, RegressionLoss.merge_windows)
         numbers = Scale(self.target_mean_, self.target_scale_).in_units(scores)
         return numbers[:, 0] if self._is_1d else numbers
 
@@ -476,7 +499,8 @@ class BertRegressor(
         -------
         ndarray of shape (n_texts, width), float32
         """
-        return self._compute(X, "vectors")
+        check_is_fitted(self)
+        return self._compute(X, self.net_.vectors)
 
     @property
     def _n_features_out(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any, ClassVar, Self
 
@@ -12,27 +11,21 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import fit_context
-from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
-    check_validation_lengths,
-)
-from sklearn_bert.estimators._predictor import (
     TRAINING_CONSTRAINTS,
-    BertPredictor,
-    Run,
-    refuse_name,
-    scaled,
-    weigh,
+    BertEstimator,
 )
-from sklearn_bert.estimators._task import Labelled
+from sklearn_bert.estimators._fit import FitCall, check_adapter, refuse_name
+from sklearn_bert.estimators._reports import text_reports, warn_of
+from sklearn_bert.estimators._texts import check_validation_lengths
+from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
-from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
 from sklearn_bert.text._words import check_words, tokenize_words
 from sklearn_bert.training._losses import TokenCrossEntropy
 
 
-class BertTokenClassifier(BertPredictor):
+class BertTokenClassifier(BertEstimator):
     """Tag every word: names in texts, parts of speech, by fine-tuning BERT.
 
     X holds sentences that are split into words already, and y a tag for each word. A
@@ -328,62 +321,74 @@ class BertTokenClassifier(BertPredictor):
         classes: Any = None,
         is_partial: bool = False,
     ) -> Self:
-        run = self._start(
-            X, y, sample_weight, X_val=X_val, y_val=y_val, is_partial=is_partial
-        )
-        resolve_device(self.device)
-        sentences = own_sentences = check_words(X)
-        tags = own_tags = read_tags(y, sentences)
-        more = None
-        if X_val is not None:
-            check_validation_lengths(X_val, y_val)
-            more = check_words(X_val, "X_val")
-            if not any(more):
+        check_adapter(self.adapter, self.trainable)
+        with FitCall(
+            self,
+            X,
+            y,
+            sample_weight,
+            X_val=X_val,
+            y_val=y_val,
+            early_stopping=self.early_stopping,
+            warm_start=self.warm_start,
+            is_partial=is_partial,
+        ) as call:
+            # 1. Read X and y: what is wrong with them is said before a weight is read.
+            own_sentences = sentences = check_words(X)
+            own_tags = tags = read_tags(y, sentences)
+            n_valid = None
+            if X_val is not None:
+                valid_sentences = _read_validation(X_val, y_val)
+                n_valid = len(valid_sentences)
+                sentences = sentences + valid_sentences
+                tags = tags + read_tags(y_val, valid_sentences, "y_val")
+            tag_set = self._choose_tags(call, own_tags, classes)
+            n_words = np.array([len(sentence) for sentence in sentences])
+            weights = read_sample_weight(sample_weight, len(own_sentences))
+            weights[n_words[: len(weights)] == 0] = 0.0  # nothing is learnt from them
+            if not weights.any():
                 raise ValueError(
-                    f"none of the {len(more)} sentences in X_val has a word; nothing "
-                    "could be validated."
+                    f"none of the {len(weights)} sentences in X has a word and a "
+                    "weight over 0; nothing could be learnt."
                 )
-            sentences = sentences + more
-            tags = tags + read_tags(y_val, more, "y_val")
-        tag_set = self._choose_tags(run, own_tags, classes)
-        n_words = np.array([len(sentence) for sentence in sentences])
-        weights = weigh(sample_weight, len(own_sentences))
-        weights[n_words[: len(weights)] == 0] = 0.0  # nothing is learnt from them
-        if not weights.any():
-            raise ValueError(
-                f"none of the {len(weights)} sentences in X has a word and a weight "
-                "over 0; nothing could be learnt."
-            )
-        train, valid, weights = self._divide(
-            run, own_sentences, more, weights, groups, what="sentences"
-        )
-        sentence_of_word = np.repeat(np.arange(len(sentences)), n_words)
-        is_trained = np.isin(sentence_of_word, train)
-        task = Labelled(
-            lambda tokenizer: tokenize_words(tokenizer, sentences),
-            tag_set.encode(tags, len(own_sentences)),
-            scaled(weights[sentence_of_word], is_trained),
-            train,
-            valid,
-            TokenCrossEntropy(tag_set.score),
-        )
-        return self._learn(
-            run,
-            task,
-            {"n_features_in_": 1, "classes_": tag_set.classes},
-            functools.partial(
-                self._load_model,
+            split = call.split(weights, n_valid, groups=groups, what="sentences")
+            # 2. Load the checkpoint, or the model of the earlier fit.
+            call.reserve_device()
+            model, tokenizer = call.go_on(self.trainable) or self._load_model(
                 trainable=self.trainable,
-                pooling="mean",  # of no effect: nothing is pooled
+                pooling="mean",  # of no effect: each word has a state of its own
                 n_outputs=len(tag_set.classes),
                 dropout=self.dropout,
-            ),
-        )
+            )
+            # 3. Tokenise: targets and weights are those of words.
+            sentence_of_word = np.repeat(np.arange(len(sentences)), n_words)
+            is_trained = np.isin(sentence_of_word, split.train)
+            train, valid = split.examples(
+                tokenize_words(tokenizer, sentences),
+                tag_set.encode(tags, len(own_sentences)),
+                with_mean_one(split.weights[sentence_of_word], is_trained),
+            )
+            # 4. Train.
+            fitted = call.train(
+                model,
+                tokenizer,
+                TokenCrossEntropy(tag_set.score),
+                train,
+                valid,
+                {"n_features_in_": 1, "classes_": tag_set.classes},
+                adapter=self.adapter,
+                adapter_rank=self.adapter_rank,
+                layer_decay=self.layer_decay,
+            )
+            # 5. Publish.
+            return self._publish(**fitted)
 
-    def _choose_tags(self, run: Run, tags: list[list[Any]], classes: Any) -> TagSet:
-        """The tags of y; those of the earlier run where this one goes on with it."""
-        is_known = run.start is not None
-        if is_known and run.is_partial and classes is None:
+    def _choose_tags(
+        self, call: FitCall, tags: list[list[Any]], classes: Any
+    ) -> TagSet:
+        """Return the tags of y; those of the earlier fit where this one goes on."""
+        is_known = call.goes_on
+        if is_known and call.is_partial and classes is None:
             return TagSet(self.classes_)
         found = TagSet.of(tags) if classes is None else read_tag_set(classes)
         if is_known and not np.array_equal(found.classes, self.classes_):
@@ -436,7 +441,7 @@ class BertTokenClassifier(BertPredictor):
         scores = np.zeros((0, len(self.classes_)))
         if any(n_words):
             table = tokenize_words(self.tokenizer_, sentences)
-            warn_if_unknown(unknown_report(count_unknown(self.tokenizer_, table)))
+            warn_of(text_reports(self.tokenizer_, table))
             scores = self.net_.scores(table)
         probabilities = softmax(scores.astype(np.float64), axis=1)
         return Rows(np.split(probabilities, np.cumsum(n_words)[:-1]))
@@ -465,7 +470,7 @@ class BertTokenClassifier(BertPredictor):
         sentences = check_words(X)
         true = read_tags(y, sentences, warns=False)
         if sample_weight is not None:
-            sample_weight = weigh(sample_weight, len(sentences))
+            sample_weight = read_sample_weight(sample_weight, len(sentences))
         return TagSet(self.classes_).compare(
             true, self.predict(sentences), sample_weight
         )
@@ -478,6 +483,18 @@ class BertTokenClassifier(BertPredictor):
     def __sklearn_text_input__(self) -> str:
         """Sentences of words: what `check_text_estimator` has to hand in."""
         return "words"
+
+
+def _read_validation(X_val: Any, y_val: Any) -> list[list[str]]:
+    """Return the sentences to validate on, some of which have words."""
+    check_validation_lengths(X_val, y_val)
+    sentences = check_words(X_val, "X_val")
+    if not any(sentences):
+        raise ValueError(
+            f"none of the {len(sentences)} sentences in X_val has a word; nothing "
+            "could be validated."
+        )
+    return sentences
 
 
 class Rows(list[Any]):

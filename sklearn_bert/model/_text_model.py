@@ -93,6 +93,9 @@ class TextModel(nn.Module):
         self.attention = attention if pooling == "attention" else None
         self.set_trainable(trainable)
 
+    # Of the checkpoint that the frozen part comes from, to know its features by; None:
+    # they are not remembered.
+    fingerprint: str | None = None
     # Whether the word embeddings also score words, so that all are needed.
     ties_words = False
     # How the names of parameters begin that start from nothing: the linear head, and

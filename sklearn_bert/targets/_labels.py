@@ -32,8 +32,12 @@ class OneOfSeveral:
     classes: np.ndarray
     merge_windows = staticmethod(CrossEntropy.merge_windows)
 
-    def objective(self, label_smoothing: float) -> Objective:
-        """Cross-entropy."""
+    def attributes(self) -> dict[str, Any]:
+        """Return what a fitted classifier keeps of its labels."""
+        return {"classes_": self.classes, "multilabel_": False, "_indicator": None}
+
+    def loss(self, label_smoothing: float) -> Objective:
+        """Return the cross-entropy."""
         return CrossEntropy(label_smoothing)
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:
@@ -115,8 +119,13 @@ class AnyOfSeveral:
     sparse: str | None
     merge_windows = staticmethod(BinaryCrossEntropy.merge_windows)
 
-    def objective(self, label_smoothing: float) -> Objective:
-        """Binary cross-entropy of each label."""
+    def attributes(self) -> dict[str, Any]:
+        """Return what a fitted classifier keeps of its labels."""
+        indicator = (self.dtype, self.sparse)
+        return {"classes_": self.classes, "multilabel_": True, "_indicator": indicator}
+
+    def loss(self, label_smoothing: float) -> Objective:
+        """Return the binary cross-entropy of each label."""
         return BinaryCrossEntropy(label_smoothing)
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,43 @@ from sklearn.model_selection import (
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert.targets._labels import read_column
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.training._examples import Examples
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which texts to train on, which to validate on, and how much each weighs.
+
+    Attributes
+    ----------
+    train : ndarray of int
+    valid : ndarray of int, or None
+        None: there is no validation.
+    weights : ndarray of shape (n_texts,) or (n_texts, n_outputs)
+        Of all texts.
+    """
+
+    train: np.ndarray
+    valid: np.ndarray | None
+    weights: np.ndarray
+
+    def examples(
+        self, table: TokenTable, targets: np.ndarray, weights: np.ndarray
+    ) -> tuple[Examples, Examples | None]:
+        """Return the examples to train on and to validate on, of the same table.
+
+        Parameters
+        ----------
+        table : TokenTable
+            Of all texts.
+        targets, weights : ndarray
+            A row for each text, or for each word.
+        """
+        train = Examples(table, table.rows_of(self.train), targets, weights)
+        if self.valid is None:
+            return train, None
+        return train, Examples(table, table.rows_of(self.valid), targets, weights)
 
 
 def hold_out(

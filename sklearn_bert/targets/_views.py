@@ -1,4 +1,4 @@
-"""What an embedder learns from: texts alone, texts with classes, or pairs."""
+"""Views for an embedder to learn from: of texts alone, of classes, or of pairs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from sklearn_bert.targets._labels import OneOfSeveral, read_labels
 from sklearn_bert.targets._numbers import read_numbers
 from sklearn_bert.text._input import Texts
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._contrastive import (
     CoSENT,
     MultipleNegativesRanking,
     SupervisedContrastive,
 )
-from sklearn_bert.training._examples import Examples, ViewedExamples
+from sklearn_bert.training._examples import ViewedExamples
 from sklearn_bert.training._losses import Objective
 
 
 @dataclass(frozen=True)
-class ContrastTask:
-    """Texts of which examples of two views are made.
+class Views:
+    """Texts of which examples of two views are made, and what is learnt from them.
 
     Attributes
     ----------
@@ -31,26 +31,24 @@ class ContrastTask:
         One column.
     targets : ndarray
         A row for each example.
-    objective : Objective
+    loss : Objective
     draw : callable
         From a generator to the views of an epoch: texts, of shape (n_examples, 2).
     """
 
     texts: Texts
     targets: np.ndarray
-    objective: Objective
+    loss: Objective
     draw: Callable[[np.random.Generator], np.ndarray]
 
-    def examples(
-        self, tokenizer: TextTokenizer, rng: np.random.Generator
-    ) -> tuple[Examples, None]:
-        """All of them to train on."""
-        table = tokenizer(self.texts)
-        return ViewedExamples.of(table, self.targets, lambda: self.draw(rng)), None
+    def examples(self, table: TokenTable, seed: int) -> ViewedExamples:
+        """Return examples of the texts' table, whose views `seed` draws."""
+        rng = np.random.default_rng(seed)
+        return ViewedExamples.of(table, self.targets, lambda: self.draw(rng))
 
 
-def same_twice(texts: Texts, temperature: float) -> ContrastTask:
-    """Each text is to be found again under another dropout."""
+def same_twice(texts: Texts, temperature: float) -> Views:
+    """Pair each text with itself, to be found again under another dropout."""
     distinct, number = texts.distinct()
     if len(distinct) < 2:
         raise ValueError(
@@ -59,13 +57,13 @@ def same_twice(texts: Texts, temperature: float) -> ContrastTask:
         )
     views = np.repeat(np.arange(len(texts))[:, None], 2, axis=1)
     targets = np.repeat(number[:, None], 2, axis=1)
-    return ContrastTask(
+    return Views(
         texts, targets, MultipleNegativesRanking(temperature), lambda rng: views
     )
 
 
-def of_classes(texts: Texts, y: Any, temperature: float) -> ContrastTask:
-    """Each text with another of its class, drawn anew for each epoch."""
+def of_classes(texts: Texts, y: Any, temperature: float) -> Views:
+    """Pair each text with another of its class, drawn anew for each epoch."""
     if y is None:
         raise ValueError(
             "objective='supervised' learns from classes, and y is None; pass the label "
@@ -91,11 +89,11 @@ def of_classes(texts: Texts, y: Any, temperature: float) -> ContrastTask:
         other = order[first[codes] + (place + step) % size]
         return np.column_stack([np.arange(len(codes)), other])
 
-    return ContrastTask(texts, codes, SupervisedContrastive(temperature), draw)
+    return Views(texts, codes, SupervisedContrastive(temperature), draw)
 
 
-def of_pairs(texts: Texts, y: Any, temperature: float) -> ContrastTask:
-    """Pairs that belong together, or that have a score each."""
+def of_pairs(texts: Texts, y: Any, temperature: float) -> Views:
+    """Take pairs that belong together, or that have a score each."""
     if texts.second is None:
         raise ValueError(
             "objective='pairs' learns from pairs of texts, and X has one column; "
@@ -112,7 +110,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> ContrastTask:
                 f"those of others, and X has one pair ({n_pairs} times); expected two "
                 "or more that differ, or scores in y."
             )
-        return ContrastTask(
+        return Views(
             both, number, MultipleNegativesRanking(temperature), lambda rng: views
         )
     scores, _ = read_numbers(y, texts)
@@ -127,4 +125,4 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> ContrastTask:
             f"y is {scores[0, 0]} for all {n_pairs} pairs, which is no order to learn; "
             "pass scores that differ, or y=None where all pairs belong together."
         )
-    return ContrastTask(both, ranks, CoSENT(temperature), lambda rng: views)
+    return Views(both, ranks, CoSENT(temperature), lambda rng: views)

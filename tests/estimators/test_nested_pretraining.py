@@ -22,7 +22,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.estimators import _base, _language_learner
+from sklearn_bert.estimators import _base, _language_model
 
 ESTIMATORS = [BertClassifier, BertRegressor]
 UNLABELED = ["a dull plot , a dull film", "the dog runs"]
@@ -406,7 +406,7 @@ def nothing_is_read(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("the checkpoint was read")
 
-    for module in (_base, _language_learner):
+    for module in (_base, _language_model):
         monkeypatch.setattr(module, "load_checkpoint", fail)
 
 

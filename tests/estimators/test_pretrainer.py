@@ -38,7 +38,7 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.compute import _device
-from sklearn_bert.estimators import _language_learner
+from sklearn_bert.estimators import _language_model
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.training._net import BertNet
@@ -1063,7 +1063,7 @@ def nothing_is_read(monkeypatch):
         raise AssertionError("the checkpoint was read")
 
     for name in ("load_checkpoint", "read_tokenizer", "new_language_model"):
-        monkeypatch.setattr(_language_learner, name, fail)
+        monkeypatch.setattr(_language_model, name, fail)
 
 
 @pytest.mark.parametrize(("X", "message"), WRONG_X, ids=lambda p: str(p)[:30])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_bert import WordPieceVocabulary
-from sklearn_bert.estimators._language_learner import new_tokenizer
+from sklearn_bert.estimators._language_model import new_tokenizer
 from sklearn_bert.text._corpus import causal_rows, read_corpus
 
 TEXTS = ["the cat sleeps", "a dog", "", "the dog runs and runs and runs"]

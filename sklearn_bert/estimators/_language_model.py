@@ -1,10 +1,8 @@
-"""`BertLanguageLearner`: what the estimators of raw texts have in common."""
+"""`BaseLanguageModel`: what the estimators of raw texts have in common."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -16,13 +14,15 @@ from tokenizers import Tokenizer
 
 from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions
-from sklearn_bert.estimators._base import CHECKPOINT_CONSTRAINTS, TEXT_CONSTRAINTS
-from sklearn_bert.estimators._predictor import (
+from sklearn_bert.estimators._base import (
+    CHECKPOINT_CONSTRAINTS,
+    TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
-    BertPredictor,
-    Run,
-    weigh,
+    BertEstimator,
 )
+from sklearn_bert.estimators._fit import FitCall
+from sklearn_bert.estimators._reports import text_reports, warn_of
+from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint, read_tokenizer
 from sklearn_bert.model._language_model import (
@@ -38,18 +38,13 @@ from sklearn_bert.text._documents import (
     split_sentences,
 )
 from sklearn_bert.text._input import holds_lists
-from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import truncation_report, warn_if_cut
-from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
-from sklearn_bert.training._examples import DrawnExamples, Examples
-from sklearn_bert.training._losses import Objective
 
 # Positions of a network that starts from nothing, as Devlin et al. (2019) have them.
 DEFAULT_LENGTH = 512
 
-LANGUAGE_CONSTRAINTS: dict[str, list[Any]] = {
+LANGUAGE_MODEL_CONSTRAINTS: dict[str, list[Any]] = {
     **CHECKPOINT_CONSTRAINTS,
     "checkpoint": [*CHECKPOINT_CONSTRAINTS["checkpoint"], None],
     "vocabulary": [WordPieceVocabulary, str, os.PathLike, None],
@@ -81,46 +76,11 @@ LANGUAGE_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-Rows = Callable[
-    [TextTokenizer, list[list[str]], np.random.Generator], Callable[[], MaskedTable]
-]
+class BaseLanguageModel(TextInputMixin, BertEstimator):
+    """Base of the estimators that learn from texts without labels.
 
-
-@dataclass(frozen=True)
-class RawTexts:
-    """Documents to learn from and to validate on, and how they become rows.
-
-    Attributes
-    ----------
-    train : list of list of str
-    valid : list of list of str, or None
-    objective : Objective
-    rows : callable
-        From tokenizer, documents and generator to a function that draws the table of
-        an epoch.
-    valid_rows : callable
-        The same for the documents to validate on.
+    Every weight learns, at one rate: there is no `trainable`, no adapter.
     """
-
-    train: list[list[str]]
-    valid: list[list[str]] | None
-    objective: Objective
-    rows: Rows
-    valid_rows: Rows
-
-    def examples(
-        self, tokenizer: TextTokenizer, rng: np.random.Generator
-    ) -> tuple[Examples, Examples | None]:
-        """Those to train on are drawn anew in each epoch, the others once."""
-        train = DrawnExamples.of(self.rows(tokenizer, self.train, rng))
-        if self.valid is None:
-            return train, None
-        fixed = np.random.default_rng(0)
-        return train, DrawnExamples.of(self.valid_rows(tokenizer, self.valid, fixed))
-
-
-class BertLanguageLearner(BertPredictor):
-    """Base of the estimators that learn from texts without labels."""
 
     vocabulary: WordPieceVocabulary | str | os.PathLike[str] | None
     hidden_size: int
@@ -128,11 +88,8 @@ class BertLanguageLearner(BertPredictor):
     n_heads: int
     position_encoding: str
     pack: bool
-    # Everything learns, at one rate.
-    trainable = "all"
-    adapter = None
-    adapter_rank = 8
-    layer_decay = 1.0
+    early_stopping: bool
+    warm_start: bool
 
     def __sklearn_text_input__(self) -> str:
         return "documents"
@@ -198,17 +155,11 @@ class BertLanguageLearner(BertPredictor):
         """Each text of a call after fit once, cut to a row; and the place of each."""
         distinct, row_of = self._read_X_again(self._joined(X)).distinct()
         table = self.tokenizer_(distinct)
-        assert table.is_cut is not None
-        report = truncation_report(
-            table.whole_lengths[row_of], self.max_length_, table.is_cut[row_of]
-        )
-        warn_if_cut(report)
-        counts = count_unknown(self.tokenizer_, table)
-        warn_if_unknown(unknown_report(counts[row_of]))
+        warn_of(text_reports(self.tokenizer_, table, row_of))
         return table, row_of
 
-    def _part_documents(
-        self, run: Run, documents: list[list[str]], X_val: Any
+    def _split_documents(
+        self, call: FitCall, documents: list[list[str]], X_val: Any
     ) -> tuple[list[list[str]], list[list[str]] | None]:
         """Documents to train on, and those to validate on."""
         if X_val is not None:
@@ -216,11 +167,10 @@ class BertLanguageLearner(BertPredictor):
                 return documents, self._read_documents(X_val)[0]
             except (TypeError, ValueError) as error:
                 raise type(error)(f"in X_val: {error}") from error
-        weights = weigh(None, len(documents))
-        train, valid, _ = self._divide(run, documents, None, weights, None)
-        if valid is None:
+        split = call.split(np.ones(len(documents)), None)
+        if split.valid is None:
             return documents, None
-        return [documents[i] for i in train], [documents[i] for i in valid]
+        return [documents[i] for i in split.train], [documents[i] for i in split.valid]
 
     # -- what is trained -------------------------------------------------------------
 
@@ -231,7 +181,7 @@ class BertLanguageLearner(BertPredictor):
         pooling: str,
         left_to_right: bool = False,
         next_sentence: bool = False,
-    ) -> tuple[LanguageModel, TextTokenizer, None]:
+    ) -> tuple[LanguageModel, TextTokenizer]:
         """The checkpoint with its heads, or a network that knows nothing."""
         if self.checkpoint is None:
             tokenizer = self._new_tokenizer(texts)
@@ -280,7 +230,7 @@ class BertLanguageLearner(BertPredictor):
             has_new_head=has_new_head,
             untrained=untrained,
         )
-        return model, tokenizer, None
+        return model, tokenizer
 
     def _new_tokenizer(self, texts: list[list[str]]) -> TextTokenizer:
         """The vocabulary as a tokenizer; one that is not fitted is fitted on texts."""

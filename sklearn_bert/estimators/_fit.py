@@ -1,0 +1,397 @@
+"""One call of `fit`: what it goes on from, its seeds, its device, its callbacks."""
+
+from __future__ import annotations
+
+import copy
+import os
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from sklearn_bert._process._random import seeded
+from sklearn_bert._process._scalars import as_python
+from sklearn_bert._process._seeds import Seeds
+from sklearn_bert.compute._device import resolve_device
+from sklearn_bert.compute._gpu_lock import reserve_gpu
+from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._reports import text_reports, warn_of
+from sklearn_bert.model._recompute import can_checkpoint
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._torch_state import own_torch_state
+from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
+from sklearn_bert.text._input import excerpt
+from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._losses import Objective
+from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._user_callbacks import copy_callbacks
+
+HISTORY = (
+    "epoch",
+    "train_loss",
+    "mlm_loss",
+    "nsp_loss",
+    "valid_loss",
+    "valid_score",
+    "learning_rate",
+    "texts_per_second",
+    "seconds",
+)
+
+# What a network is made of, and how it reads texts: a fit that goes on keeps them.
+NETWORK_PARAMETERS = (
+    "checkpoint",
+    "revision",
+    "template",
+    "max_length",
+    "long_text",
+    "window_stride",
+    "pooling",
+    "dropout",
+    "hidden_size",
+    "n_layers",
+    "n_heads",
+    "position_encoding",
+    "next_sentence",
+)
+
+
+class FitCall:
+    """One call of `fit` or `partial_fit`, as a context.
+
+    Every `fit` reads from top to bottom inside of it: read X and y, load, tokenise,
+    train, publish. scikit-learn's callbacks are told of the beginning where the block
+    is entered and of the end where it is left without an error, as scikit-learn's own
+    estimators do; the device is given back in any case.
+
+    Parameters
+    ----------
+    estimator : BertEstimator
+    X, y, sample_weight
+        As handed in, for callbacks.
+    X_val, y_val
+        As handed in; None: there is no validation but that of `early_stopping`.
+    early_stopping, warm_start : bool
+        As the estimator has them, where it has them.
+    is_partial : bool
+        Whether there are more calls to come, so that the rate is to be constant.
+    n_epochs : int or None
+        None: one where there are more calls to come, else `max_epochs`.
+    loss_parts : tuple of str
+        Names of the losses in `history_` that add up, where there are.
+
+    Attributes
+    ----------
+    initial_net : BertNet or None
+        The net to go on with; None: the call starts from the checkpoint.
+    seeds : Seeds
+    """
+
+    def __init__(
+        self,
+        estimator: BertEstimator,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        early_stopping: bool = False,
+        warm_start: bool = False,
+        is_partial: bool = False,
+        n_epochs: int | None = None,
+        loss_parts: tuple[str, ...] = (),
+    ) -> None:
+        refuse_name(y, "y")
+        refuse_name(y_val, "y_val", "X_val")
+        if (X_val is None) != (y_val is None):
+            given, absent = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+            raise ValueError(
+                f"{given} is given and {absent} is not; validation needs both."
+            )
+        if is_partial and early_stopping:
+            raise ValueError(
+                "early_stopping is True, which partial_fit cannot do: it does not know "
+                "how many calls are to come. Set early_stopping=False, or use fit."
+            )
+        self.estimator = estimator
+        self.early_stopping = early_stopping
+        self.is_partial = is_partial
+        if n_epochs is None:
+            n_epochs = 1 if is_partial else as_python(estimator.max_epochs)
+        self.n_epochs = n_epochs
+        self.skorch_callbacks = copy_callbacks(
+            estimator.callbacks,
+            is_validated=early_stopping or X_val is not None,
+            parts=loss_parts,
+        )
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.callback_data = {"X": X, "y": y, "metadata": metadata}
+        self.initial_net: BertNet | None = None
+        if is_partial or warm_start:
+            self.initial_net = getattr(estimator, "net_", None)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an earlier fit is gone on with."""
+        return self.initial_net is not None
+
+    def __enter__(self) -> Self:
+        estimator = self.estimator
+        self._stack = ExitStack()
+        self.context = estimator._init_callback_context(max_subtasks=self.n_epochs)
+        self.context.call_on_fit_task_begin(estimator=estimator, **self.callback_data)
+        if self.goes_on:
+            self._check_unchanged()
+        self.seeds = Seeds(estimator.random_state)
+        resolve_device(estimator.device)  # raises where it is no device
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+        if kind is None:
+            self.context.call_on_fit_task_end(
+                estimator=self.estimator,
+                **self.callback_data,
+                reconstruction_attributes={},
+            )
+
+    def _check_unchanged(self) -> None:
+        """Raise ValueError where a parameter of the network is not as it was."""
+        before = self.estimator._made_of
+        now = self.estimator.get_params(deep=False)
+        for name in [name for name in NETWORK_PARAMETERS if name in before]:
+            if as_str_path(now[name]) != as_str_path(before[name]):
+                raise ValueError(
+                    f"{name} is {now[name]!r}, but it was {before[name]!r} in the "
+                    "earlier call; training can only go on with the same network, "
+                    "which reads texts as it did. Set it back, or set warm_start=False "
+                    "and call fit."
+                )
+
+    def split(
+        self,
+        weights: np.ndarray,
+        n_valid: int | None,
+        *,
+        groups: Any = None,
+        codes: np.ndarray | None = None,
+        what: str = "texts",
+    ) -> Split:
+        """Split the texts into those to train on and those to validate on.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_texts,)
+            A weight of 0 leaves a text out.
+        n_valid : int or None
+            How many texts of the caller's, to validate on, follow those of X; they
+            weigh 1 each. None: `early_stopping` holds out a part of X.
+        groups : array-like of shape (n_texts,), or None
+        codes : ndarray of shape (n_texts,), or None
+            Classes, whose shares are kept.
+        what : str
+            What the texts are, for an error.
+        """
+        refuse_name(groups, "groups", what="group")
+        n_texts = len(weights)
+        numbers = check_groups(groups, weights)
+        rows = np.flatnonzero(weights > 0)
+        if n_valid is not None:
+            weights = np.concatenate([weights, np.ones(n_valid)])
+            return Split(rows, np.arange(n_texts, len(weights)), weights)
+        if not self.early_stopping:
+            return Split(rows, None, weights)
+        share = self.estimator.validation_fraction
+        try:
+            train, valid = hold_out(
+                rows, share, codes=codes, groups=numbers, seed=self.seeds("split")
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"early_stopping cannot hold out validation_fraction={share} of "
+                f"{len(rows)} {what}: {error} Raise validation_fraction, pass "
+                "validation data, or set early_stopping=False."
+            ) from error
+        return Split(train, valid, weights)
+
+    def reserve_device(self) -> None:
+        """Take a device, and draw from this call's seed, until the call ends."""
+        self._stack.enter_context(own_torch_state())
+        self.device = self._stack.enter_context(reserve_gpu(self.estimator.device))
+        seed, device = self.seeds("init"), resolve_device(self.device)
+        self._stack.enter_context(seeded(seed, device))
+
+    def go_on(self, trainable: str | int) -> tuple[TextModel, TextTokenizer] | None:
+        """Copy the model to go on with, and its tokenizer; None: there is none.
+
+        A copy, because the old one has to be there should the training fail.
+        """
+        if self.initial_net is None:
+            return None
+        before = self.initial_net.module
+        shared = {id(before.encoder): before.encoder} if trainable == "head" else {}
+        model = copy.deepcopy(before, shared)
+        model.set_trainable(trainable)
+        if model.ties_words:
+            model.new_parameters = ()  # they have learnt, as the rest has
+        # What is frozen now may have learnt before.
+        is_as_before = before.trainable == trainable
+        model.fingerprint = self.initial_net.fingerprint if is_as_before else None
+        return model, self.estimator.tokenizer_
+
+    def train(
+        self,
+        model: TextModel,
+        tokenizer: TextTokenizer,
+        loss: Objective,
+        train: Examples,
+        valid: Examples | None,
+        attributes: dict[str, Any],
+        *,
+        adapter: str | None = None,
+        adapter_rank: int = 8,
+        layer_decay: float = 1.0,
+    ) -> dict[str, Any]:
+        """Train the model with the estimator's parameters.
+
+        Parameters
+        ----------
+        model : TextModel
+        tokenizer : TextTokenizer
+        loss : Objective
+        train : Examples
+        valid : Examples or None
+            None: there is no validation.
+        attributes : dict
+            Fitted attributes that are known already.
+        adapter, adapter_rank, layer_decay
+            As the estimator has them, where it has them.
+
+        Returns
+        -------
+        dict
+            All fitted attributes.
+        """
+        estimator = self.estimator
+        _check_checkpointing(estimator.gradient_checkpointing, model)
+        assert isinstance(train.table, TokenTable)
+        reports = text_reports(tokenizer, train.table)
+        warn_of(reports)
+        params = estimator.get_params(deep=False)
+        self.attributes = {
+            **attributes,
+            **reports,
+            "tokenizer_": tokenizer,
+            "max_length_": tokenizer.max_length,
+            "_made_of": {n: params[n] for n in NETWORK_PARAMETERS if n in params},
+        }
+        checkpointing = estimator.gradient_checkpointing
+        if checkpointing != "auto":
+            checkpointing = bool(checkpointing)  # NumPy's is not True itself
+        net = estimator._build_net(
+            model,
+            tokenizer,
+            placement=self.device,
+            objective=loss,
+            lr=as_python(estimator.learning_rate),
+            layer_decay=as_python(layer_decay),
+            decays=not self.is_partial,
+            max_epochs=self.n_epochs,
+            batch_size=as_python(estimator.batch_size),
+            weight_decay=as_python(estimator.weight_decay),
+            warmup=as_python(estimator.warmup),
+            checkpointing=checkpointing,
+            adapter=adapter,
+            adapter_rank=as_python(adapter_rank),
+            shuffle_seed=self.seeds("shuffle"),
+            valid_examples=valid,
+            callbacks=self._callbacks(is_validated=valid is not None),
+        )
+        net.fit(train)
+        net.place(estimator.device)
+        return self.attributes_of(net, net)
+
+    def _callbacks(self, *, is_validated: bool) -> list[Any]:
+        """List the skorch callbacks of the net: ours around those of the caller."""
+        estimator = self.estimator
+        callbacks = list(self.skorch_callbacks)
+        if estimator.verbose:  # the first, to be closed whatever another one raises
+            callbacks.insert(0, FitProgress(type(estimator).__name__))
+        if hasattr(estimator, "_skl_callbacks"):
+            callbacks.append(
+                FitTasks(estimator, self.context, self.callback_data, self._now)
+            )
+        if is_validated and self.early_stopping:
+            patience = estimator.n_iter_no_change
+            callbacks.append(BestWeights(patience))
+        return callbacks
+
+    def _now(self, running: BertNet) -> dict[str, Any]:
+        """Return the attributes of a fitted estimator of the weights as they are."""
+        net = self.estimator._build_net(
+            running.trained_module(), self.attributes["tokenizer_"]
+        )
+        return self.attributes_of(net, running)
+
+    def attributes_of(self, net: BertNet, trained: BertNet) -> dict[str, Any]:
+        """Return all fitted attributes, with the history of the net that was trained.
+
+        Epochs count on from those of an earlier fit that was gone on with.
+        """
+        history = list(self.estimator.history_) if self.goes_on else []
+        for row in trained.history:
+            known = {name: row[name] for name in HISTORY if name in row}
+            history.append({**known, "epoch": len(history) + 1})
+        return {
+            **self.attributes,
+            "history_": history,
+            "n_iter_": len(history),
+            "batch_size_used_": trained.batch_size_used_,
+            "net_": net,
+        }
+
+
+def refuse_name(y: Any, name: str, of: str = "X", what: str = "target") -> None:
+    """Raise TypeError where a column's name is handed in and not the column."""
+    if isinstance(y, (str, bytes)):
+        raise TypeError(
+            f"{name} is the {type(y).__name__} {excerpt(y)}; expected one {what} per "
+            "text. If it names a column of a data frame, hand in the column: "
+            f"frame[{y!r}] as {name}, and as {of} the columns of texts alone."
+        )
+
+
+def check_adapter(adapter: str | None, trainable: str | int) -> None:
+    """Raise ValueError where an adapter is asked for in a part of the layers."""
+    if adapter is not None and trainable != "all":
+        raise ValueError(
+            f"adapter is {adapter!r} and trainable is {trainable!r}; an adapter trains "
+            "additions to all layers, so it takes trainable='all'."
+        )
+
+
+def _check_checkpointing(checkpointing: bool | str, model: TextModel) -> None:
+    """Raise ValueError where the insides of layers cannot be computed again."""
+    if checkpointing in ("auto", False) or can_checkpoint(model.encoder):
+        return
+    family = model.encoder.config.model_type  # type: ignore[union-attr]
+    raise ValueError(
+        "gradient_checkpointing is True, but transformers cannot do that for "
+        f"the family {family!r} of this checkpoint. Set it to False; a batch "
+        "that does not fit into memory is halved in any case."
+    )
+
+
+def as_str_path(value: Any) -> Any:
+    """Return a path as the str that says the same, anything else as it is."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -1,0 +1,148 @@
+"""X of texts: read in `fit`, held against it and computed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklearn_bert._process._sklearn import get_feature_names
+from sklearn_bert.text._input import Texts, check_texts, template_columns
+from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._truncation import truncation_report, warn_if_cut
+from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+
+# How many texts are tokenised while those before them are computed.
+TEXTS_PER_PART = 16384
+
+
+class TextInputMixin:
+    """Reads X as columns of texts, and remembers of a fit what it looked like."""
+
+    template: str | None
+    missing: str
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    tokenizer_: TextTokenizer
+    _template: str | None
+
+    def _read_X(
+        self, X: Any, *, is_like_before: bool = False
+    ) -> tuple[Texts, dict[str, Any]]:
+        """Return the texts of a fit, and the attributes that describe X.
+
+        With `is_like_before` X has to be of the form that an earlier fit saw.
+        """
+        columns = None if self.template is None else template_columns(self.template)
+        texts = check_texts(X, template=self.template, missing=self.missing)
+        attributes: dict[str, Any] = {
+            "n_features_in_": texts.n_features,
+            "_template": self.template,
+        }
+        if columns is not None:
+            attributes["feature_names_in_"] = np.array(columns, dtype=object)
+        elif texts.is_2d and (names := get_feature_names(X)) is not None:
+            attributes["feature_names_in_"] = names
+        if is_like_before:
+            self._check_like_before(X, texts)
+            if hasattr(self, "feature_names_in_"):
+                attributes.setdefault("feature_names_in_", self.feature_names_in_)
+        return texts, attributes
+
+    def _read_validation(self, X_val: Any, y_val: Any, texts: Texts) -> Texts | None:
+        """Return the texts to validate on, of the same form as those to train on."""
+        if X_val is None:
+            return None
+        try:
+            found = check_texts(X_val, template=self.template, missing=self.missing)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"in X_val: {error}") from error
+        if found.n_features != texts.n_features:
+            raise ValueError(
+                f"X_val has {found.n_features} features and X has "
+                f"{texts.n_features}; expected the same."
+            )
+        check_validation_lengths(found, y_val)
+        return found
+
+    def _read_X_again(self, X: Any) -> Texts:
+        """Return the texts of a call after fit, held against what fit saw."""
+        check_is_fitted(self)
+        texts = check_texts(X, template=self._template, missing=self.missing)
+        self._check_like_before(X, texts)
+        return texts
+
+    def _check_like_before(self, X: Any, texts: Texts) -> None:
+        """Raise ValueError unless X has as many columns as in fit, of the same names.
+
+        Names guard the order of columns. A single column has none, so where one side
+        has no name there is nothing to warn about: a list may follow a frame.
+        """
+        if texts.n_features != self.n_features_in_:
+            raise ValueError(
+                f"X has {texts.n_features} features, but {type(self).__name__} is "
+                f"expecting {self.n_features_in_} features as input."
+            )
+        if self._template is not None or not texts.is_2d:
+            return
+        was_named = hasattr(self, "feature_names_in_")
+        is_named = get_feature_names(X) is not None
+        if self.n_features_in_ > 1 or (was_named and is_named):
+            validate_data(self, X, reset=False, skip_check_array=True)
+
+    def _compute(
+        self, X: Any, compute: Callable[..., np.ndarray], *merge_windows: Any
+    ) -> np.ndarray:
+        """Compute a row per text, float32, by a method of the net.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+        compute : callable
+            `net_.scores` or `net_.vectors`.
+        *merge_windows : callable
+            Of the loss: makes scores of a text from those of its windows.
+
+        Returns
+        -------
+        ndarray of shape (n_texts, n_outputs), float32
+        """
+        texts, row_of = self._read_X_again(X).distinct()
+        output: np.ndarray | None = None
+        whole_lengths, is_cut, unknown, begin = [], [], [], 0
+        # A call of several parts is a stream: what it computes is not kept for later.
+        remember = len(texts) <= TEXTS_PER_PART
+        parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
+        for table in parts:
+            part = compute(table, *merge_windows, remember=remember)
+            if output is None:
+                output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
+            output[begin : begin + len(part)] = part
+            begin += len(part)
+            whole_lengths.append(table.whole_lengths)
+            assert table.is_cut is not None
+            is_cut.append(table.is_cut)
+            unknown.append(count_unknown(self.tokenizer_, table))
+        assert output is not None  # there is at least one text
+        report = truncation_report(
+            np.concatenate(whole_lengths)[row_of],
+            self.tokenizer_.max_length,
+            np.concatenate(is_cut)[row_of],
+        )
+        warn_if_cut(report)
+        warn_if_unknown(unknown_report(np.concatenate(unknown)[row_of]))
+        return output if len(output) == len(row_of) else output[row_of]
+
+
+def check_validation_lengths(X_val: Any, y_val: Any) -> None:
+    """Raise ValueError where the caller's validation has not one target per row."""
+    try:
+        check_consistent_length(X_val, y_val)
+    except ValueError as error:
+        raise ValueError(f"X_val and y_val do not match: {error}") from error
