@@ -134,9 +134,15 @@ def write_checkpoint(
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
+def two_layer_checkpoint(tmp_path_factory):
     """The folder of a tiny BERT whose vectors are means."""
     return str(write_checkpoint(tmp_path_factory.mktemp("tiny-bert")))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(two_layer_checkpoint):
+    """The same, in modules that do not choose `shallow_checkpoint` for themselves."""
+    return two_layer_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +174,7 @@ def reviews():
     return texts, labels
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # where a module may have a checkpoint of its own
 def settings(checkpoint):
     """Parameters of an estimator that fits in a second."""
     return {
@@ -181,7 +187,7 @@ def settings(checkpoint):
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedder_settings(checkpoint):
     """Parameters of a tiny embedder."""
     return {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}
