@@ -39,14 +39,19 @@ def data(checkpoint, reviews):
 
 
 @pytest.fixture
-def make_net(checkpoint, emulated_bfloat16):
-    """Make a net around the tiny BERT, or another encoder, without dropout."""
+def make_net(checkpoint, shallow_checkpoint, emulated_bfloat16):
+    """Make a net around the tiny BERT, or another encoder, without dropout.
+
+    It has two layers where they are told apart, and else one.
+    """
 
     def make(encoder=None, *, trainable="all", pooling="mean", **settings):
+        by_layer = trainable not in ("all", "head") or "layer_decay" in settings
+        folder = checkpoint if by_layer else shallow_checkpoint
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             if encoder is None:
-                encoder = load_checkpoint(checkpoint, dropout=0.0).encoder
+                encoder = load_checkpoint(folder, dropout=0.0).encoder
             model = TextModel(
                 encoder, pooling=pooling, n_outputs=2, trainable=trainable
             )

@@ -13,6 +13,12 @@ from sklearn_bert import _cache
 from sklearn_bert.training import BestWeights, _features, _update
 
 
+@pytest.fixture(scope="session")
+def shallow_checkpoint(two_layer_checkpoint):
+    """Two layers: each part is compared with the whole."""
+    return two_layer_checkpoint
+
+
 @pytest.fixture
 def features(monkeypatch):
     """A cache of features of this test's own."""
