@@ -142,9 +142,15 @@ def write_checkpoint(
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
+def two_layer_checkpoint(tmp_path_factory):
     """The folder of a tiny BERT whose vectors are means."""
     return str(write_checkpoint(tmp_path_factory.mktemp("tiny-bert")))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(two_layer_checkpoint):
+    """The same, in modules that do not choose `shallow_checkpoint` for themselves."""
+    return two_layer_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +182,7 @@ def reviews():
     return texts, labels
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # where a module may have a checkpoint of its own
 def settings(checkpoint):
     """Parameters of an estimator that fits in a second."""
     return {
@@ -189,7 +195,7 @@ def settings(checkpoint):
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedder_settings(checkpoint):
     """Parameters of a tiny embedder."""
     return {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}
@@ -266,14 +272,19 @@ def data(checkpoint, reviews):
 
 
 @pytest.fixture
-def make_net(checkpoint, emulated_bfloat16):
-    """Make a net around the tiny BERT, or another encoder, without dropout."""
+def make_net(checkpoint, shallow_checkpoint, emulated_bfloat16):
+    """Make a net around the tiny BERT, or another encoder, without dropout.
+
+    It has two layers where they are told apart, and else one.
+    """
 
     def make(encoder=None, *, trainable="all", pooling="mean", **settings):
+        by_layer = trainable not in ("all", "head") or "layer_decay" in settings
+        folder = checkpoint if by_layer else shallow_checkpoint
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             if encoder is None:
-                encoder = load_checkpoint(checkpoint, dropout=0.0).encoder
+                encoder = load_checkpoint(folder, dropout=0.0).encoder
             model = TextModel(
                 encoder, pooling=pooling, n_outputs=2, trainable=trainable
             )

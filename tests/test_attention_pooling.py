@@ -40,6 +40,12 @@ def texts_with_one_deciding_word(n_texts, seed, n_words=40):
     return [" ".join(text) for text in texts], labels
 
 
+@pytest.fixture(scope="session")
+def checkpoint(shallow_checkpoint):
+    """One layer: nothing here is about layers."""
+    return shallow_checkpoint
+
+
 @pytest.fixture(scope="module")
 def fit(settings, reviews):
     """Fit a tiny classifier that pools by attention."""
@@ -65,24 +71,17 @@ def features(monkeypatch):
 
 
 def test_attention_finds_the_word_that_decides(fit):
-    """Where one word of forty decides, a head on attention beats one on means.
-
-    Seen on average over two seeds: 0.66 with means, 1.00 with attention.
-    """
+    """Where one word of forty decides, a head on attention beats one on means."""
     accuracy = {}
     for pooling in ("mean", "attention"):
-        scores = []
-        for seed in range(2):
-            clf = fit(
-                *texts_with_one_deciding_word(800, seed),
-                pooling=pooling,
-                max_epochs=10,
-                batch_size=32,
-                learning_rate=3e-4,
-                random_state=seed,
-            )
-            scores.append(clf.score(*texts_with_one_deciding_word(400, 100 + seed)))
-        accuracy[pooling] = np.mean(scores)
+        clf = fit(
+            *texts_with_one_deciding_word(600, 0),
+            pooling=pooling,
+            max_epochs=10,
+            batch_size=32,
+            learning_rate=3e-4,
+        )
+        accuracy[pooling] = clf.score(*texts_with_one_deciding_word(200, 100))
     assert accuracy["attention"] > accuracy["mean"] + 0.15
     assert accuracy["attention"] > 0.75
 

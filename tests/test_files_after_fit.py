@@ -35,11 +35,18 @@ ESTIMATORS = [
 NAMES = [f"{cls.__name__}-{list(p.values())}" for cls, p in ESTIMATORS]
 
 
+@pytest.fixture(scope="session")
+def checkpoint(shallow_checkpoint):
+    """One layer, but where layers are told apart."""
+    return shallow_checkpoint
+
+
 @pytest.fixture
-def fitted(checkpoint, tmp_path, request):
+def fitted(checkpoint, two_layer_checkpoint, tmp_path, request):
     """A fitted estimator, and the folder of the checkpoint that it began with."""
     cls, params = request.param
-    folder = shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    source = two_layer_checkpoint if params.get("trainable") == 1 else checkpoint
+    folder = shutil.copytree(source, tmp_path / "checkpoint")
     if cls is not BertEmbedder:
         params = {"max_epochs": 1, "random_state": 0, **params}
     estimator = cls(checkpoint=folder, device="cpu", precision="float32", **params)

@@ -41,6 +41,15 @@ def verdicts():
 
 
 @pytest.fixture(scope="session")
-def by_one_word(settings, verdicts):
+def by_one_word(checkpoint, verdicts):
     """A fitted classifier that one word decides; not to be changed."""
-    return BertClassifier(**settings, max_epochs=8).fit(*verdicts)
+    classifier = BertClassifier(
+        checkpoint,
+        max_epochs=8,
+        learning_rate=5e-3,
+        batch_size=8,
+        random_state=0,
+        device="cpu",
+        precision="float32",
+    )
+    return classifier.fit(*verdicts)

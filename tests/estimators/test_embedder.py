@@ -36,6 +36,12 @@ from sklearn_bert.model._checkpoint import load_checkpoint
 TEXTS = ["the film was good", "a cat", "", "the dog runs , it was very dull !", "a cat"]
 
 
+@pytest.fixture(scope="session")
+def checkpoint(shallow_checkpoint):
+    """One layer: nothing here is about layers."""
+    return shallow_checkpoint
+
+
 @pytest.fixture(scope="module")
 def embed(embedder_settings):
     """Fit a tiny embedder; the arguments are parameters that differ."""

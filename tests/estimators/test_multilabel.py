@@ -34,6 +34,12 @@ from sklearn.utils import get_tags
 from sklearn_bert import BertClassifier
 
 
+@pytest.fixture(scope="session")
+def checkpoint(shallow_checkpoint):
+    """One layer: nothing here is about layers."""
+    return shallow_checkpoint
+
+
 @pytest.fixture(scope="module")
 def topics(reviews):
     """Which of three labels each text has: good, animal, film."""
@@ -368,7 +374,7 @@ def test_tuned_threshold(settings, reviews):
     scores = tuned.estimator_.predict_proba(reviews[0])[:, 1]
     expected = np.where(scores >= tuned.best_threshold_, "pos", "neg")
     np.testing.assert_array_equal(tuned.predict(reviews[0]), expected)
-    low = FixedThresholdClassifier(clf, threshold=1e-9, pos_label="pos")
+    low = FixedThresholdClassifier(clf, threshold=1e-30, pos_label="pos")
     assert set(low.fit(*reviews).predict(reviews[0])) == {"pos"}
 
 

@@ -28,6 +28,12 @@ ESTIMATORS = [BertClassifier, BertRegressor]
 UNLABELED = ["a dull plot , a dull film", "the dog runs"]
 
 
+@pytest.fixture(scope="session")
+def checkpoint(shallow_checkpoint):
+    """One layer, but where layers are told apart."""
+    return shallow_checkpoint
+
+
 @pytest.fixture(scope="module")
 def data(reviews):
     """24 texts that can be told apart, and labels."""

@@ -66,6 +66,12 @@ SCHEMES = {
 }
 
 
+@pytest.fixture(scope="session")
+def checkpoint(shallow_checkpoint):
+    """One layer: nothing here is about layers."""
+    return shallow_checkpoint
+
+
 @pytest.fixture(scope="module")
 def fit(settings):
     """Fit a tiny tagger; the arguments are parameters that differ."""

@@ -15,6 +15,12 @@ from sklearn_bert.training import _update
 from sklearn_bert.training._callbacks import BestWeights
 
 
+@pytest.fixture(scope="session")
+def shallow_checkpoint(two_layer_checkpoint):
+    """Two layers: each part is compared with the whole."""
+    return two_layer_checkpoint
+
+
 @pytest.fixture
 def features(monkeypatch):
     """A cache of features of this test's own."""
