@@ -71,7 +71,7 @@ def expected_counts(row, temperature, n):
 def test_frequencies_follow_the_scores(sampling, scores_of, words, temperature):
     """Draws for one text, one after the other, follow softmax(scores / temperature)."""
     row = scores_of(np.linspace(-1, 1, 12))
-    n = 6000
+    n = 3000
     counts = np.bincount(
         draws(sampling(temperature=temperature), row, n), minlength=len(row)
     )
@@ -141,7 +141,7 @@ def test_top_p_looks_at_what_the_temperature_has_made(sampling, scores_of, words
 
 def test_what_is_kept_keeps_its_proportions(sampling, scores_of):
     """Among the three likeliest the frequencies are their shares of the three."""
-    row, n = scores_of(VALUES), 5000
+    row, n = scores_of(VALUES), 2500
     counts = np.bincount(draws(sampling(top_k=3), row, n), minlength=len(row))
     best = np.argsort(-row)[:3]
     expected = n * softmax(row[best].astype(np.float64))
@@ -200,7 +200,7 @@ def test_towards_0_the_likeliest_is_drawn(sampling, scores_of, temperature):
 
 def test_a_high_temperature_draws_from_all(sampling, scores_of, words):
     """Towards infinity all tokens become equally likely."""
-    row, n = scores_of(VALUES), 5000
+    row, n = scores_of(VALUES), 2500
     counts = np.bincount(draws(sampling(temperature=1e9), row, n), minlength=len(row))
     assert chisquare(counts[words]).pvalue > LEVEL
 

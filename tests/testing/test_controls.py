@@ -54,8 +54,8 @@ FRAMES_IN_PIPELINE = {
 
 
 @pytest.fixture
-def estimators(embedder_settings):
-    embedder = BertEmbedder(**embedder_settings)
+def estimators(embedder_settings, shallow_checkpoint):
+    embedder = BertEmbedder(**embedder_settings | {"checkpoint": shallow_checkpoint})
     hashing = HashingVectorizer(n_features=1024)
     return {
         "tfidf": TfidfVectorizer(),

@@ -227,8 +227,9 @@ def test_without_a_stride_every_token_is_read_once(family, text, max_length):
     assert all(len(ids) == max_length for ids, _, _ in windows[:-1])
 
 
-def test_a_hundred_thousand_words(family):
+def test_a_hundred_thousand_words(bert_family):
     """A very long text is read whole, in no more windows than it needs."""
+    family = bert_family
     text = "the film was very good " * 20_000
     ids = family.ids(text)
     tokenizer = family.tokenizer(64, long_text="window")
