@@ -29,7 +29,7 @@ from sklearn_bert.estimators._nested_pretraining import (
     read_unlabeled,
 )
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._texts import TextInputMixin
+from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.targets._labels import (
     AnyOfSeveral,
     Labels,
@@ -46,7 +46,7 @@ class BertClassifier(
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,
-    TextInputMixin,
+    TextModelMixin,
     BertEstimator,
 ):
     """Classify texts, or pairs of texts, by fine-tuning BERT.

@@ -22,7 +22,7 @@ from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._language_model import check_content
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._reports import text_reports, warn_of
-from sklearn_bert.estimators._texts import TextInputMixin
+from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.model._post_processing import First, Normalize, linear_map
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
@@ -74,7 +74,7 @@ OF_PRETRAINER = (
 
 
 class BertEmbedder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextInputMixin, BertEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModelMixin, BertEstimator
 ):
     """Turn texts, or pairs of texts, into vectors with BERT.
 

@@ -22,7 +22,7 @@ from sklearn_bert.estimators._base import (
 )
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._reports import text_reports, warn_of
-from sklearn_bert.estimators._texts import TextInputMixin
+from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint, read_tokenizer
 from sklearn_bert.model._language_model import (
@@ -76,7 +76,7 @@ LANGUAGE_MODEL_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class BaseLanguageModel(TextInputMixin, BertEstimator):
+class BaseLanguageModel(TextModelMixin, BertEstimator):
     """Base of the estimators that learn from texts without labels.
 
     Every weight learns, at one rate: there is no `trainable`, no adapter.

@@ -27,7 +27,7 @@ from sklearn_bert.estimators._nested_pretraining import (
     read_unlabeled,
 )
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._texts import TextInputMixin
+from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.targets._numbers import Scale, read_numbers
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.training._losses import RegressionLoss
@@ -37,7 +37,7 @@ class BertRegressor(
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
     TransformerMixin,
-    TextInputMixin,
+    TextModelMixin,
     BertEstimator,
 ):
     """Predict one or several numbers of texts, or pairs of texts, by fine-tuning BERT.

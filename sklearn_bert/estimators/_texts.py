@@ -29,7 +29,6 @@ class TextInputMixin:
     missing: str
     n_features_in_: int
     feature_names_in_: np.ndarray
-    tokenizer_: TextTokenizer
     _template: str | None
 
     def _read_X(
@@ -95,6 +94,12 @@ class TextInputMixin:
         is_named = get_feature_names(X) is not None
         if self.n_features_in_ > 1 or (was_named and is_named):
             validate_data(self, X, reset=False, skip_check_array=True)
+
+
+class TextModelMixin(TextInputMixin):
+    """Computes rows for texts by the fitted net."""
+
+    tokenizer_: TextTokenizer
 
     def _compute(
         self, X: Any, compute: Callable[..., np.ndarray], *merge_windows: Any

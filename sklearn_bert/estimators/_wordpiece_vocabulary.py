@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
 from sklearn_bert._process._atomic_folder import new_folder
@@ -20,11 +20,11 @@ from sklearn_bert._process._sklearn import (
     Interval,
     StrOptions,
     fit_context,
-    get_feature_names,
 )
 from sklearn_bert._process._versions import PickledWithVersion
+from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.text._documents import check_single_texts
-from sklearn_bert.text._input import Texts, check_texts, excerpt, template_columns
+from sklearn_bert.text._input import check_texts, excerpt
 from sklearn_bert.text._wordpiece import (
     SPECIAL_TOKENS,
     build_tokenizer,
@@ -43,6 +43,7 @@ FRAME = ("[PAD]", "[CLS]", "[SEP]")  # what stands around texts, and is none of 
 class WordPieceVocabulary(  # type: ignore[call-arg]
     PickledWithVersion,
     TransformerMixin,
+    TextInputMixin,
     BaseEstimator,
     auto_wrap_output_keys=None,  # ids are no columns of a frame
 ):
@@ -204,7 +205,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
             Where X or a parameter is wrong, X holds no word, or `vocab_size` has no
             room for its letters.
         """
-        texts, seen = self._open_X(X)
+        texts, attributes = self._open_X(X)
         if self.vocabulary is not None:
             pieces = read_pieces(self.vocabulary)
         else:
@@ -221,7 +222,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         )
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # of an earlier fit
-        for name, value in seen.items():
+        for name, value in attributes.items():
             setattr(self, name, value)
         self.tokenizer_ = tokenizer
         self.vocabulary_ = {piece: i for i, piece in enumerate(pieces)}
@@ -230,7 +231,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         return self
 
     def _open_X(self, X: Any) -> tuple[Iterable[str], dict[str, Any]]:
-        """Texts of a fit, and the `n_features_in_`, `feature_names_in_` to publish."""
+        """Return the texts of a fit, and the attributes that describe X."""
         if is_stream(X):
             if self.template is not None:
                 raise ValueError(
@@ -239,14 +240,9 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
                     "joined."
                 )
             return read_stream(X, missing=self.missing), {"n_features_in_": 1}
-        texts = _check_singles(X, self.template, self.missing)
-        seen: dict[str, Any] = {"n_features_in_": texts.n_features}
-        if self.template is not None:
-            columns = template_columns(self.template)
-            seen["feature_names_in_"] = np.array(columns, dtype=object)
-        elif texts.is_2d and (names := get_feature_names(X)) is not None:
-            seen["feature_names_in_"] = names
-        return texts.first, seen
+        texts, attributes = self._read_X(X)
+        check_single_texts(texts)
+        return texts.first, attributes
 
     def fit_transform(self, X: Any, y: Any = None) -> list[list[int]]:
         """Fit, and turn the same texts into ids.
@@ -285,22 +281,12 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
             With `[CLS]` first and `[SEP]` last, unless `add_special_tokens` was False.
         """
         check_is_fitted(self)
-        texts = _check_singles(X, self._template, self.missing)
+        texts = check_texts(X, template=self._template, missing=self.missing)
+        check_single_texts(texts)
         self._check_like_before(X, texts)
         return piece_ids(
             self.tokenizer_, texts.first, add_special_tokens=self._add_special_tokens
         )
-
-    def _check_like_before(self, X: Any, texts: Texts) -> None:
-        """As many columns as in fit; of the same names, where both have names."""
-        if texts.n_features != self.n_features_in_:
-            raise ValueError(
-                f"X has {texts.n_features} features, but {type(self).__name__} is "
-                f"expecting {self.n_features_in_} features as input."
-            )
-        was_named = self._template is None and hasattr(self, "feature_names_in_")
-        if was_named and texts.is_2d and get_feature_names(X) is not None:
-            validate_data(self, X, reset=False, skip_check_array=True)
 
     def inverse_transform(self, X: Any) -> list[str]:
         """Turn ids into texts: normalised words and punctuation, with single spaces.
@@ -396,12 +382,6 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _check_singles(X: Any, template: str | None, missing: str) -> Texts:
-    texts = check_texts(X, template=template, missing=missing)
-    check_single_texts(texts)
-    return texts
 
 
 def _check_ids(ids: Any, where: str, n_pieces: int) -> list[int]:
