@@ -636,7 +636,7 @@ class FitOfWords(FitCall):
 def whitening(
     vectors: np.ndarray, n_components: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The linear map that whitens some vectors: (n_components, width), and its bias.
+    """Return the linear map that whitens vectors: (n_components, width), and its bias.
 
     Directions whose deviation is no more than what float32 rounds off are mapped to 0:
     divided by it, noise would be as loud as what the vectors mean.

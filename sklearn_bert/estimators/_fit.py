@@ -137,7 +137,7 @@ class FitCall:
 
     @property
     def goes_on(self) -> bool:
-        """Whether an earlier fit is gone on with."""
+        """Tell whether the call goes on from an earlier fit."""
         return self.initial_net is not None
 
     def __enter__(self) -> Self:

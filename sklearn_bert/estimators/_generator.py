@@ -387,14 +387,14 @@ class BertGenerator(BaseLanguageModel):
         return [self._in_words(ids, sampling.ends) for ids in sequences]
 
     def _in_words(self, ids: list[int], ends: set[int]) -> str:
-        """The text of a sequence; what the vocabulary lacks is seen to be lacking."""
+        """Decode a sequence; an unknown word is shown as the unknown token."""
         begin = len(self.tokenizer_.special_tokens().before)
         end = len(ids) - 1 if ids[-1] in ends else len(ids)
         decode = self.tokenizer_.backend.decode
         return decode(ids[begin:end], skip_special_tokens=False)
 
     def _begin(self, prompts: list[str]) -> list[list[int]]:
-        """The ids of the prompts, behind what stands before a text."""
+        """Tokenise the prompts, with the special tokens that stand before a text."""
         frame = self.tokenizer_.special_tokens()
         contents = encode_batch(
             self.tokenizer_.backend, prompts, add_special_tokens=False
@@ -495,7 +495,7 @@ def _causal_table(
 
 
 def _to_go_on(sequences: list[list[int]], rows: list[int]) -> MaskedTable:
-    """Some sequences, each with its last token to go on from."""
+    """Lay out sequences, each with its last token to go on from."""
     lengths = np.array([len(sequences[row]) for row in rows])
     ids = np.concatenate([np.array(sequences[row], dtype=np.int32) for row in rows])
     table = TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, None)

@@ -120,7 +120,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
     def _read_documents(
         self, X: Any, *, in_sentences: bool = False
     ) -> tuple[list[list[str]], dict[str, Any]]:
-        """Documents of a fit, and what X looked like.
+        """Return the documents of a fit, and the attributes that describe X.
 
         A text is a document of one piece, or `in_sentences`, which it is split into.
         """
@@ -137,14 +137,14 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         return check_content(check_documents(X, missing=self.missing)), seen
 
     def _read_documents_again(self, X: Any) -> list[list[str]]:
-        """Documents of a call after fit."""
+        """Return the documents of a call after fit."""
         check_is_fitted(self)
         if holds_lists(X):
             return check_content(check_documents(X, missing=self.missing))
         return _documents(self._read_X_again(X).first, in_sentences=False)
 
     def _joined(self, X: Any) -> Any:
-        """X with the sentences of each document joined, if it holds documents."""
+        """Join the sentences of each document, if X holds documents."""
         check_is_fitted(self)
         if not holds_lists(X):
             return X
@@ -152,7 +152,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         return [" ".join(document) for document in documents]
 
     def _distinct_rows(self, X: Any) -> tuple[TokenTable, np.ndarray]:
-        """Each text of a call after fit once, cut to a row; and the place of each."""
+        """Tokenise each text of a call after fit once; return the row of each, too."""
         distinct, row_of = self._read_X_again(self._joined(X)).distinct()
         table = self.tokenizer_(distinct)
         warn_of(text_reports(self.tokenizer_, table, row_of))
@@ -161,7 +161,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
     def _split_documents(
         self, call: FitCall, documents: list[list[str]], X_val: Any
     ) -> tuple[list[list[str]], list[list[str]] | None]:
-        """Documents to train on, and those to validate on."""
+        """Split the documents into those to train on and those to validate on."""
         if X_val is not None:
             try:
                 return documents, self._read_documents(X_val)[0]
@@ -182,7 +182,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         left_to_right: bool = False,
         next_sentence: bool = False,
     ) -> tuple[LanguageModel, TextTokenizer]:
-        """The checkpoint with its heads, or a network that knows nothing."""
+        """Load the checkpoint with its heads, or make a network with random weights."""
         if self.checkpoint is None:
             tokenizer = self._new_tokenizer(texts)
             whole = new_language_model(
@@ -233,7 +233,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         return model, tokenizer
 
     def _new_tokenizer(self, texts: list[list[str]]) -> TextTokenizer:
-        """The vocabulary as a tokenizer; one that is not fitted is fitted on texts."""
+        """Make a tokenizer of the vocabulary; fit it on the texts if it is not fitted."""
         length = as_python(self.max_length) or DEFAULT_LENGTH
         if not isinstance(self.vocabulary, WordPieceVocabulary):
             assert self.vocabulary is not None
@@ -250,7 +250,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
 
 
 def new_tokenizer(backend: Tokenizer, max_length: int) -> TextTokenizer:
-    """The tokenizer of a BERT with a WordPiece vocabulary of its own."""
+    """Make the tokenizer of a BERT with a WordPiece vocabulary of its own."""
     pad_id = backend.token_to_id("[PAD]")
     assert pad_id is not None
     special = {f"{name}_token": f"[{name.upper()}]" for name in SPECIAL_OF_BERT}
@@ -282,7 +282,7 @@ def check_mask(tokenizer: TextTokenizer, source: str) -> None:
 
 
 def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
-    """The tokens of the documents.
+    """Tokenise the documents.
 
     Raises
     ------
@@ -300,13 +300,13 @@ def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
 
 
 def _documents(texts: list[str], in_sentences: bool) -> list[list[str]]:
-    """Each text as a document."""
+    """Return each text as a document."""
     pieces = split_sentences if in_sentences else lambda text: [text]
     return check_content([pieces(text) for text in texts])
 
 
 def check_content(documents: list[list[str]]) -> list[list[str]]:
-    """The documents, or a ValueError where none has a word."""
+    """Return the documents; raise ValueError where none has a word."""
     if not any(sentence.strip() for document in documents for sentence in document):
         raise ValueError(
             f"X holds {len(documents)} texts and not one word; nothing could be learnt."
@@ -315,7 +315,7 @@ def check_content(documents: list[list[str]]) -> list[list[str]]:
 
 
 def whole_documents(documents: list[list[str]]) -> list[list[str]]:
-    """Documents with their sentences joined."""
+    """Join the sentences of each document."""
     return [[" ".join(document)] for document in documents]
 
 
@@ -324,7 +324,7 @@ def _lacks_word_head(checkpoint: Checkpoint) -> bool:
 
 
 def _untrained(checkpoint: Checkpoint) -> list[str]:
-    """What of BERT's heads for next sentences a checkpoint lacks."""
+    """List the heads for next sentences that a checkpoint lacks."""
     found = [] if checkpoint.has_trained_pooler else [POOLER]
     if any(name.startswith(NSP_HEAD) for name in checkpoint.new_heads):
         found.append(NSP_HEAD)

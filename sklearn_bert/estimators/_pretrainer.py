@@ -526,7 +526,7 @@ class BertPretrainer(
         ]
 
     def _in_words(self, best: np.ndarray) -> list[tuple[str, float]]:
-        """Pieces and their probabilities, from ids that are followed by these."""
+        """Return pieces and their probabilities, of ids that are followed by these."""
         ids, shares = best.reshape(2, -1)
         decode = self.tokenizer_.backend.decode
         pieces = [decode([int(i)], skip_special_tokens=False).strip() for i in ids]
@@ -611,7 +611,7 @@ def _masked_rows(
     in_pairs: bool = False,
     source: str = "this estimator",
 ) -> Callable[[], MaskedTable]:
-    """What draws the masked rows of an epoch."""
+    """Return a function that draws the masked rows of an epoch."""
     check_mask(tokenizer, source)
     masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
     if not in_pairs:

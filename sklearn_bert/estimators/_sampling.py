@@ -44,7 +44,7 @@ class Sampling:
         self._rngs = [np.random.default_rng(child) for child in seeds]
 
     def __call__(self, scores: np.ndarray, texts: list[int]) -> list[int]:
-        """A token for each of some texts.
+        """Draw a token for each of some texts.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class Sampling:
         ]
 
     def _draw(self, shares: np.ndarray, rng: np.random.Generator) -> int:
-        """A place, drawn by its share among the likeliest."""
+        """Draw an index among the likeliest, by its probability."""
         order = np.argsort(-shares, kind="stable")[: self.top_k]
         if self.top_p is not None:
             total = np.cumsum(shares[order])

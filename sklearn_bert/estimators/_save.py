@@ -101,7 +101,7 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
 
 
 def files_written(folder: Path) -> set[str] | None:
-    """What `save` has written into the folder, as its manifest says; None: nothing."""
+    """Return the files that `save` wrote into the folder; None: it wrote nothing."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         return {MANIFEST, *manifest["content"]["files"]}
@@ -113,7 +113,7 @@ def files_written(folder: Path) -> set[str] | None:
 
 
 def _describe(estimator: BaseEstimator) -> dict[str, Any]:
-    """Everything but the weights, as JSON."""
+    """Describe everything but the weights, as JSON."""
     params = estimator.get_params(deep=False)
     fitted = {
         name: value
@@ -134,7 +134,7 @@ def _describe(estimator: BaseEstimator) -> dict[str, Any]:
 
 
 def _requests(estimator: BaseEstimator) -> dict[str, dict[str, Any]]:
-    """Which metadata the user lets scikit-learn pass on, by method and name."""
+    """Return the metadata that scikit-learn is asked to pass on, by method and name."""
     routing = estimator.get_metadata_routing()
     found = {name: getattr(routing, name).requests for name in METHODS_WITH_METADATA}
     asked = {

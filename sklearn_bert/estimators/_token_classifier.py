@@ -481,7 +481,7 @@ class BertTokenClassifier(BertEstimator):
         return tags
 
     def __sklearn_text_input__(self) -> str:
-        """Sentences of words: what `check_text_estimator` has to hand in."""
+        """Tell `check_text_estimator` to hand in sentences of words."""
         return "words"
 
 

@@ -404,7 +404,7 @@ def _check_ids(ids: Any, where: str, n_pieces: int) -> list[int]:
 
 
 def _check_max_length(max_length: Any) -> None:
-    """As many tokens as an estimator's own `max_length` may have, or None."""
+    """Raise unless it is None, or what `max_length` of an estimator may be."""
     if max_length is None:
         return
     problem = f"max_length is {max_length!r}; expected a whole number of 4 or more, "
@@ -418,7 +418,7 @@ def _check_max_length(max_length: Any) -> None:
 def _config_for_transformers(
     tokenizer: Tokenizer, max_length: int | None
 ) -> dict[str, Any]:
-    """The content of `tokenizer_config.json`."""
+    """Return the content of `tokenizer_config.json`."""
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     config = {
         "tokenizer_class": "BertTokenizer",
@@ -433,5 +433,5 @@ def _config_for_transformers(
 
 
 def _files_written(folder: Path) -> set[str] | None:
-    """What `save` writes; None where there is more: it may be the tokenizer's model."""
+    """Return the files `save` writes; None where there are others, of a model perhaps."""
     return set(FILES) if {p.name for p in folder.iterdir()} == set(FILES) else None

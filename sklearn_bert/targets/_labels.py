@@ -41,7 +41,7 @@ class OneOfSeveral:
         return CrossEntropy(label_smoothing)
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:
-        """The code of each label, int64; they must be among the classes."""
+        """Encode each label as int64; they must be among the classes."""
         codes = {label: code for code, label in enumerate(self.classes.tolist())}
         labels = read_column(y, name).tolist()
         for row, label in enumerate(labels):
@@ -53,21 +53,21 @@ class OneOfSeveral:
         return np.array([codes[label] for label in labels], dtype=np.int64)
 
     def proba(self, scores: np.ndarray) -> np.ndarray:
-        """Probabilities of the classes, float64."""
+        """Compute the probabilities of the classes, float64."""
         return softmax(scores.astype(np.float64), axis=1)
 
     def decide(self, proba: np.ndarray) -> np.ndarray:
-        """The most probable label."""
+        """Choose the most probable label."""
         return self.classes[proba.argmax(axis=1)]
 
     def decision(self, scores: np.ndarray) -> np.ndarray:
-        """Logits; for two classes the difference."""
+        """Return the logits; for two classes their difference."""
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def class_weights(
         self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
     ) -> np.ndarray:
-        """A factor for each text: by dict, or balanced over the texts to train on."""
+        """Compute a factor for each text, by dict or balanced over those to train on."""
         if isinstance(class_weight, list):
             raise ValueError(
                 f"class_weight is {excerpt(class_weight)}; with one label per text "
@@ -129,7 +129,7 @@ class AnyOfSeveral:
         return BinaryCrossEntropy(label_smoothing)
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:
-        """0 and 1, float32 of shape (n_texts, n_labels)."""
+        """Encode 0 and 1 as float32 of shape (n_texts, n_labels)."""
         indicator = read_indicator(y, name)
         if indicator.shape[1] != len(self.classes):
             raise ValueError(
@@ -139,24 +139,24 @@ class AnyOfSeveral:
         return indicator.astype(np.float32)
 
     def proba(self, scores: np.ndarray) -> np.ndarray:
-        """Probability of each label, float64."""
+        """Compute the probability of each label, float64."""
         return expit(scores.astype(np.float64))
 
     def decide(self, proba: np.ndarray) -> Any:
-        """1 where a label is more probable than not, as the indicator in fit was."""
+        """Set 1 where a label is more probable than not, in the kind of indicator of fit."""
         found = (proba > 0.5).astype(self.dtype)
         if self.sparse is None:
             return found
         return csr_array(found) if self.sparse == "array" else csr_matrix(found)
 
     def decision(self, scores: np.ndarray) -> np.ndarray:
-        """Logits of each label."""
+        """Return the logits of each label."""
         return scores
 
     def class_weights(
         self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
     ) -> np.ndarray:
-        """A factor for each text and label: by dicts, or balanced between 0 and 1."""
+        """Compute a factor for each text and label, by dicts or balanced between 0 and 1."""
         n_labels = targets.shape[1]
         is_list = isinstance(class_weight, list)
         if class_weight != "balanced" and not (
@@ -190,7 +190,7 @@ Labels = OneOfSeveral | AnyOfSeveral
 
 
 def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
-    """What kind of labels `y` holds, and which.
+    """Read which labels `y` holds, and of what kind.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
 
 
 def is_indicator(y: Any) -> bool:
-    """Whether `y` has several columns."""
+    """Tell whether `y` has several columns."""
     if issparse(y):
         return True
     if isinstance(y, (list, tuple)):
@@ -246,7 +246,7 @@ def is_indicator(y: Any) -> bool:
 
 
 def read_indicator(y: Any, name: str = "y") -> np.ndarray:
-    """A dense array of 0 and 1, (n_texts, n_labels)."""
+    """Read an indicator as a dense array of 0 and 1, (n_texts, n_labels)."""
     binarized = (
         "Lists of labels become that by "
         "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
@@ -299,7 +299,7 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
 
 
 def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
-    """The labels as an array of one type, none of them missing or converted."""
+    """Read labels as an array of one type, none of them missing or converted."""
     if is_indicator(y):
         expected = f"a list of {what}s" if name == "classes" else f"one {what} per text"
         raise ValueError(f"{name} has several columns; expected {expected}.")
@@ -349,7 +349,7 @@ def check_class_weights(class_weight: dict[Any, Any], name: str) -> None:
 
 
 def without_mask(values: Any, name: str) -> Any:
-    """The data of a masked array; ValueError where NumPy would read what is masked.
+    """Return the data of a masked array; raise ValueError where a label is masked.
 
     A tensor of torch becomes one that NumPy can read.
     """
@@ -378,7 +378,7 @@ def check_no_nul(label: Any, where: str) -> None:
 
 
 def remedy(name: str) -> str:
-    """What to do where a label in `name` is none of those that are learnt."""
+    """Say what to do where a label in `name` is none of those that are learnt."""
     if name == "y":  # fit learns whatever y holds
         return "Pass all of them as classes in the first call of partial_fit."
     return f"Leave such rows out of {name}, or give some of the kind to learn from."

@@ -44,7 +44,7 @@ class Scale:
 
     @classmethod
     def of(cls, numbers: np.ndarray, weights: np.ndarray) -> Self:
-        """Of (n_texts, n_targets), each text by its weight."""
+        """Compute the scale of (n_texts, n_targets), each text by its weight."""
         weights = weights / weights.max()  # equal ones are all 1, bit by bit
         largest = _largest(numbers)
         shares = numbers / largest
@@ -57,7 +57,7 @@ class Scale:
         return cls(mean, scale)
 
     def standardise(self, numbers: np.ndarray) -> np.ndarray:
-        """To mean 0 and deviation 1, float32.
+        """Scale numbers to mean 0 and deviation 1, float32.
 
         What is validated on, or weighs nothing, may lie anywhere: no farther than can
         be squared.
@@ -69,7 +69,7 @@ class Scale:
         return np.clip(deviations, -FARTHEST, FARTHEST).astype(np.float32)
 
     def in_units(self, scores: np.ndarray) -> np.ndarray:
-        """Back to the units of the targets, float64."""
+        """Scale scores back to the units of the targets, float64."""
         limit = np.finfo(np.float64).max
         # Doubled and halved, for a sum that is too large on its way only.
         half = scores.astype(np.float64) * (self.scale / 2) + self.mean / 2
@@ -77,12 +77,12 @@ class Scale:
 
 
 def _largest(numbers: np.ndarray) -> np.ndarray:
-    """The greatest size of each target; squares of shares of it are not too large."""
+    """Return the greatest size of each target, to divide by before squaring."""
     return np.maximum(np.abs(numbers).max(axis=0), SMALLEST)
 
 
 def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]:
-    """The targets as float64, (n_texts, n_targets), and whether they were a column.
+    """Read the targets as float64, (n_texts, n_targets); tell if they were a column.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]
 
 
 def read_cells(values: Any, name: str) -> np.ndarray:
-    """The values as an array of objects, none of them converted."""
+    """Return the values as an array of objects, none of them converted."""
     values = without_mask(values, name)
     if hasattr(values, "to_pylist") and not hasattr(values, "schema"):  # Arrow column
         values = values.to_pylist()
@@ -128,7 +128,7 @@ def read_cells(values: Any, name: str) -> np.ndarray:
 
 
 def is_no_number(cell: Any) -> bool:
-    """Whether a cell is none, although it may have a float()."""
+    """Tell whether a cell is no number, although it may have a float()."""
     return isinstance(cell, NO_NUMBERS) or not hasattr(cell, "__float__")
 
 

@@ -36,7 +36,7 @@ class TagSet:
 
     @classmethod
     def of(cls, tags: list[list[Any]], name: str = "y") -> Self:
-        """The tags of some sentences.
+        """Collect the tags of some sentences.
 
         Raises
         ------
@@ -61,16 +61,16 @@ class TagSet:
 
     @property
     def has_prefixes(self) -> bool:
-        """Whether the tags say where an entity begins."""
+        """Tell whether the tags say where an entity begins."""
         return any(_has_prefix(tag) for tag in self.classes.tolist())
 
     @property
     def marks_entities(self) -> bool:
-        """Whether some words are outside of what is looked for."""
+        """Tell whether some words may be outside of all entities."""
         return OUTSIDE in self.classes.tolist()
 
     def encode(self, tags: list[list[Any]], n_train: int) -> np.ndarray:
-        """The code of every word's tag, (n_words,), int64; all must be known."""
+        """Encode every word's tag, (n_words,), int64; all must be known."""
         codes = {tag: code for code, tag in enumerate(self.classes.tolist())}
         for i, sentence in enumerate(tags):
             for j, tag in enumerate(sentence):
@@ -98,7 +98,7 @@ class TagSet:
         predicted: list[list[Any]],
         sample_weight: Any = None,
     ) -> float:
-        """Entity F1 where the tags mark entities, or else the share of right tags."""
+        """Compute entity F1 where tags mark entities, or else the share of right tags."""
         if not any(true):
             raise ValueError(
                 f"none of the {len(true)} sentences has a word; there is nothing to "
@@ -159,7 +159,7 @@ def read_tags(
 
 
 def read_tag_set(classes: Any) -> TagSet:
-    """All tags that there are, as `partial_fit` is told."""
+    """Read all tags that there are, as `partial_fit` is told."""
     if isinstance(classes, Set):
         classes = list(classes)
     tags = read_column(classes, "classes", "tag").tolist()
@@ -235,7 +235,7 @@ def _has_prefix(tag: Any) -> bool:
 
 
 def _with_prefixes(tags: list[Any]) -> list[str]:
-    """Flat tags in BIO: words of one tag that follow each other are one entity."""
+    """Turn flat tags into BIO: words of one tag that follow each other are one entity."""
     return [
         OUTSIDE
         if tag == OUTSIDE

@@ -108,7 +108,7 @@ def _has_enough(y: np.ndarray, members: np.ndarray, n_folds: int) -> bool:
 
 
 def check_groups(groups: Any, texts: Any) -> np.ndarray | None:
-    """The group of each text as a number, or None where there are no groups."""
+    """Return the group of each text as a number; None where there are no groups."""
     if groups is None:
         return None
     check_consistent_length(texts, groups)
