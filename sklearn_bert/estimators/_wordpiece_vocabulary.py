@@ -433,5 +433,5 @@ def _config_for_transformers(
 
 
 def _files_written(folder: Path) -> set[str] | None:
-    """Return the files `save` writes; None where there are others, of a model perhaps."""
+    """Return the files of `save`; None where there are others, of a model perhaps."""
     return set(FILES) if {p.name for p in folder.iterdir()} == set(FILES) else None

@@ -67,7 +67,7 @@ class OneOfSeveral:
     def class_weights(
         self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
     ) -> np.ndarray:
-        """Compute a factor for each text, by dict or balanced over those to train on."""
+        """Compute a factor for each text, by dict or balanced over `train`."""
         if isinstance(class_weight, list):
             raise ValueError(
                 f"class_weight is {excerpt(class_weight)}; with one label per text "
@@ -143,7 +143,7 @@ class AnyOfSeveral:
         return expit(scores.astype(np.float64))
 
     def decide(self, proba: np.ndarray) -> Any:
-        """Set 1 where a label is more probable than not, in the kind of indicator of fit."""
+        """Set 1 where a label is more probable than not, as the indicator in fit was."""
         found = (proba > 0.5).astype(self.dtype)
         if self.sparse is None:
             return found
@@ -156,7 +156,7 @@ class AnyOfSeveral:
     def class_weights(
         self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
     ) -> np.ndarray:
-        """Compute a factor for each text and label, by dicts or balanced between 0 and 1."""
+        """Compute a factor for each text and label: by dicts, or balanced."""
         n_labels = targets.shape[1]
         is_list = isinstance(class_weight, list)
         if class_weight != "balanced" and not (

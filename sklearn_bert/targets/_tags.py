@@ -98,7 +98,7 @@ class TagSet:
         predicted: list[list[Any]],
         sample_weight: Any = None,
     ) -> float:
-        """Compute entity F1 where tags mark entities, or else the share of right tags."""
+        """Compute entity F1 where tags mark entities, else the share of right tags."""
         if not any(true):
             raise ValueError(
                 f"none of the {len(true)} sentences has a word; there is nothing to "
@@ -235,7 +235,7 @@ def _has_prefix(tag: Any) -> bool:
 
 
 def _with_prefixes(tags: list[Any]) -> list[str]:
-    """Turn flat tags into BIO: words of one tag that follow each other are one entity."""
+    """Turn flat tags into BIO: words of one tag in a row are one entity."""
     return [
         OUTSIDE
         if tag == OUTSIDE
