@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals import loky
 from sklearn.model_selection import GridSearchCV
 from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -160,15 +161,29 @@ def alone(search):
     return search(n_jobs=1).cv_results_
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_search_in_parallel(search, alone, backend):
-    """A search gives the same scores in two processes or threads as in one."""
-    with joblib.parallel_config(backend=backend, n_jobs=2):
-        together = search(n_jobs=None).cv_results_
+def assert_same_scores(found, expected):
     for score in ("neg_log_loss", "accuracy"):
         for split in ("split0", "split1"):
             name = f"{split}_test_{score}"
-            np.testing.assert_allclose(together[name], alone[name], rtol=1e-4)
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4)
+
+
+def test_search_in_threads(search, alone):
+    """A search gives the same scores in two threads as in one."""
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        assert_same_scores(search(n_jobs=None).cv_results_, alone)
+
+
+def test_search_in_a_worker_of_joblib(search, alone):
+    """A search gives the same scores in a worker process of joblib as in this one.
+
+    There is one worker, because to import the package is what takes time here.
+    """
+    worker = loky.get_reusable_executor(max_workers=1)
+    try:
+        assert_same_scores(worker.submit(search, n_jobs=1).result().cv_results_, alone)
+    finally:
+        worker.shutdown()
 
 
 def test_threads_predict_at_once(settings, reviews):

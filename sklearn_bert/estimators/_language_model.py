@@ -233,7 +233,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         return model, tokenizer
 
     def _new_tokenizer(self, texts: list[list[str]]) -> TextTokenizer:
-        """Make a tokenizer of the vocabulary, which is fitted on the texts if need be."""
+        """Make a tokenizer of the vocabulary, fitted on the texts if need be."""
         length = as_python(self.max_length) or DEFAULT_LENGTH
         if not isinstance(self.vocabulary, WordPieceVocabulary):
             assert self.vocabulary is not None

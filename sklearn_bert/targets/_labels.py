@@ -143,7 +143,7 @@ class AnyOfSeveral:
         return expit(scores.astype(np.float64))
 
     def decide(self, proba: np.ndarray) -> Any:
-        """Set 1 where a label is more probable than not, as the indicator in fit was."""
+        """Set 1 where a label is more probable than not; of the kind in fit."""
         found = (proba > 0.5).astype(self.dtype)
         if self.sparse is None:
             return found
