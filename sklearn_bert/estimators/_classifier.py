@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import (
     ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
 )
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._scalars import as_python
@@ -20,7 +19,6 @@ from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
-    BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
@@ -29,7 +27,7 @@ from sklearn_bert.estimators._nested_pretraining import (
     read_unlabeled,
 )
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._texts import TextModelMixin
+from sklearn_bert.estimators._text_predictor import TextPredictor
 from sklearn_bert.targets._labels import (
     AnyOfSeveral,
     Labels,
@@ -42,13 +40,7 @@ from sklearn_bert.targets._validation_split import Split
 from sklearn_bert.text._input import Texts
 
 
-class BertClassifier(
-    ClassNamePrefixFeaturesOutMixin,
-    ClassifierMixin,
-    TransformerMixin,
-    TextModelMixin,
-    BertEstimator,
-):
+class BertClassifier(ClassifierMixin, TextPredictor):
     """Classify texts, or pairs of texts, by fine-tuning BERT.
 
     `fit` puts a linear head on the pooled vectors of a pretrained encoder (scaled to
@@ -410,6 +402,11 @@ class BertClassifier(
             As in `fit`, where a label is not among the classes, `classes` are not those
             of the first call, or `class_weight` is "balanced".
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight is 'balanced', which partial_fit cannot do: it does not "
+                "know the shares of what is to come. Pass a dict of weights."
+            )
         return self._fit(X, y, sample_weight, classes=classes, is_partial=True)
 
     def _fit(
@@ -425,11 +422,6 @@ class BertClassifier(
         classes: Any = None,
         is_partial: bool = False,
     ) -> Self:
-        if is_partial and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight is 'balanced', which partial_fit cannot do: it does not "
-                "know the shares of what is to come. Pass a dict of weights."
-            )
         check_adapter(self.adapter, self.trainable)
         with FitCall(
             self,
@@ -463,15 +455,8 @@ class BertClassifier(
             adapted = pretrain_first(self, call, texts, split.train, unlabeled_texts)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
-            model, tokenizer = call.go_on(self.trainable) or self._load_model(
-                trainable=self.trainable,
-                pooling=self.pooling,
-                long_text=self.long_text,
-                window_stride=self.window_stride,
-                of_pairs=texts.second is not None,
-                n_outputs=len(labels.classes),
-                dropout=self.dropout,
-                adapted=None if adapted is None else adapted.net_,
+            model, tokenizer = call.go_on(self.trainable) or self._load(
+                len(labels.classes), of_pairs=texts.second is not None, adapted=adapted
             )
             # 3. Tokenise.
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
@@ -598,28 +583,9 @@ class BertClassifier(
         labels = self._labels
         return labels.decision(self._compute(X, self.net_.scores, labels.merge_windows))
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Compute the fine-tuned vector of each text: what the head sees.
-
-        Parameters
-        ----------
-        X : as in `fit`, of length n_texts
-
-        Returns
-        -------
-        ndarray of shape (n_texts, width), float32
-        """
-        check_is_fitted(self)
-        return self._compute(X, self.net_.vectors)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.net_.module.width
-
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
-        tags.transformer_tags.preserves_dtype = []
         return tags
 
 

@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
-    TransformerMixin,
 )
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import StrOptions, fit_context
@@ -18,7 +17,6 @@ from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
-    BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
@@ -27,19 +25,13 @@ from sklearn_bert.estimators._nested_pretraining import (
     read_unlabeled,
 )
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._texts import TextModelMixin
+from sklearn_bert.estimators._text_predictor import TextPredictor
 from sklearn_bert.targets._numbers import Scale, read_numbers
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.training._losses import RegressionLoss
 
 
-class BertRegressor(
-    ClassNamePrefixFeaturesOutMixin,
-    RegressorMixin,
-    TransformerMixin,
-    TextModelMixin,
-    BertEstimator,
-):
+class BertRegressor(RegressorMixin, TextPredictor):
     """Predict one or several numbers of texts, or pairs of texts, by fine-tuning BERT.
 
     As `BertClassifier`, with numbers instead of classes: a linear head on the pooled
@@ -424,15 +416,8 @@ class BertRegressor(
             adapted = pretrain_first(self, call, texts, split.train, unlabeled_texts)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
-            model, tokenizer = call.go_on(self.trainable) or self._load_model(
-                trainable=self.trainable,
-                pooling=self.pooling,
-                long_text=self.long_text,
-                window_stride=self.window_stride,
-                of_pairs=texts.second is not None,
-                n_outputs=numbers.shape[1],
-                dropout=self.dropout,
-                adapted=None if adapted is None else adapted.net_,
+            model, tokenizer = call.go_on(self.trainable) or self._load(
+                numbers.shape[1], of_pairs=texts.second is not None, adapted=adapted
             )
             # 3. Tokenise.
             weights = with_mean_one(split.weights, split.train)
@@ -488,28 +473,9 @@ class BertRegressor(
         numbers = Scale(self.target_mean_, self.target_scale_).in_units(scores)
         return numbers[:, 0] if self._is_1d else numbers
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Compute the fine-tuned vector of each text: what the head sees.
-
-        Parameters
-        ----------
-        X : as in `fit`, of length n_texts
-
-        Returns
-        -------
-        ndarray of shape (n_texts, width), float32
-        """
-        check_is_fitted(self)
-        return self._compute(X, self.net_.vectors)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.net_.module.width
-
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.transformer_tags.preserves_dtype = []
         return tags
 
 

@@ -344,13 +344,7 @@ class BertTokenClassifier(BertEstimator):
                 tags = tags + read_tags(y_val, valid_sentences, "y_val")
             tag_set = self._choose_tags(call, own_tags, classes)
             n_words = np.array([len(sentence) for sentence in sentences])
-            weights = read_sample_weight(sample_weight, len(own_sentences))
-            weights[n_words[: len(weights)] == 0] = 0.0  # nothing is learnt from them
-            if not weights.any():
-                raise ValueError(
-                    f"none of the {len(weights)} sentences in X has a word and a "
-                    "weight over 0; nothing could be learnt."
-                )
+            weights = _weigh_sentences(sample_weight, n_words[: len(own_sentences)])
             split = call.split(weights, n_valid, groups=groups, what="sentences")
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
@@ -483,6 +477,18 @@ class BertTokenClassifier(BertEstimator):
     def __sklearn_text_input__(self) -> str:
         """Tell `check_text_estimator` to hand in sentences of words."""
         return "words"
+
+
+def _weigh_sentences(sample_weight: Any, n_words: np.ndarray) -> np.ndarray:
+    """Return the sample weights, with 0 for sentences without a word."""
+    weights = read_sample_weight(sample_weight, len(n_words))
+    weights[n_words == 0] = 0.0  # nothing is learnt from them
+    if not weights.any():
+        raise ValueError(
+            f"none of the {len(weights)} sentences in X has a word and a weight over "
+            "0; nothing could be learnt."
+        )
+    return weights
 
 
 def _read_validation(X_val: Any, y_val: Any) -> list[list[str]]:

@@ -1,0 +1,65 @@
+"""`TextPredictor`: what the classifier and the regressor of texts have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._pretrainer import BertPretrainer
+from sklearn_bert.estimators._texts import TextModelMixin
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.text._tokenizer import TextTokenizer
+
+
+class TextPredictor(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModelMixin, BertEstimator
+):
+    """Base of the estimators that put a head on the vectors of texts."""
+
+    pooling: str
+    trainable: str | int
+    long_text: str
+    window_stride: int | None
+
+    def _load(
+        self, n_outputs: int, *, of_pairs: bool, adapted: BertPretrainer | None
+    ) -> tuple[TextModel, TextTokenizer]:
+        """Load the checkpoint, or what a pretrainer made of it, with a new head."""
+        return self._load_model(
+            trainable=self.trainable,
+            pooling=self.pooling,
+            long_text=self.long_text,
+            window_stride=self.window_stride,
+            of_pairs=of_pairs,
+            n_outputs=n_outputs,
+            dropout=self.dropout,
+            adapted=None if adapted is None else adapted.net_,
+        )
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the fine-tuned vector of each text: what the head sees.
+
+        Parameters
+        ----------
+        X : as in `fit`, of length n_texts
+
+        Returns
+        -------
+        ndarray of shape (n_texts, width), float32
+        """
+        check_is_fitted(self)
+        return self._compute(X, self.net_.vectors)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.net_.module.width
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
