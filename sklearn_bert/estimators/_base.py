@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -94,6 +94,8 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     max_length_: int
     n_iter_: int
     history_: list[dict[str, float]]
+    # Fitted attributes that are not public, which a saved folder has to hold as well.
+    _private_state: ClassVar[tuple[str, ...]] = ("_template", "_made_of")
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -184,6 +186,8 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
 
     def _publish(self, **fitted: Any) -> Self:
         """Set every fitted attribute at once, and drop those of an earlier fit."""
+        private = {name for name in fitted if name.startswith("_")}
+        assert private <= {*self._private_state}, "a saved folder would lack these"
         kept = {
             name: value
             for name, value in vars(self).items()

@@ -19,6 +19,7 @@ from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
+    BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
@@ -237,6 +238,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     (1, 2)
     """
 
+    _private_state = (*BertEstimator._private_state, "_indicator")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,

@@ -88,6 +88,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
     n_heads: int
     position_encoding: str
     pack: bool
+    _private_state = (*BertEstimator._private_state, "_layout")
     early_stopping: bool
     warm_start: bool
 

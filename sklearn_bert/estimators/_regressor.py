@@ -17,6 +17,7 @@ from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
+    BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
@@ -218,6 +219,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
     True
     """
 
+    _private_state = (*BertEstimator._private_state, "_is_1d")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,

@@ -21,16 +21,8 @@ from sklearn_bert.model._files import model_settings, write_model
 FORMAT = 4
 MANIFEST = "estimator.json"
 PACKAGE = "sklearn_bert."
-# Fitted state that is not public, and fitted state that has files of its own.
-PRIVATE_STATE = (
-    "_template",
-    "_missing",  # in folders that older versions wrote; nothing reads it
-    "_indicator",
-    "_is_1d",
-    "_made_of",
-    "_layout",
-    "_sklearn_output_config",
-)
+# What older versions wrote; scikit-learn's own; and what has files of its own.
+OTHER_STATE = ("_missing", "_sklearn_output_config")
 IN_OWN_FILES = ("net_", "tokenizer_")
 METHODS_WITH_METADATA = ("fit", "partial_fit", "score")
 
@@ -112,13 +104,14 @@ def files_written(folder: Path) -> set[str] | None:
 # -- writing -----------------------------------------------------------------------
 
 
-def _describe(estimator: BaseEstimator) -> dict[str, Any]:
+def _describe(estimator: BertEstimator) -> dict[str, Any]:
     """Describe everything but the weights, as JSON."""
     params = estimator.get_params(deep=False)
+    private = {*estimator._private_state, *OTHER_STATE}
     fitted = {
         name: value
         for name, value in vars(estimator).items()
-        if (name.endswith("_") and name not in IN_OWN_FILES) or name in PRIVATE_STATE
+        if (name.endswith("_") and name not in IN_OWN_FILES) or name in private
     }
     return {
         "format": FORMAT,
