@@ -330,9 +330,11 @@ def test_classifier_is_a_plain_head(classifier, plain, texts):
 @of_each_network
 def test_a_frozen_encoder(fit, plain, texts, labels):
     """With trainable="head" the encoder stays as it was, and the head learns."""
-    classifier = fit(BertClassifier, texts, labels, trainable="head", max_epochs=2)
-    first, second = (epoch["train_loss"] for epoch in classifier.history_)
-    assert second < first
+    classifier = fit(
+        BertClassifier, texts, labels, trainable="head", max_epochs=3, dropout=0.0
+    )
+    losses = [epoch["train_loss"] for epoch in classifier.history_]
+    assert losses[-1] < losses[0]
     before = plain.model.state_dict()
     after = classifier.net_.module.encoder.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

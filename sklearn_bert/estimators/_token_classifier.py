@@ -343,6 +343,7 @@ class BertTokenClassifier(BertEstimator):
                 sentences = sentences + valid_sentences
                 tags = tags + read_tags(y_val, valid_sentences, "y_val")
             tag_set = self._choose_tags(call, own_tags, classes)
+            targets = tag_set.encode(tags, len(own_sentences))
             n_words = np.array([len(sentence) for sentence in sentences])
             weights = _weigh_sentences(sample_weight, n_words[: len(own_sentences)])
             split = call.split(weights, n_valid, groups=groups, what="sentences")
@@ -359,7 +360,7 @@ class BertTokenClassifier(BertEstimator):
             is_trained = np.isin(sentence_of_word, split.train)
             train, valid = split.examples(
                 tokenize_words(tokenizer, sentences),
-                tag_set.encode(tags, len(own_sentences)),
+                targets,
                 with_mean_one(split.weights[sentence_of_word], is_trained),
             )
             # 4. Train.

@@ -196,7 +196,7 @@ def test_scores_are_transformers_(fit, family_checkpoint, texts_of, tmp_path, fa
             ours = generator.net_.module.next_token_logits(
                 input_ids=torch.tensor([ids]),
                 attention_mask=torch.ones(1, len(ids), dtype=torch.bool),
-                word_places=torch.arange(len(ids)),
+                word_positions=torch.arange(len(ids)),
             )
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
         sums.append(sum(log_likelihoods(model, ids)))
