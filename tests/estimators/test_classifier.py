@@ -358,15 +358,20 @@ def test_fit_is_idempotent(fitted, reviews):
     np.testing.assert_array_equal(again.decision_function(reviews[0]), before)
 
 
-def test_parameters_and_data_are_untouched(fit, reviews):
+def test_parameters_and_data_are_untouched(settings, reviews):
     """fit changes no parameter, no text and no label."""
     frame = pd.DataFrame({"text": reviews[0]}, index=range(7, 47))
     y = pd.Series(reviews[1])
     frame_before, y_before = frame.copy(deep=True), y.copy(deep=True)
-    clf = fit(frame, y, max_epochs=1, class_weight={"pos": 2, "neg": 1})
+    weights = {"pos": 2, "neg": 1}
+    clf = BertClassifier(**settings | {"max_epochs": 1, "class_weight": weights})
+    before = clf.get_params()
+    clf.fit(frame, y)
+    assert weights == {"pos": 2, "neg": 1}
     pd.testing.assert_frame_equal(frame, frame_before)
     pd.testing.assert_series_equal(y, y_before)
-    assert clf.get_params() == clone(clf).get_params()
+    after = clf.get_params()
+    assert all(after[name] is value for name, value in before.items())
 
 
 def test_set_params_waits_for_fit(fit, reviews):
