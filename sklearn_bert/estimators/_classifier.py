@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     ClassifierMixin,
 )
@@ -318,14 +319,14 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        unlabeled: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        unlabeled: ArrayLike | None = None,
     ) -> Self:
         """Fine-tune the checkpoint on labelled texts.
 
@@ -377,7 +378,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Learn from some more texts: one epoch over them, at a steady rate.
 
@@ -413,15 +418,15 @@ class BertClassifier(ClassifierMixin, TextPredictor):
 
     def _fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
         *,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        unlabeled: Any = None,
-        classes: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        unlabeled: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
         is_partial: bool = False,
     ) -> Self:
         check_adapter(self.adapter, self.trainable)
@@ -482,7 +487,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             return self._publish(**fitted)
 
     def _choose_labels(
-        self, call: FitCall, y: Any, texts: Texts, classes: Any
+        self, call: FitCall, y: ArrayLike, texts: Texts, classes: ArrayLike | None
     ) -> Labels:
         """Return the labels of y; those of the earlier fit where this one goes on."""
         known = self._labels if call.goes_on else None
@@ -535,7 +540,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             train = train[trained.reshape(len(trained), -1).max(axis=1) > 0]
         return Split(train, split.valid, with_mean_one(weights, train))
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: ArrayLike) -> Any:
         """Predict the most probable label of each text, or all probable ones.
 
         Parameters
@@ -551,7 +556,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         proba = self.predict_proba(X)
         return self._labels.decide(proba)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Predict the probability of each class.
 
         Parameters
@@ -568,7 +573,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         labels = self._labels
         return labels.proba(self._compute(X, self.net_.scores, labels.merge_windows))
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
 
         Parameters

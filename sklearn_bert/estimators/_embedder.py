@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
@@ -352,7 +353,7 @@ class BertEmbedder(
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Read the checkpoint, learn the objective, and learn to whiten, as asked for.
 
         Parameters
@@ -385,7 +386,7 @@ class BertEmbedder(
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> np.ndarray:
         """Fit, and compute the vectors of the same texts, tokenised once.
 
         Parameters
@@ -412,7 +413,7 @@ class BertEmbedder(
         table = self._fit(X, y)
         return self.net_.vectors(table)
 
-    def _fit(self, X: Any, y: Any) -> TokenTable:
+    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
         """Fit, and return the tokens of the texts to embed."""
         if self.objective is None:
             return self._fit_nothing(X, y)
@@ -484,7 +485,7 @@ class BertEmbedder(
                     f"all weights at one rate; set {name}={only!r}."
                 )
 
-    def _fit_words(self, X: Any, y: Any) -> TokenTable:
+    def _fit_words(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
         """Learn as a pretrainer does, and embed with what has been learnt."""
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
         pretrainer = BertPretrainer(pack=False, pooling="mean", **shared)
@@ -511,7 +512,7 @@ class BertEmbedder(
             self._publish(**fitted)
         return fitted["tokenizer_"](texts)
 
-    def _fit_nothing(self, X: Any, y: Any) -> TokenTable:
+    def _fit_nothing(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
         """Take the encoder as it is."""
         with FitCall(self, X, y, n_epochs=0):
             texts, attributes = self._read_X(X)
@@ -589,7 +590,7 @@ class BertEmbedder(
                 "more, set n_components to fewer, or set whiten=False."
             )
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Compute one vector per text.
 
         Parameters

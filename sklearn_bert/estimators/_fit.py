@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sklearn_bert._process._random import seeded
 from sklearn_bert._process._scalars import as_python
@@ -94,12 +95,12 @@ class FitCall:
     def __init__(
         self,
         estimator: BertEstimator,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
         early_stopping: bool = False,
         warm_start: bool = False,
         is_partial: bool = False,
@@ -183,7 +184,7 @@ class FitCall:
         weights: np.ndarray,
         n_valid: int | None,
         *,
-        groups: Any = None,
+        groups: ArrayLike | None = None,
         codes: np.ndarray | None = None,
         what: str = "texts",
     ) -> Split:
@@ -361,7 +362,7 @@ class FitCall:
         }
 
 
-def refuse_name(y: Any, name: str, of: str = "X", what: str = "target") -> None:
+def refuse_name(y: object, name: str, of: str = "X", what: str = "target") -> None:
     """Raise TypeError where a column's name is handed in and not the column."""
     if isinstance(y, (str, bytes)):
         raise TypeError(

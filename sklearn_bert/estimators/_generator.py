@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sklearn_bert._process._seeds import draw_seed
 from sklearn_bert._process._sklearn import Interval, fit_context, validate_params
@@ -245,7 +246,13 @@ class BertGenerator(BaseLanguageModel):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+    ) -> Self:
         """Learn to write like some texts.
 
         Parameters
@@ -324,7 +331,7 @@ class BertGenerator(BaseLanguageModel):
     )
     def generate(
         self,
-        prompts: Any,
+        prompts: ArrayLike,
         max_new_tokens: int = 50,
         *,
         temperature: float = 1.0,
@@ -438,7 +445,7 @@ class BertGenerator(BaseLanguageModel):
                 if token not in sampling.ends
             ]
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Return the mean log-likelihood of a token, in nats; more is better.
 
         The perplexity of the texts is `exp(-score(X))`. They are laid out as in `fit`.
@@ -457,7 +464,7 @@ class BertGenerator(BaseLanguageModel):
         table = _causal_table(self.tokenizer_, documents, pack=self._layout["pack"])
         return float(self.net_.answers("recall", table)[:, 0].mean(dtype=np.float64))
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the log-likelihood of each text, in nats.
 
         The sum over its tokens, and the end, of the log-likelihood of each, given those

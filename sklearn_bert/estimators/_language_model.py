@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -119,7 +120,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
             )
 
     def _read_documents(
-        self, X: Any, *, in_sentences: bool = False
+        self, X: ArrayLike, *, in_sentences: bool = False
     ) -> tuple[list[list[str]], dict[str, Any]]:
         """Return the documents of a fit, and the attributes that describe X.
 
@@ -137,14 +138,14 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         seen = {"n_features_in_": 1, "_template": None}
         return check_content(check_documents(X, missing=self.missing)), seen
 
-    def _read_documents_again(self, X: Any) -> list[list[str]]:
+    def _read_documents_again(self, X: ArrayLike) -> list[list[str]]:
         """Return the documents of a call after fit."""
         check_is_fitted(self)
         if holds_lists(X):
             return check_content(check_documents(X, missing=self.missing))
         return _documents(self._read_X_again(X).first, in_sentences=False)
 
-    def _joined(self, X: Any) -> Any:
+    def _joined(self, X: ArrayLike) -> Any:
         """Join the sentences of each document, if X holds documents."""
         check_is_fitted(self)
         if not holds_lists(X):
@@ -152,7 +153,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         documents = check_documents(X, missing=self.missing)
         return [" ".join(document) for document in documents]
 
-    def _distinct_rows(self, X: Any) -> tuple[TokenTable, np.ndarray]:
+    def _distinct_rows(self, X: ArrayLike) -> tuple[TokenTable, np.ndarray]:
         """Tokenise each text of a call after fit once; return the row of each, too."""
         distinct, row_of = self._read_X_again(self._joined(X)).distinct()
         table = self.tokenizer_(distinct)
@@ -160,7 +161,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         return table, row_of
 
     def _split_documents(
-        self, call: FitCall, documents: list[list[str]], X_val: Any
+        self, call: FitCall, documents: list[list[str]], X_val: ArrayLike | None
     ) -> tuple[list[list[str]], list[list[str]] | None]:
         """Split the documents into those to train on and those to validate on."""
         if X_val is not None:

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from sklearn_bert.estimators._fit import FitCall, as_str_path
@@ -20,7 +21,9 @@ DEFAULTS = {
 }
 
 
-def read_unlabeled(estimator: Any, call: FitCall, unlabeled: Any) -> list[str]:
+def read_unlabeled(
+    estimator: Any, call: FitCall, unlabeled: ArrayLike | None
+) -> list[str]:
     """Return more texts to adapt to, of the form of those to learn from, one by one."""
     if unlabeled is None:
         return []

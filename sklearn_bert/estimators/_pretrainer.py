@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
@@ -299,7 +300,13 @@ class BertPretrainer(
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+    ) -> Self:
         """Learn from raw texts.
 
         Parameters
@@ -429,7 +436,7 @@ class BertPretrainer(
 
     # -- what has been learnt --------------------------------------------------------
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Return the mean log-likelihood of hidden tokens, in nats; more is better.
 
         Tokens are hidden as in training, but the same ones in every call, and in rows
@@ -451,7 +458,7 @@ class BertPretrainer(
         table = _masked_rows(self.tokenizer_, documents, rng, **self._layout)()
         return float(self.net_.answers("recall", table)[:, 0].mean(dtype=np.float64))
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the pseudo-log-likelihood of each text, in nats.
 
         The sum over its tokens of the log-likelihood of each, given all others [1]_. As
@@ -485,7 +492,9 @@ class BertPretrainer(
         {"top_k": [Interval(Integral, 1, None, closed="left")]},
         prefer_skip_nested_validation=True,
     )
-    def fill_mask(self, X: Any, top_k: int = 5) -> list[list[list[tuple[str, float]]]]:
+    def fill_mask(
+        self, X: ArrayLike, top_k: int = 5
+    ) -> list[list[list[tuple[str, float]]]]:
         """Guess what stands in the place of each mask in the texts.
 
         Parameters
@@ -533,7 +542,7 @@ class BertPretrainer(
         return list(zip(pieces, shares.tolist(), strict=True))
 
     @available_if(_learns_next_sentences)
-    def next_sentence_proba(self, X: Any) -> np.ndarray:
+    def next_sentence_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probability that the second text of each pair follows the first.
 
         Only with `next_sentence=True`.
@@ -565,7 +574,7 @@ class BertPretrainer(
         scores = self.net_.answers("next_sentence_logits", table)
         return expit(scores[:, 0] - scores[:, 1])
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Compute one vector per text, as `BertEmbedder` would of what is saved.
 
         Parameters

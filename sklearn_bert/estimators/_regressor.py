@@ -6,6 +6,7 @@ import os
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     RegressorMixin,
 )
@@ -296,14 +297,14 @@ class BertRegressor(RegressorMixin, TextPredictor):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        unlabeled: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        unlabeled: ArrayLike | None = None,
     ) -> Self:
         """Fine-tune the checkpoint on texts and their numbers.
 
@@ -353,7 +354,9 @@ class BertRegressor(RegressorMixin, TextPredictor):
         )
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Learn from some more texts: one epoch over them, at a steady rate.
 
         The first call begins with the checkpoint and standardises by its targets; the
@@ -376,14 +379,14 @@ class BertRegressor(RegressorMixin, TextPredictor):
 
     def _fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
         *,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        unlabeled: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        unlabeled: ArrayLike | None = None,
         is_partial: bool = False,
     ) -> Self:
         check_adapter(self.adapter, self.trainable)
@@ -458,7 +461,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
         _check_width("y", numbers, len(self.target_mean_))
         return Scale(self.target_mean_, self.target_scale_)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the number, or numbers, of each text.
 
         Parameters

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
@@ -32,7 +33,7 @@ class TextInputMixin:
     _template: str | None
 
     def _read_X(
-        self, X: Any, *, is_like_before: bool = False
+        self, X: ArrayLike, *, is_like_before: bool = False
     ) -> tuple[Texts, dict[str, Any]]:
         """Return the texts of a fit, and the attributes that describe X.
 
@@ -54,7 +55,9 @@ class TextInputMixin:
                 attributes.setdefault("feature_names_in_", self.feature_names_in_)
         return texts, attributes
 
-    def _read_validation(self, X_val: Any, y_val: Any, texts: Texts) -> Texts | None:
+    def _read_validation(
+        self, X_val: ArrayLike | None, y_val: ArrayLike | None, texts: Texts
+    ) -> Texts | None:
         """Return the texts to validate on, of the same form as those to train on."""
         if X_val is None:
             return None
@@ -70,14 +73,14 @@ class TextInputMixin:
         check_validation_lengths(found, y_val)
         return found
 
-    def _read_X_again(self, X: Any) -> Texts:
+    def _read_X_again(self, X: ArrayLike) -> Texts:
         """Return the texts of a call after fit, held against what fit saw."""
         check_is_fitted(self)
         texts = check_texts(X, template=self._template, missing=self.missing)
         self._check_like_before(X, texts)
         return texts
 
-    def _check_like_before(self, X: Any, texts: Texts) -> None:
+    def _check_like_before(self, X: ArrayLike, texts: Texts) -> None:
         """Raise ValueError unless X has as many columns as in fit, of the same names.
 
         Names guard the order of columns. A single column has none, so where one side
@@ -102,7 +105,7 @@ class TextModelMixin(TextInputMixin):
     tokenizer_: TextTokenizer
 
     def _compute(
-        self, X: Any, compute: Callable[..., np.ndarray], *merge_windows: Any
+        self, X: ArrayLike, compute: Callable[..., np.ndarray], *merge_windows: Any
     ) -> np.ndarray:
         """Compute a row per text, float32, by a method of the net.
 
@@ -145,7 +148,7 @@ class TextModelMixin(TextInputMixin):
         return output if len(output) == len(row_of) else output[row_of]
 
 
-def check_validation_lengths(X_val: Any, y_val: Any) -> None:
+def check_validation_lengths(X_val: Any, y_val: ArrayLike | None) -> None:
     """Raise ValueError where the caller's validation has not one target per row."""
     try:
         check_consistent_length(X_val, y_val)

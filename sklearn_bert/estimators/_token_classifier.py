@@ -6,6 +6,7 @@ import os
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -233,13 +234,13 @@ class BertTokenClassifier(BertEstimator):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
     ) -> Self:
         """Fine-tune the checkpoint on tagged sentences.
 
@@ -286,7 +287,11 @@ class BertTokenClassifier(BertEstimator):
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Learn from some more sentences: one epoch over them, at a steady rate.
 
@@ -311,14 +316,14 @@ class BertTokenClassifier(BertEstimator):
 
     def _fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
         *,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        classes: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
         is_partial: bool = False,
     ) -> Self:
         check_adapter(self.adapter, self.trainable)
@@ -379,7 +384,7 @@ class BertTokenClassifier(BertEstimator):
             return self._publish(**fitted)
 
     def _choose_tags(
-        self, call: FitCall, tags: list[list[Any]], classes: Any
+        self, call: FitCall, tags: list[list[Any]], classes: ArrayLike | None
     ) -> TagSet:
         """Return the tags of y; those of the earlier fit where this one goes on."""
         is_known = call.goes_on
@@ -395,7 +400,7 @@ class BertTokenClassifier(BertEstimator):
             )
         return found
 
-    def predict(self, X: Any) -> list[list[Any]]:
+    def predict(self, X: ArrayLike) -> list[list[Any]]:
         """Predict the most probable tag of each word.
 
         Parameters
@@ -411,7 +416,7 @@ class BertTokenClassifier(BertEstimator):
         probabilities = self.predict_proba(X)
         return Rows(self.classes_[p.argmax(axis=1)].tolist() for p in probabilities)
 
-    def predict_proba(self, X: Any) -> list[np.ndarray]:
+    def predict_proba(self, X: ArrayLike) -> list[np.ndarray]:
         """Predict the probability of each tag for each word.
 
         Parameters
@@ -441,7 +446,9 @@ class BertTokenClassifier(BertEstimator):
         probabilities = softmax(scores.astype(np.float64), axis=1)
         return Rows(np.split(probabilities, np.cumsum(n_words)[:-1]))
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Compute the entity F1 of the predictions, or the share of right tags.
 
         Parameters
@@ -480,7 +487,9 @@ class BertTokenClassifier(BertEstimator):
         return "words"
 
 
-def _weigh_sentences(sample_weight: Any, n_words: np.ndarray) -> np.ndarray:
+def _weigh_sentences(
+    sample_weight: ArrayLike | None, n_words: np.ndarray
+) -> np.ndarray:
     """Return the sample weights, with 0 for sentences without a word."""
     weights = read_sample_weight(sample_weight, len(n_words))
     weights[n_words == 0] = 0.0  # nothing is learnt from them
@@ -492,7 +501,9 @@ def _weigh_sentences(sample_weight: Any, n_words: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _read_validation(X_val: Any, y_val: Any) -> list[list[str]]:
+def _read_validation(
+    X_val: ArrayLike | None, y_val: ArrayLike | None
+) -> list[list[str]]:
     """Return the sentences to validate on, some of which have words."""
     check_validation_lengths(X_val, y_val)
     sentences = check_words(X_val, "X_val")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -178,7 +179,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         self.missing = missing
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike | Iterable[str], y: ArrayLike | None = None) -> Self:
         """Learn the vocabulary, or read the one that is given.
 
         Parameters
@@ -244,7 +245,9 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         check_single_texts(texts)
         return texts.first, attributes
 
-    def fit_transform(self, X: Any, y: Any = None) -> list[list[int]]:
+    def fit_transform(
+        self, X: ArrayLike, y: ArrayLike | None = None
+    ) -> list[list[int]]:
         """Fit, and turn the same texts into ids.
 
         Parameters
@@ -265,7 +268,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
             )
         return self.fit(X, y).transform(X)
 
-    def transform(self, X: Any) -> list[list[int]]:
+    def transform(self, X: ArrayLike) -> list[list[int]]:
         """Turn texts into the ids of their pieces.
 
         Nothing is cut, and nothing filled up.
@@ -288,7 +291,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
             self.tokenizer_, texts.first, add_special_tokens=self._add_special_tokens
         )
 
-    def inverse_transform(self, X: Any) -> list[str]:
+    def inverse_transform(self, X: Iterable[ArrayLike]) -> list[str]:
         """Turn ids into texts: normalised words and punctuation, with single spaces.
 
         `[PAD]`, `[CLS]` and `[SEP]` are left out. `[UNK]` stays, because a word was

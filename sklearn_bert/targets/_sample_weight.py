@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sklearn_bert._process._scalars import as_python, to_float
 from sklearn_bert._process._sklearn import check_sample_weight
@@ -12,7 +11,7 @@ from sklearn_bert.targets._numbers import is_no_number, read_cells
 from sklearn_bert.text._input import cell_name, excerpt, is_missing
 
 
-def read_sample_weight(sample_weight: Any, n_texts: int) -> np.ndarray:
+def read_sample_weight(sample_weight: ArrayLike | None, n_texts: int) -> np.ndarray:
     """Return the sample weights, or 1 for each text.
 
     Raises

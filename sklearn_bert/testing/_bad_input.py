@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_bert.testing._data import new_rows, problem
 from sklearn_bert.testing._registry import (
@@ -42,19 +43,19 @@ def spoilt_by(cell: Any) -> Callable[[list[Any]], list[Any]]:
 
 
 @text_check(reads_texts)
-def check_text_none_is_refused(name: str, estimator: Any) -> None:
+def check_text_none_is_refused(name: str, estimator: BaseEstimator) -> None:
     """None among the texts is refused, in fit and after it."""
     assert_X_is_refused(estimator, spoilt_by(None), "None among the texts")
 
 
 @text_check(reads_texts)
-def check_text_nan_is_refused(name: str, estimator: Any) -> None:
+def check_text_nan_is_refused(name: str, estimator: BaseEstimator) -> None:
     """NaN among the texts is refused, in fit and after it."""
     assert_X_is_refused(estimator, spoilt_by(np.nan), "NaN among the texts")
 
 
 @text_check(reads_texts)
-def check_text_pandas_na_is_refused(name: str, estimator: Any) -> None:
+def check_text_pandas_na_is_refused(name: str, estimator: BaseEstimator) -> None:
     """NA of pandas among the texts is refused, in fit and after it."""
     pd = optional("pandas")
 
@@ -65,7 +66,7 @@ def check_text_pandas_na_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_missing_row_is_named(name: str, estimator: Any) -> None:
+def check_text_missing_row_is_named(name: str, estimator: BaseEstimator) -> None:
     """The error about a missing text names its row, in fit and after it."""
     X, y = problem(estimator)
     spoil = spoilt_by(None)
@@ -85,32 +86,34 @@ def check_text_missing_row_is_named(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_bytes_are_refused(name: str, estimator: Any) -> None:
+def check_text_bytes_are_refused(name: str, estimator: BaseEstimator) -> None:
     """Bytes are refused rather than read in some encoding."""
     assert_X_is_refused(estimator, lambda X: [text.encode() for text in X], "bytes")
 
 
 @text_check(reads_texts)
-def check_text_numbers_are_refused(name: str, estimator: Any) -> None:
+def check_text_numbers_are_refused(name: str, estimator: BaseEstimator) -> None:
     """A list of numbers is refused rather than spelled out."""
     assert_X_is_refused(estimator, lambda X: list(range(len(X))), "numbers")
 
 
 @text_check(reads_texts)
-def check_text_array_of_numbers_is_refused(name: str, estimator: Any) -> None:
+def check_text_array_of_numbers_is_refused(name: str, estimator: BaseEstimator) -> None:
     """An array of numbers, of one dimension or two, is refused."""
     assert_X_is_refused(estimator, lambda X: np.arange(float(len(X))), "a float array")
     assert_X_is_refused(estimator, lambda X: np.eye(len(X)), "a matrix of floats")
 
 
 @text_check(reads_texts)
-def check_text_number_among_texts_is_refused(name: str, estimator: Any) -> None:
+def check_text_number_among_texts_is_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """One number among the texts is refused."""
     assert_X_is_refused(estimator, spoilt_by(7), "a number among the texts")
 
 
 @text_check(refuses_lists)
-def check_text_lists_of_words_are_refused(name: str, estimator: Any) -> None:
+def check_text_lists_of_words_are_refused(name: str, estimator: BaseEstimator) -> None:
     """Texts that are already split into words are refused."""
     assert_X_is_refused(estimator, lambda X: [text.split() for text in X], "word lists")
 
@@ -119,13 +122,13 @@ def check_text_lists_of_words_are_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_bare_string_is_refused(name: str, estimator: Any) -> None:
+def check_text_bare_string_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A single string is refused rather than read letter by letter."""
     assert_X_is_refused(estimator, lambda X: "".join(X)[: len(X)], "a single string")
 
 
 @text_check(reads_texts)
-def check_text_dict_is_refused(name: str, estimator: Any) -> None:
+def check_text_dict_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A dict is refused rather than read as its keys."""
     assert_X_is_refused(
         estimator,
@@ -135,7 +138,7 @@ def check_text_dict_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_set_is_refused(name: str, estimator: Any) -> None:
+def check_text_set_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A set is refused, since its rows are in no order."""
     assert_X_is_refused(
         estimator, lambda X: {f"{text} {row}" for row, text in enumerate(X)}, "a set"
@@ -143,25 +146,27 @@ def check_text_set_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(refuses_iterators)
-def check_text_generator_is_refused(name: str, estimator: Any) -> None:
+def check_text_generator_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A generator is refused, since it can be read only once."""
     assert_X_is_refused(estimator, lambda X: (text for text in X), "a generator")
 
 
 @text_check(reads_texts)
-def check_text_nothing_is_refused(name: str, estimator: Any) -> None:
+def check_text_nothing_is_refused(name: str, estimator: BaseEstimator) -> None:
     """None in the place of X is refused."""
     assert_X_is_refused(estimator, lambda X: None, "None as X")
 
 
 @text_check(reads_texts)
-def check_text_zero_dimensions_are_refused(name: str, estimator: Any) -> None:
+def check_text_zero_dimensions_are_refused(name: str, estimator: BaseEstimator) -> None:
     """An array of no dimension is refused."""
     assert_X_is_refused(estimator, lambda X: np.array(X[0]), "an array of no dimension")
 
 
 @text_check(reads_texts)
-def check_text_three_dimensions_are_refused(name: str, estimator: Any) -> None:
+def check_text_three_dimensions_are_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """An array of three dimensions is refused."""
     assert_X_is_refused(
         estimator,
@@ -171,7 +176,7 @@ def check_text_three_dimensions_are_refused(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_empty_X_is_refused(name: str, estimator: Any) -> None:
+def check_text_empty_X_is_refused(name: str, estimator: BaseEstimator) -> None:
     """An X without rows is refused, in fit and after it."""
     X, y = problem(estimator)
     y = None if y is None else y[:0]
@@ -183,7 +188,9 @@ def check_text_empty_X_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_other_number_of_columns_is_refused(name: str, estimator: Any) -> None:
+def check_text_other_number_of_columns_is_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """After a fit on single texts, a frame of two columns is refused."""
     pd = optional("pandas")
     new = new_rows(estimator)
@@ -195,7 +202,9 @@ def check_text_other_number_of_columns_is_refused(name: str, estimator: Any) -> 
 
 
 @text_check(needs_target)
-def check_text_other_length_of_y_is_refused(name: str, estimator: Any) -> None:
+def check_text_other_length_of_y_is_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """A y of another length than X is refused, longer or shorter."""
     X, y = problem(estimator)
     assert_refused(lambda: fit(estimator, X, y[:-1]), "a y that is too short")
@@ -203,7 +212,7 @@ def check_text_other_length_of_y_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(needs_target)
-def check_text_no_y_is_refused(name: str, estimator: Any) -> None:
+def check_text_no_y_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A fit without y is refused by an error that speaks of y."""
     X, _ = problem(estimator)
     error = assert_refused(lambda: fit(estimator, X), "a fit without y")

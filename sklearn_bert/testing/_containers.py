@@ -6,6 +6,7 @@ from typing import Any
 from unittest import SkipTest
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_bert.testing._data import new_rows, problem
 from sklearn_bert.testing._registry import reads_texts, text_check
@@ -20,7 +21,7 @@ from sklearn_bert.testing._tools import (
 )
 
 
-def assert_container_agrees(estimator: Any, hold: Any, what: str) -> None:
+def assert_container_agrees(estimator: BaseEstimator, hold: Any, what: str) -> None:
     """Fit and ask with a container instead of a list; the answers must not change."""
     X, y = problem(estimator)
     new = new_rows(estimator)
@@ -31,13 +32,13 @@ def assert_container_agrees(estimator: Any, hold: Any, what: str) -> None:
 
 
 @text_check(reads_texts)
-def check_text_tuple(name: str, estimator: Any) -> None:
+def check_text_tuple(name: str, estimator: BaseEstimator) -> None:
     """A tuple of texts is read as a list is."""
     assert_container_agrees(estimator, tuple, "a tuple")
 
 
 @text_check(reads_texts)
-def check_text_list_of_numpy_str(name: str, estimator: Any) -> None:
+def check_text_list_of_numpy_str(name: str, estimator: BaseEstimator) -> None:
     """A list of NumPy's own strings is read as a list of str is."""
     assert_container_agrees(
         estimator, lambda X: [np.str_(text) for text in X], "numpy.str_"
@@ -45,13 +46,13 @@ def check_text_list_of_numpy_str(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_array_of_str(name: str, estimator: Any) -> None:
+def check_text_array_of_str(name: str, estimator: BaseEstimator) -> None:
     """An array of dtype `U` is read as a list is."""
     assert_container_agrees(estimator, np.array, "an array of dtype U")
 
 
 @text_check(reads_texts)
-def check_text_array_of_objects(name: str, estimator: Any) -> None:
+def check_text_array_of_objects(name: str, estimator: BaseEstimator) -> None:
     """An array of dtype object is read as a list is."""
     assert_container_agrees(
         estimator, lambda X: np.array(X, dtype=object), "an array of dtype object"
@@ -59,7 +60,9 @@ def check_text_array_of_objects(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_array_of_variable_width_strings(name: str, estimator: Any) -> None:
+def check_text_array_of_variable_width_strings(
+    name: str, estimator: BaseEstimator
+) -> None:
     """An array of NumPy's `StringDType` is read as a list is."""
     kind = np.dtypes.StringDType()
     assert_container_agrees(
@@ -68,7 +71,7 @@ def check_text_array_of_variable_width_strings(name: str, estimator: Any) -> Non
 
 
 @text_check(reads_texts)
-def check_text_strided_array(name: str, estimator: Any) -> None:
+def check_text_strided_array(name: str, estimator: BaseEstimator) -> None:
     """Every second text of a longer array is read as a list of them is."""
     assert_container_agrees(
         estimator, lambda X: np.repeat(np.array(X), 2)[::2], "a strided array"
@@ -76,7 +79,7 @@ def check_text_strided_array(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_one_column_array(name: str, estimator: Any) -> None:
+def check_text_one_column_array(name: str, estimator: BaseEstimator) -> None:
     """An array of one column is read as a list is."""
     assert_container_agrees(
         estimator, lambda X: np.array(X).reshape(-1, 1), "an array of one column"
@@ -84,7 +87,7 @@ def check_text_one_column_array(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_pandas_objects(name: str, estimator: Any) -> None:
+def check_text_pandas_objects(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of dtype object is read as a list is."""
     pd = optional("pandas")
     assert_container_agrees(
@@ -93,7 +96,7 @@ def check_text_pandas_objects(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_pandas_str(name: str, estimator: Any) -> None:
+def check_text_pandas_str(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of dtype str is read as a list is."""
     pd = optional("pandas")
     assert_container_agrees(
@@ -102,7 +105,7 @@ def check_text_pandas_str(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_pandas_string(name: str, estimator: Any) -> None:
+def check_text_pandas_string(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of dtype string is read as a list is."""
     pd = optional("pandas")
     assert_container_agrees(
@@ -111,7 +114,7 @@ def check_text_pandas_string(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_pandas_arrow(name: str, estimator: Any) -> None:
+def check_text_pandas_arrow(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of dtype string[pyarrow] is read as a list is."""
     pd = optional("pandas")
     optional("pyarrow")
@@ -121,7 +124,7 @@ def check_text_pandas_arrow(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_pandas_category(name: str, estimator: Any) -> None:
+def check_text_pandas_category(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of dtype category is read as a list is."""
     pd = optional("pandas")
     assert_container_agrees(
@@ -130,7 +133,7 @@ def check_text_pandas_category(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_pandas_odd_index(name: str, estimator: Any) -> None:
+def check_text_pandas_odd_index(name: str, estimator: BaseEstimator) -> None:
     """Rows of a pandas Series are read by position, whatever its index says."""
     pd = optional("pandas")
 
@@ -141,7 +144,7 @@ def check_text_pandas_odd_index(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_pandas_frame(name: str, estimator: Any) -> None:
+def check_text_pandas_frame(name: str, estimator: BaseEstimator) -> None:
     """A pandas frame of one column is read as a list is."""
     pd = optional("pandas")
     assert_container_agrees(
@@ -150,14 +153,14 @@ def check_text_pandas_frame(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_polars_series(name: str, estimator: Any) -> None:
+def check_text_polars_series(name: str, estimator: BaseEstimator) -> None:
     """A polars Series is read as a list is."""
     pl = optional("polars")
     assert_container_agrees(estimator, pl.Series, "a polars Series")
 
 
 @text_check(reads_texts)
-def check_text_polars_category(name: str, estimator: Any) -> None:
+def check_text_polars_category(name: str, estimator: BaseEstimator) -> None:
     """A polars Series of categories is read as a list is."""
     pl = optional("polars")
     assert_container_agrees(
@@ -168,7 +171,7 @@ def check_text_polars_category(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_polars_frame(name: str, estimator: Any) -> None:
+def check_text_polars_frame(name: str, estimator: BaseEstimator) -> None:
     """A polars frame of one column is read as a list is."""
     pl = optional("polars")
     assert_container_agrees(
@@ -177,14 +180,14 @@ def check_text_polars_frame(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_arrow_array(name: str, estimator: Any) -> None:
+def check_text_arrow_array(name: str, estimator: BaseEstimator) -> None:
     """An Arrow array is read as a list is."""
     pa = optional("pyarrow")
     assert_container_agrees(estimator, pa.array, "an Arrow array")
 
 
 @text_check(reads_texts)
-def check_text_arrow_chunks(name: str, estimator: Any) -> None:
+def check_text_arrow_chunks(name: str, estimator: BaseEstimator) -> None:
     """An Arrow array of several chunks is read as a list is."""
     pa = optional("pyarrow")
     assert_container_agrees(
@@ -195,7 +198,7 @@ def check_text_arrow_chunks(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_arrow_table(name: str, estimator: Any) -> None:
+def check_text_arrow_table(name: str, estimator: BaseEstimator) -> None:
     """An Arrow table of one column is read as a list is."""
     pa = optional("pyarrow")
     assert_container_agrees(
@@ -204,7 +207,7 @@ def check_text_arrow_table(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_containers_mix(name: str, estimator: Any) -> None:
+def check_text_containers_mix(name: str, estimator: BaseEstimator) -> None:
     """Fitted on one container, it may be asked with another."""
     pd = optional("pandas")
     X, y = problem(estimator)
@@ -219,7 +222,7 @@ def check_text_containers_mix(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_n_features_in_is_one(name: str, estimator: Any) -> None:
+def check_text_n_features_in_is_one(name: str, estimator: BaseEstimator) -> None:
     """`n_features_in_`, if there is one, is 1 after fit and absent before."""
     assert not hasattr(fresh(estimator), "n_features_in_"), (
         "n_features_in_ is there before fit"
@@ -231,7 +234,7 @@ def check_text_n_features_in_is_one(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_feature_names_in(name: str, estimator: Any) -> None:
+def check_text_feature_names_in(name: str, estimator: BaseEstimator) -> None:
     """A frame's column name is in `feature_names_in_`, and forgotten with the frame."""
     pd = optional("pandas")
     X, y = problem(estimator)
@@ -248,7 +251,9 @@ def check_text_feature_names_in(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_other_column_name_is_refused(name: str, estimator: Any) -> None:
+def check_text_other_column_name_is_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """A frame whose column has another name than in fit is refused."""
     pd = optional("pandas")
     X, y = problem(estimator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.utils import get_tags
 
 from sklearn_bert.testing._registry import needs_target, reads_words
@@ -45,7 +45,7 @@ def by_turns(*labels: Any, n: int = 16) -> list[Any]:
     return [labels[i % len(labels)] for i in range(n)]
 
 
-def problem(estimator: Any, n_each: int = 8) -> Problem:
+def problem(estimator: BaseEstimator, n_each: int = 8) -> Problem:
     """Rows and a target of the kind that the estimator learns."""
     X = texts(n_each)
     if reads_words(estimator):
@@ -69,7 +69,7 @@ def words_problem(sentences: list[str]) -> Problem:
     return Problem(X, [[tag_of.get(word, "O") for word in row] for row in X])
 
 
-def new_rows(estimator: Any) -> list[Any]:
+def new_rows(estimator: BaseEstimator) -> list[Any]:
     """Rows that no fit has seen."""
     if reads_words(estimator):
         return [text.split() for text in NEW_TEXTS]

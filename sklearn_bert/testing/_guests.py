@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import (
     GridSearchCV,
@@ -40,7 +41,7 @@ predicts = has("predict")
 
 
 @text_check(is_deterministic)
-def check_text_pipeline(name: str, estimator: Any) -> None:
+def check_text_pipeline(name: str, estimator: BaseEstimator) -> None:
     """As the only step of a pipeline, it gives the same answers."""
     X, y = problem(estimator)
     new = new_rows(estimator)
@@ -50,7 +51,7 @@ def check_text_pipeline(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_parameters_by_path(name: str, estimator: Any) -> None:
+def check_text_parameters_by_path(name: str, estimator: BaseEstimator) -> None:
     """Its parameters are set, whatever to, and reached through a pipeline."""
     pipeline = Pipeline([("model", fresh(estimator))])
     for key, value in estimator.get_params(deep=True).items():
@@ -62,7 +63,7 @@ def check_text_parameters_by_path(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, predicts, is_deterministic)
-def check_text_cross_val_predict(name: str, estimator: Any) -> None:
+def check_text_cross_val_predict(name: str, estimator: BaseEstimator) -> None:
     """`cross_val_predict` gives what a fit on each fold predicts."""
     X, y = problem(estimator)
     model, folds = fresh(estimator), KFold(2)
@@ -78,7 +79,7 @@ def _rows(values: Any, rows: np.ndarray) -> Any:
 
 
 @text_check(predicts, has("score"), reads_texts)
-def check_text_cross_validate_a_series(name: str, estimator: Any) -> None:
+def check_text_cross_validate_a_series(name: str, estimator: BaseEstimator) -> None:
     """`cross_validate` takes a Series whose index does not count from zero."""
     pd = optional("pandas")
     X, y = problem(estimator)
@@ -88,7 +89,7 @@ def check_text_cross_validate_a_series(name: str, estimator: Any) -> None:
 
 
 @text_check(predicts, has("score"))
-def check_text_learning_curve(name: str, estimator: Any) -> None:
+def check_text_learning_curve(name: str, estimator: BaseEstimator) -> None:
     """`learning_curve` fits it on more and more rows."""
     X, y = problem(estimator)
     sizes, *_ = learning_curve(
@@ -98,7 +99,7 @@ def check_text_learning_curve(name: str, estimator: Any) -> None:
 
 
 @text_check(predicts, has("score"), is_deterministic)
-def check_text_grid_search(name: str, estimator: Any) -> None:
+def check_text_grid_search(name: str, estimator: BaseEstimator) -> None:
     """`GridSearchCV` fits it, and its best model is that of a fit by hand."""
     X, y = problem(estimator)
     new = new_rows(estimator)
@@ -109,7 +110,7 @@ def check_text_grid_search(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, has("decision_function"))
-def check_text_one_vs_rest(name: str, estimator: Any) -> None:
+def check_text_one_vs_rest(name: str, estimator: BaseEstimator) -> None:
     """`OneVsRestClassifier` makes three classes of it."""
     model = OneVsRestClassifier(fresh(estimator))
     model.fit(np.array(texts(9)), by_turns("c", "a", "b", n=18))
@@ -118,7 +119,7 @@ def check_text_one_vs_rest(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors, is_deterministic)
-def check_text_column_transformer(name: str, estimator: Any) -> None:
+def check_text_column_transformer(name: str, estimator: BaseEstimator) -> None:
     """In a `ColumnTransformer`, it gives the vectors of one column of a frame."""
     pd = optional("pandas")
     X, y = problem(estimator)
@@ -131,7 +132,7 @@ def check_text_column_transformer(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors, is_deterministic)
-def check_text_feature_union(name: str, estimator: Any) -> None:
+def check_text_feature_union(name: str, estimator: BaseEstimator) -> None:
     """In a `FeatureUnion`, two of it stand side by side."""
     X, y = problem(estimator)
     union = FeatureUnion([("one", fresh(estimator)), ("other", fresh(estimator))])

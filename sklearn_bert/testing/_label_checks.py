@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import accuracy_score
 
 from sklearn_bert.testing._data import by_turns, new_rows, texts
@@ -36,7 +36,7 @@ from sklearn_bert.testing._tools import (
 # -- kinds of labels ---------------------------------------------------------------
 
 
-def assert_labels_come_back(estimator: Any, y: Any) -> None:
+def assert_labels_come_back(estimator: BaseEstimator, y: Any) -> None:
     """Fit these labels; `classes_` and predictions are of their kind."""
     given = np.asarray(y)
     model = fit(estimator, texts(len(given) // 2), y)
@@ -65,55 +65,55 @@ def _kinds(given: np.ndarray) -> str:
 
 
 @text_check(classifies)
-def check_text_labels_list_of_str(name: str, estimator: Any) -> None:
+def check_text_labels_list_of_str(name: str, estimator: BaseEstimator) -> None:
     """A list of str as labels comes back."""
     assert_labels_come_back(estimator, by_turns("pos", "neg"))
 
 
 @text_check(classifies)
-def check_text_labels_array_of_str(name: str, estimator: Any) -> None:
+def check_text_labels_array_of_str(name: str, estimator: BaseEstimator) -> None:
     """An array of str as labels comes back, the longest uncut."""
     assert_labels_come_back(estimator, np.array(by_turns("positive, by far", "n")))
 
 
 @text_check(classifies)
-def check_text_labels_objects(name: str, estimator: Any) -> None:
+def check_text_labels_objects(name: str, estimator: BaseEstimator) -> None:
     """An array of objects that are str, as labels, comes back."""
     assert_labels_come_back(estimator, np.array(by_turns("pos", "neg"), dtype=object))
 
 
 @text_check(classifies)
-def check_text_labels_list_of_numpy_str(name: str, estimator: Any) -> None:
+def check_text_labels_list_of_numpy_str(name: str, estimator: BaseEstimator) -> None:
     """A list of NumPy's own strings as labels comes back."""
     assert_labels_come_back(estimator, by_turns(np.str_("pos"), np.str_("neg")))
 
 
 @text_check(classifies)
-def check_text_labels_odd_str(name: str, estimator: Any) -> None:
+def check_text_labels_odd_str(name: str, estimator: BaseEstimator) -> None:
     """Labels may be empty, spaces, or in any script."""
     assert_labels_come_back(estimator, by_turns("", "\u4e2d \U0001f600"))
 
 
 @text_check(classifies)
-def check_text_labels_int(name: str, estimator: Any) -> None:
+def check_text_labels_int(name: str, estimator: BaseEstimator) -> None:
     """Integers that are not 0 and 1 come back."""
     assert_labels_come_back(estimator, np.array(by_turns(7, 2)))
 
 
 @text_check(classifies)
-def check_text_labels_list_of_int(name: str, estimator: Any) -> None:
+def check_text_labels_list_of_int(name: str, estimator: BaseEstimator) -> None:
     """A list of int as labels comes back."""
     assert_labels_come_back(estimator, by_turns(1, 0))
 
 
 @text_check(classifies)
-def check_text_labels_negative_int(name: str, estimator: Any) -> None:
+def check_text_labels_negative_int(name: str, estimator: BaseEstimator) -> None:
     """-1 and 1 come back."""
     assert_labels_come_back(estimator, np.array(by_turns(1, -1)))
 
 
 @text_check(classifies)
-def check_text_labels_int_objects(name: str, estimator: Any) -> None:
+def check_text_labels_int_objects(name: str, estimator: BaseEstimator) -> None:
     """An array of objects that are int is read as labels, or refused as such."""
     y = np.array(by_turns(7, 2), dtype=object)
     try:
@@ -124,19 +124,19 @@ def check_text_labels_int_objects(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_labels_bool(name: str, estimator: Any) -> None:
+def check_text_labels_bool(name: str, estimator: BaseEstimator) -> None:
     """Booleans come back as booleans."""
     assert_labels_come_back(estimator, np.array(by_turns(True, False)))
 
 
 @text_check(classifies)
-def check_text_labels_whole_floats(name: str, estimator: Any) -> None:
+def check_text_labels_whole_floats(name: str, estimator: BaseEstimator) -> None:
     """Floats that are whole numbers come back as floats."""
     assert_labels_come_back(estimator, np.array(by_turns(1.0, 3.0)))
 
 
 @text_check(classifies)
-def check_text_labels_pandas_category(name: str, estimator: Any) -> None:
+def check_text_labels_pandas_category(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of categories comes back, less the categories not in it."""
     pd = optional("pandas")
     y = pd.Series(
@@ -146,7 +146,7 @@ def check_text_labels_pandas_category(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_labels_pandas_string(name: str, estimator: Any) -> None:
+def check_text_labels_pandas_string(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of dtype string as labels comes back."""
     pd = optional("pandas")
     assert_labels_come_back(
@@ -155,7 +155,7 @@ def check_text_labels_pandas_string(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_labels_pandas_int(name: str, estimator: Any) -> None:
+def check_text_labels_pandas_int(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of nullable integers comes back as integers."""
     pd = optional("pandas")
     y = pd.Series(by_turns(1, 0), dtype="Int64")
@@ -167,7 +167,7 @@ def check_text_labels_pandas_int(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_labels_pandas_odd_index(name: str, estimator: Any) -> None:
+def check_text_labels_pandas_odd_index(name: str, estimator: BaseEstimator) -> None:
     """Labels of a pandas Series belong to texts by position, whatever the index."""
     pd = optional("pandas")
     y = by_turns("pos", "neg")
@@ -179,7 +179,7 @@ def check_text_labels_pandas_odd_index(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, is_multiclass)
-def check_text_three_classes(name: str, estimator: Any) -> None:
+def check_text_three_classes(name: str, estimator: BaseEstimator) -> None:
     """Three labels come back, with a column of scores for each."""
     y = by_turns("c", "a", "b", n=18)
     assert_labels_come_back(estimator, y)
@@ -194,7 +194,7 @@ def check_text_three_classes(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_single_class(name: str, estimator: Any) -> None:
+def check_text_single_class(name: str, estimator: BaseEstimator) -> None:
     """One class alone is refused by an error that speaks of it, or always predicted."""
     y = ["same"] * 16
     try:
@@ -207,7 +207,7 @@ def check_text_single_class(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_missing_label_is_refused(name: str, estimator: Any) -> None:
+def check_text_missing_label_is_refused(name: str, estimator: BaseEstimator) -> None:
     """None and NaN among the labels are refused, among str and among numbers."""
     for missing in (None, np.nan):
         for labels in (("pos", "neg"), (1, 0)):
@@ -217,7 +217,9 @@ def check_text_missing_label_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_continuous_labels_are_refused(name: str, estimator: Any) -> None:
+def check_text_continuous_labels_are_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """Numbers that are not whole are refused as labels."""
     y = np.linspace(0.1, 0.9, 16)
     error = assert_refused(lambda: fit(estimator, texts(), y), "a continuous y")
@@ -230,14 +232,16 @@ def check_text_continuous_labels_are_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies)
-def check_text_classes_are_sorted(name: str, estimator: Any) -> None:
+def check_text_classes_are_sorted(name: str, estimator: BaseEstimator) -> None:
     """`classes_` are the labels, sorted, each once."""
     model = fit(estimator, texts(), by_turns("z", "a", "z", "b"))
     assert list(model.classes_) == ["a", "b", "z"], f"classes_ are {model.classes_}"
 
 
 @text_check(classifies, has("predict_proba"))
-def check_text_predict_is_the_most_probable(name: str, estimator: Any) -> None:
+def check_text_predict_is_the_most_probable(
+    name: str, estimator: BaseEstimator
+) -> None:
     """`predict` gives the label that is most probable by `predict_proba`."""
     model, new = fitted(estimator), new_rows(estimator) + texts()
     probable = model.classes_[model.predict_proba(new).argmax(axis=1)]
@@ -245,7 +249,7 @@ def check_text_predict_is_the_most_probable(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, has("predict_proba"))
-def check_text_probabilities(name: str, estimator: Any) -> None:
+def check_text_probabilities(name: str, estimator: BaseEstimator) -> None:
     """Probabilities are floats from 0 to 1 that sum to 1, one column per class."""
     proba = fitted(estimator).predict_proba(new_rows(estimator))
     assert proba.shape == (len(new_rows(estimator)), 2), f"shape is {proba.shape}"
@@ -256,7 +260,7 @@ def check_text_probabilities(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, has("predict_log_proba"))
-def check_text_log_probabilities(name: str, estimator: Any) -> None:
+def check_text_log_probabilities(name: str, estimator: BaseEstimator) -> None:
     """`predict_log_proba` is the logarithm of `predict_proba`."""
     model, new = fitted(estimator), new_rows(estimator)
     expected = np.log(model.predict_proba(new))
@@ -264,7 +268,7 @@ def check_text_log_probabilities(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, has("decision_function"))
-def check_text_decision_function(name: str, estimator: Any) -> None:
+def check_text_decision_function(name: str, estimator: BaseEstimator) -> None:
     """Where `decision_function` is above 0, `predict` gives the second class."""
     model, new = fitted(estimator), new_rows(estimator) + texts()
     scores = model.decision_function(new)
@@ -273,7 +277,7 @@ def check_text_decision_function(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, is_multiclass, has("decision_function"))
-def check_text_decision_function_of_three(name: str, estimator: Any) -> None:
+def check_text_decision_function_of_three(name: str, estimator: BaseEstimator) -> None:
     """For three classes, `predict` gives that of the highest `decision_function`."""
     model = fit(estimator, texts(9), by_turns("c", "a", "b", n=18))
     new = new_rows(estimator) + texts()
@@ -282,7 +286,9 @@ def check_text_decision_function_of_three(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, has("decision_function", "predict_proba"))
-def check_text_scores_rise_with_probabilities(name: str, estimator: Any) -> None:
+def check_text_scores_rise_with_probabilities(
+    name: str, estimator: BaseEstimator
+) -> None:
     """`decision_function` puts texts in the order in which `predict_proba` does."""
     model, new = fitted(estimator), new_rows(estimator) + texts()
     in_order = model.predict_proba(new)[:, 1][np.argsort(model.decision_function(new))]
@@ -292,7 +298,7 @@ def check_text_scores_rise_with_probabilities(name: str, estimator: Any) -> None
 
 
 @text_check(classifies, has("score"))
-def check_text_score_is_accuracy(name: str, estimator: Any) -> None:
+def check_text_score_is_accuracy(name: str, estimator: BaseEstimator) -> None:
     """`score` is the accuracy of `predict`."""
     model, X, y = fitted(estimator), texts(), by_turns("pos", "pos", "neg")
     expected = accuracy_score(y, model.predict(X))
@@ -300,7 +306,7 @@ def check_text_score_is_accuracy(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, learns_well)
-def check_text_learns_a_decisive_word(name: str, estimator: Any) -> None:
+def check_text_learns_a_decisive_word(name: str, estimator: BaseEstimator) -> None:
     """Of texts that one word decides, it gets more than 83 % right.
 
     The bound is that of scikit-learn's `check_classifiers_train`.
@@ -311,7 +317,7 @@ def check_text_learns_a_decisive_word(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, is_multiclass, has("partial_fit"))
-def check_text_partial_fit(name: str, estimator: Any) -> None:
+def check_text_partial_fit(name: str, estimator: BaseEstimator) -> None:
     """`partial_fit` knows all `classes` from its first call on, and keeps to them."""
     X, y = texts(), by_turns("pos", "neg")
     model = fresh(estimator)
@@ -327,7 +333,7 @@ def check_text_partial_fit(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, has_parameter("class_weight"))
-def check_text_class_weight_decides(name: str, estimator: Any) -> None:
+def check_text_class_weight_decides(name: str, estimator: BaseEstimator) -> None:
     """A class that weighs a million times as much is predicted for doubtful texts."""
     X, y = ["a film"] * 16, by_turns("pos", "neg")
     for heavy, light in (("pos", "neg"), ("neg", "pos")):
@@ -338,7 +344,7 @@ def check_text_class_weight_decides(name: str, estimator: Any) -> None:
 
 
 @text_check(classifies, has_parameter("class_weight"), is_deterministic)
-def check_text_class_weight_balanced(name: str, estimator: Any) -> None:
+def check_text_class_weight_balanced(name: str, estimator: BaseEstimator) -> None:
     """`"balanced"` is n_texts / (n_classes * texts of the class), and not None."""
     X, y = texts(), ["rare"] * 4 + ["often"] * 12
     told = {}

@@ -18,6 +18,7 @@ from typing import Any
 from unittest import SkipTest
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_bert.testing._data import new_rows, problem
 from sklearn_bert.testing._registry import (
@@ -32,7 +33,7 @@ from sklearn_bert.testing._tools import answers, assert_same_answers, fit, fitte
 
 
 @text_check()
-def check_text_data_is_left_alone(name: str, estimator: Any) -> None:
+def check_text_data_is_left_alone(name: str, estimator: BaseEstimator) -> None:
     """Neither fit nor another method changes X or y."""
     X, y = problem(estimator)
     new = new_rows(estimator)
@@ -45,7 +46,7 @@ def check_text_data_is_left_alone(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_read_only_data(name: str, estimator: Any) -> None:
+def check_text_read_only_data(name: str, estimator: BaseEstimator) -> None:
     """Arrays that cannot be written are read."""
     X, y = problem(estimator)
     texts = np.array(X, dtype=object)
@@ -60,7 +61,7 @@ def check_text_read_only_data(name: str, estimator: Any) -> None:
 
 
 @text_check(takes_weights)
-def check_text_weights_are_left_alone(name: str, estimator: Any) -> None:
+def check_text_weights_are_left_alone(name: str, estimator: BaseEstimator) -> None:
     """Weights are not changed, and may be read-only."""
     X, y = problem(estimator)
     weights = np.arange(1.0, len(X) + 1)
@@ -69,7 +70,7 @@ def check_text_weights_are_left_alone(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_answers_are_the_caller_s(name: str, estimator: Any) -> None:
+def check_text_answers_are_the_caller_s(name: str, estimator: BaseEstimator) -> None:
     """To write into an answer does not change the next one."""
     model, new = fitted(estimator), new_rows(estimator)
     before = copy.deepcopy(answers(model, new))
@@ -81,7 +82,7 @@ def check_text_answers_are_the_caller_s(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_training_data_may_change(name: str, estimator: Any) -> None:
+def check_text_training_data_may_change(name: str, estimator: BaseEstimator) -> None:
     """What the caller does to X and y after fit does not reach the model."""
     X, y = problem(estimator)
     texts, new = np.array(X, dtype=object), new_rows(estimator)
@@ -111,7 +112,7 @@ def random_states() -> dict[str, Any]:
 
 
 @text_check()
-def check_text_global_random_state(name: str, estimator: Any) -> None:
+def check_text_global_random_state(name: str, estimator: BaseEstimator) -> None:
     """With a `random_state`, the random numbers that everyone shares stay in line."""
     before = random_states()
     model = fitted(estimator)
@@ -154,7 +155,7 @@ def settings_of_the_process() -> dict[str, Any]:
 
 
 @text_check()
-def check_text_process_settings(name: str, estimator: Any) -> None:
+def check_text_process_settings(name: str, estimator: BaseEstimator) -> None:
     """Environment, folder, logging, warnings and libraries' settings stay as set."""
     fitted(estimator)  # what is imported on first use may leave its traces
     before = settings_of_the_process()
@@ -178,7 +179,7 @@ def listening() -> Iterator[io.StringIO]:
 
 
 @text_check()
-def check_text_quiet(name: str, estimator: Any) -> None:
+def check_text_quiet(name: str, estimator: BaseEstimator) -> None:
     """Unless `verbose` asks for it, nothing is printed or logged."""
     params = estimator.get_params(deep=True)
     if any(value for key, value in params.items() if key.split("__")[-1] == "verbose"):
@@ -189,7 +190,7 @@ def check_text_quiet(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_no_warnings(name: str, estimator: Any) -> None:
+def check_text_no_warnings(name: str, estimator: BaseEstimator) -> None:
     """Ordinary data gives no warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -199,7 +200,7 @@ def check_text_no_warnings(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_threads(name: str, estimator: Any) -> None:
+def check_text_threads(name: str, estimator: BaseEstimator) -> None:
     """Asked by four threads at once, it says what it says to one."""
     model = fitted(estimator)
     questions = [[row] * (i % 3 + 1) for i, row in enumerate(new_rows(estimator) * 3)]
@@ -213,7 +214,7 @@ def check_text_threads(name: str, estimator: Any) -> None:
 
 
 @text_check(needs_target)
-def check_text_fits_in_threads(name: str, estimator: Any) -> None:
+def check_text_fits_in_threads(name: str, estimator: BaseEstimator) -> None:
     """Fitted by two threads at once, clones become what they become one by one."""
     new = new_rows(estimator)
     expected = answers(fitted(estimator), new)

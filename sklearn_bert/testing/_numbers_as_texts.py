@@ -42,7 +42,7 @@ class NumbersAsTexts(BaseEstimator):
     because it is a kind of X that a text estimator may well be given, by mistake.
     """
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: BaseEstimator) -> None:
         self.estimator = estimator
 
     # -- everything is the wrapped estimator's own ------------------------------------
@@ -127,7 +127,7 @@ class NumbersAsTexts(BaseEstimator):
         return spell(validate_data(self, X, reset=reset, ensure_min_samples=0))
 
 
-def _restore(estimator: Any, own: dict[str, Any]) -> NumbersAsTexts:
+def _restore(estimator: BaseEstimator, own: dict[str, Any]) -> NumbersAsTexts:
     adapter = NumbersAsTexts(estimator)
     for name, value in own.items():
         setattr(adapter, name, value)

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_bert.testing._data import new_rows, problem
 from sklearn_bert.testing._registry import reads_texts, text_check
@@ -20,7 +21,7 @@ from sklearn_bert.testing._tools import (
 )
 
 
-def assert_text_is_read(estimator: Any, *odd: str) -> None:
+def assert_text_is_read(estimator: BaseEstimator, *odd: str) -> None:
     """Ask and fit with odd texts among ordinary ones."""
     X, y = problem(estimator)
     new = new_rows(estimator)
@@ -47,13 +48,13 @@ def assert_finite(told: dict[str, Any]) -> None:
 
 
 @text_check(reads_texts)
-def check_text_empty_string(name: str, estimator: Any) -> None:
+def check_text_empty_string(name: str, estimator: BaseEstimator) -> None:
     """An empty string is a text."""
     assert_text_is_read(estimator, "")
 
 
 @text_check(reads_texts)
-def check_text_nothing_but_empty_strings(name: str, estimator: Any) -> None:
+def check_text_nothing_but_empty_strings(name: str, estimator: BaseEstimator) -> None:
     """After fit, texts that are all empty get answers, and equal ones."""
     told = answers(fitted(estimator), ["", "", ""])
     assert_finite(told)
@@ -63,31 +64,31 @@ def check_text_nothing_but_empty_strings(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_white_space(name: str, estimator: Any) -> None:
+def check_text_white_space(name: str, estimator: BaseEstimator) -> None:
     """Nothing but spaces, tabs and line ends is a text."""
     assert_text_is_read(estimator, " ", "\t\n\r\n", "\u00a0\u2028\u3000")
 
 
 @text_check(reads_texts)
-def check_text_line_ends(name: str, estimator: Any) -> None:
+def check_text_line_ends(name: str, estimator: BaseEstimator) -> None:
     """A text of several lines is one text."""
     assert_text_is_read(estimator, "a good film\nand\r\na bad plot\n")
 
 
 @text_check(reads_texts)
-def check_text_punctuation(name: str, estimator: Any) -> None:
+def check_text_punctuation(name: str, estimator: BaseEstimator) -> None:
     """Nothing but punctuation is a text, as are braces and percent signs."""
     assert_text_is_read(estimator, "?!...", "{0} {name} %s %d", "\\n \\x00 '\"")
 
 
 @text_check(reads_texts)
-def check_text_special_tokens(name: str, estimator: Any) -> None:
+def check_text_special_tokens(name: str, estimator: BaseEstimator) -> None:
     """A text may spell out the marks that models use themselves."""
     assert_text_is_read(estimator, "[CLS] [SEP] [PAD] [MASK] <s> </s> <|endoftext|>")
 
 
 @text_check(reads_texts)
-def check_text_emoji(name: str, estimator: Any) -> None:
+def check_text_emoji(name: str, estimator: BaseEstimator) -> None:
     """Emoji are text, also those of several code points."""
     assert_text_is_read(
         estimator, "\U0001f600", "\U0001f469\u200d\U0001f52c", "\U0001f1eb\U0001f1f7"
@@ -95,7 +96,7 @@ def check_text_emoji(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_accents_and_scripts(name: str, estimator: Any) -> None:
+def check_text_accents_and_scripts(name: str, estimator: BaseEstimator) -> None:
     """Combining accents, CJK and a script from right to left are text."""
     assert_text_is_read(
         estimator,
@@ -106,30 +107,30 @@ def check_text_accents_and_scripts(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_control_characters(name: str, estimator: Any) -> None:
+def check_text_control_characters(name: str, estimator: BaseEstimator) -> None:
     """NUL and other control characters, alone or inside, are read."""
     assert_text_is_read(estimator, "\0", "a good\0film", "\x07\x1b[31m\ufeff\ufffe")
 
 
 @text_check(reads_texts)
-def check_text_lone_surrogates(name: str, estimator: Any) -> None:
+def check_text_lone_surrogates(name: str, estimator: BaseEstimator) -> None:
     """Half a surrogate pair, as in badly decoded files, is read."""
     assert_text_is_read(estimator, "\ud800", "a good film \udcff")
 
 
 @text_check(reads_texts)
-def check_text_very_long(name: str, estimator: Any) -> None:
+def check_text_very_long(name: str, estimator: BaseEstimator) -> None:
     """A text of 20,000 words, and a word of 20,000 letters, are read."""
     assert_text_is_read(estimator, "good film " * 10_000, "x" * 20_000)
 
 
 @text_check(reads_texts)
-def check_text_single_characters(name: str, estimator: Any) -> None:
+def check_text_single_characters(name: str, estimator: BaseEstimator) -> None:
     """Texts of one character are texts."""
     assert_text_is_read(estimator, "a", "7", ".")
 
 
 @text_check(reads_texts)
-def check_text_unseen_words(name: str, estimator: Any) -> None:
+def check_text_unseen_words(name: str, estimator: BaseEstimator) -> None:
     """After fit, a text without any word of the training texts gets an answer."""
     assert_finite(answers(fitted(estimator), ["zyx wvu", "quokka"]))

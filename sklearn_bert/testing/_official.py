@@ -9,6 +9,7 @@ from itertools import dropwhile, takewhile
 from typing import Any
 from unittest import SkipTest
 
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -63,12 +64,12 @@ TOO_EXACT = {"check_methods_subset_invariance": check_text_subset}
 OF_VECTORS = {"check_transformer_data_not_an_array", "check_transformer_general"}
 
 
-def official_checks(estimator: Any) -> list[Check]:
+def official_checks(estimator: BaseEstimator) -> list[Check]:
     """The checks of scikit-learn that its type and tags call for."""
     return [_restate(check) for _, check in _generate(estimator)]
 
 
-def _generate(estimator: Any) -> list[Any]:
+def _generate(estimator: BaseEstimator) -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
         return list(estimator_checks_generator(NumbersAsTexts(estimator)))
@@ -79,7 +80,7 @@ def _restate(check: partial[None]) -> Check:
     name = check.func.__name__
     variant = ",".join(f"{key}={value}" for key, value in check.keywords.items())
 
-    def ask(estimator_name: str, estimator: Any) -> None:
+    def ask(estimator_name: str, estimator: BaseEstimator) -> None:
         if name in MEANINGLESS:
             raise SkipTest(MEANINGLESS[name])
         if name in TOO_EXACT:

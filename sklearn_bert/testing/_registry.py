@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
@@ -41,7 +41,7 @@ class Check:
     ask: Callable[[str, Any], None]
     variant: str = ""
 
-    def __call__(self, estimator: Any) -> None:
+    def __call__(self, estimator: BaseEstimator) -> None:
         self.ask(type(estimator).__name__, estimator)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ def text_check(
     return register
 
 
-def text_checks(estimator: Any = None) -> list[Check]:
+def text_checks(estimator: BaseEstimator = None) -> list[Check]:
     """The checks that are for this estimator, or all of them."""
     return [
         check
@@ -76,7 +76,7 @@ def text_checks(estimator: Any = None) -> list[Check]:
 # -- conditions --------------------------------------------------------------------
 
 
-def input_kind(estimator: Any) -> str:
+def input_kind(estimator: BaseEstimator) -> str:
     """What a row of X is, in the words of `INPUT_KINDS`; `"texts"` if it says nothing.
 
     An estimator says it by a method `__sklearn_text_input__`.
@@ -92,22 +92,22 @@ def input_kind(estimator: Any) -> str:
     return kind
 
 
-def reads_texts(estimator: Any) -> bool:
+def reads_texts(estimator: BaseEstimator) -> bool:
     """Whether a row of X may be a text."""
     return input_kind(estimator) != "words"
 
 
-def refuses_lists(estimator: Any) -> bool:
+def refuses_lists(estimator: BaseEstimator) -> bool:
     """Whether a row of X may not be a list."""
     return input_kind(estimator) in ("texts", "stream")
 
 
-def refuses_iterators(estimator: Any) -> bool:
+def refuses_iterators(estimator: BaseEstimator) -> bool:
     """Whether X may not be an iterator of texts."""
     return input_kind(estimator) in ("texts", "documents")
 
 
-def gives_vectors(estimator: Any) -> bool:
+def gives_vectors(estimator: BaseEstimator) -> bool:
     """Whether `transform` gives a matrix; an estimator may say `"lists"` instead.
 
     It says so by a method `__sklearn_text_output__`.
@@ -116,59 +116,59 @@ def gives_vectors(estimator: Any) -> bool:
     return hasattr(estimator, "transform") and (ask is None or ask() == "vectors")
 
 
-def reads_words(estimator: Any) -> bool:
+def reads_words(estimator: BaseEstimator) -> bool:
     """Whether each row of X is a list of words, and each row of y one of tags."""
     return input_kind(estimator) == "words"
 
 
-def needs_target(estimator: Any) -> bool:
+def needs_target(estimator: BaseEstimator) -> bool:
     """Whether `fit` cannot do without y (a pipeline's tags do not say so)."""
     supervised = is_classifier(estimator) or is_regressor(estimator)
     return supervised or get_tags(estimator).target_tags.required
 
 
-def classifies(estimator: Any) -> bool:
+def classifies(estimator: BaseEstimator) -> bool:
     """Whether it gives each text one label."""
     one_label = get_tags(estimator).target_tags.single_output
     return reads_texts(estimator) and is_classifier(estimator) and one_label
 
 
-def is_multiclass(estimator: Any) -> bool:
+def is_multiclass(estimator: BaseEstimator) -> bool:
     """Whether more than two classes are fine."""
     return get_tags(estimator).classifier_tags.multi_class
 
 
-def is_multilabel(estimator: Any) -> bool:
+def is_multilabel(estimator: BaseEstimator) -> bool:
     """Whether it gives each text several labels, if asked."""
     tags = get_tags(estimator).classifier_tags
     return reads_texts(estimator) and tags is not None and tags.multi_label
 
 
-def regresses(estimator: Any) -> bool:
+def regresses(estimator: BaseEstimator) -> bool:
     """Whether it gives each text one number."""
     one_number = get_tags(estimator).target_tags.single_output
     return reads_texts(estimator) and is_regressor(estimator) and one_number
 
 
-def is_multioutput(estimator: Any) -> bool:
+def is_multioutput(estimator: BaseEstimator) -> bool:
     """Whether it gives each text several numbers, if asked."""
     several = get_tags(estimator).target_tags.multi_output
     return reads_texts(estimator) and is_regressor(estimator) and several
 
 
-def learns_well(estimator: Any) -> bool:
+def learns_well(estimator: BaseEstimator) -> bool:
     """Whether its tags do not warn of a poor score."""
     tags = get_tags(estimator)
     own = tags.classifier_tags or tags.regressor_tags
     return own is None or not own.poor_score
 
 
-def is_deterministic(estimator: Any) -> bool:
+def is_deterministic(estimator: BaseEstimator) -> bool:
     """Whether two fits with one seed are promised to agree."""
     return not get_tags(estimator).non_deterministic
 
 
-def must_be_fitted(estimator: Any) -> bool:
+def must_be_fitted(estimator: BaseEstimator) -> bool:
     """Whether there is anything to say before `fit`."""
     return get_tags(estimator).requires_fit
 
@@ -176,7 +176,7 @@ def must_be_fitted(estimator: Any) -> bool:
 def has(*methods: str) -> Condition:
     """Whether it has these methods."""
 
-    def holds(estimator: Any) -> bool:
+    def holds(estimator: BaseEstimator) -> bool:
         return all(hasattr(estimator, method) for method in methods)
 
     return holds
@@ -185,12 +185,12 @@ def has(*methods: str) -> Condition:
 def has_parameter(name: str) -> Condition:
     """Whether it has a parameter of its own of this name."""
 
-    def holds(estimator: Any) -> bool:
+    def holds(estimator: BaseEstimator) -> bool:
         return name in estimator.get_params(deep=False)
 
     return holds
 
 
-def takes_weights(estimator: Any) -> bool:
+def takes_weights(estimator: BaseEstimator) -> bool:
     """Whether `fit` takes a weight for each text."""
     return reads_texts(estimator) and has_fit_parameter(estimator, "sample_weight")

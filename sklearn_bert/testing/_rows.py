@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_bert.testing._data import new_rows
 from sklearn_bert.testing._registry import is_deterministic, text_check
@@ -19,7 +19,7 @@ from sklearn_bert.testing._tools import (
 
 
 @text_check()
-def check_text_one_answer_per_row(name: str, estimator: Any) -> None:
+def check_text_one_answer_per_row(name: str, estimator: BaseEstimator) -> None:
     """There are as many answers as rows."""
     new = new_rows(estimator)
     for method, answer in answers(fitted(estimator), new).items():
@@ -30,7 +30,7 @@ def check_text_one_answer_per_row(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_single_row(name: str, estimator: Any) -> None:
+def check_text_single_row(name: str, estimator: BaseEstimator) -> None:
     """A row that is alone gets the answer that it gets among others."""
     model, new = fitted(estimator), new_rows(estimator)
     for method, answer in answers(model, new).items():
@@ -41,7 +41,7 @@ def check_text_single_row(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_subset(name: str, estimator: Any) -> None:
+def check_text_subset(name: str, estimator: BaseEstimator) -> None:
     """Some of the rows get the answers that they get among all."""
     model, new = fitted(estimator), new_rows(estimator)
     some = [0, 2, 3]
@@ -51,7 +51,7 @@ def check_text_subset(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_order_of_rows(name: str, estimator: Any) -> None:
+def check_text_order_of_rows(name: str, estimator: BaseEstimator) -> None:
     """Rows in another order get the same answers, in that order."""
     model, new = fitted(estimator), new_rows(estimator)
     order = np.random.default_rng(0).permutation(len(new))
@@ -61,7 +61,7 @@ def check_text_order_of_rows(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_rows_of_mixed_length(name: str, estimator: Any) -> None:
+def check_text_rows_of_mixed_length(name: str, estimator: BaseEstimator) -> None:
     """A short row next to a long one gets the answer that it gets alone."""
     model, new = fitted(estimator), new_rows(estimator)
     short, long = new[0], new[1] * 8
@@ -71,7 +71,7 @@ def check_text_rows_of_mixed_length(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_duplicates(name: str, estimator: Any) -> None:
+def check_text_duplicates(name: str, estimator: BaseEstimator) -> None:
     """Equal rows get equal answers, wherever they are."""
     model, new = fitted(estimator), new_rows(estimator)
     n = len(new)
@@ -81,7 +81,7 @@ def check_text_duplicates(name: str, estimator: Any) -> None:
 
 
 @text_check(is_deterministic)
-def check_text_asking_twice(name: str, estimator: Any) -> None:
+def check_text_asking_twice(name: str, estimator: BaseEstimator) -> None:
     """The same question gets the same answer, exactly."""
     model, new = fitted(estimator), new_rows(estimator)
     for method, answer in answers(model, new).items():

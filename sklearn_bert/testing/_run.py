@@ -9,6 +9,7 @@ from typing import Any
 from unittest import SkipTest
 
 from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import EstimatorCheckFailedWarning, SkipTestWarning
 
 # Each of these makes its functions checks.
@@ -33,7 +34,7 @@ NOT_EXPECTED = "Check is not expected to fail"
 
 
 def check_text_estimator(
-    estimator: Any,
+    estimator: BaseEstimator,
     *,
     expected_failed_checks: dict[str, str] | None = None,
     on_skip: str | None = "warn",
@@ -200,13 +201,13 @@ def parametrize_with_text_checks(
     return pytest.mark.parametrize(("estimator", "check"), cases)
 
 
-def all_checks(estimator: Any) -> list[Check]:
+def all_checks(estimator: BaseEstimator) -> list[Check]:
     """The checks that are for this estimator: scikit-learn's, then our own."""
     official = [] if reads_words(estimator) else official_checks(estimator)
     return official + text_checks(estimator)
 
 
-def _run(check: Check, estimator: Any, reason: str | None) -> dict[str, Any]:
+def _run(check: Check, estimator: BaseEstimator, reason: str | None) -> dict[str, Any]:
     """Ask, and note what came of it."""
     status: str = "passed"
     exception: Exception | None = None
@@ -226,7 +227,7 @@ def _run(check: Check, estimator: Any, reason: str | None) -> dict[str, Any]:
     }
 
 
-def _short(estimator: Any) -> str:
+def _short(estimator: BaseEstimator) -> str:
     """The estimator in one line, with only those parameters that were changed."""
     with config_context(print_changed_only=True):
         return " ".join(repr(estimator).split())

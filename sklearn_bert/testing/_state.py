@@ -11,7 +11,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_html_repr, get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -37,7 +37,7 @@ from sklearn_bert.testing._tools import (
 
 
 @text_check(must_be_fitted)
-def check_text_not_fitted(name: str, estimator: Any) -> None:
+def check_text_not_fitted(name: str, estimator: BaseEstimator) -> None:
     """Before fit, every method that reads X raises NotFittedError."""
     for method in methods_of(estimator):
         try:
@@ -48,7 +48,7 @@ def check_text_not_fitted(name: str, estimator: Any) -> None:
 
 
 @text_check(must_be_fitted)
-def check_text_is_fitted_by_fit(name: str, estimator: Any) -> None:
+def check_text_is_fitted_by_fit(name: str, estimator: BaseEstimator) -> None:
     """`check_is_fitted` fails before fit and passes after it."""
     try:
         check_is_fitted(fresh(estimator))
@@ -59,7 +59,7 @@ def check_text_is_fitted_by_fit(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts)
-def check_text_tags_say_so(name: str, estimator: Any) -> None:
+def check_text_tags_say_so(name: str, estimator: BaseEstimator) -> None:
     """Tags say that X holds strings and is no matrix, and tell what it is."""
     tags = get_tags(estimator)
     assert tags.input_tags.string, "tags.input_tags.string is False"
@@ -71,7 +71,7 @@ def check_text_tags_say_so(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_repr(name: str, estimator: Any) -> None:
+def check_text_repr(name: str, estimator: BaseEstimator) -> None:
     """Text and HTML for humans name the class, and change nothing."""
     for model in (fresh(estimator), fitted(estimator)):
         before = pickle.dumps(model)
@@ -84,7 +84,7 @@ def check_text_repr(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_fit_returns_self(name: str, estimator: Any) -> None:
+def check_text_fit_returns_self(name: str, estimator: BaseEstimator) -> None:
     """`fit` returns the estimator itself."""
     X, y = problem(estimator)
     model = fresh(estimator)
@@ -92,7 +92,7 @@ def check_text_fit_returns_self(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_fit_keeps_parameters(name: str, estimator: Any) -> None:
+def check_text_fit_keeps_parameters(name: str, estimator: BaseEstimator) -> None:
     """`fit` changes no parameter, nor what is inside one."""
     X, y = problem(estimator)
     model = fresh(estimator)
@@ -106,7 +106,7 @@ def check_text_fit_keeps_parameters(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_fitted_names(name: str, estimator: Any) -> None:
+def check_text_fitted_names(name: str, estimator: BaseEstimator) -> None:
     """What fit adds has a name that ends or begins with an underscore."""
     added = vars(fitted(estimator)).keys() - vars(fresh(estimator)).keys()
     public = [key for key in added if not (key.startswith("_") or key.endswith("_"))]
@@ -114,7 +114,7 @@ def check_text_fitted_names(name: str, estimator: Any) -> None:
 
 
 @text_check(is_deterministic)
-def check_text_fit_twice(name: str, estimator: Any) -> None:
+def check_text_fit_twice(name: str, estimator: BaseEstimator) -> None:
     """A second fit on the same data gives the same model."""
     X, y = problem(estimator)
     model = fitted(estimator)
@@ -124,7 +124,7 @@ def check_text_fit_twice(name: str, estimator: Any) -> None:
 
 
 @text_check(is_deterministic)
-def check_text_random_state(name: str, estimator: Any) -> None:
+def check_text_random_state(name: str, estimator: BaseEstimator) -> None:
     """One `random_state` gives one model, whatever was drawn in between."""
     first = answers(fitted(estimator), new_rows(estimator))
     np.random.seed(None)  # noqa: NPY002
@@ -133,7 +133,7 @@ def check_text_random_state(name: str, estimator: Any) -> None:
 
 
 @text_check(is_deterministic)
-def check_text_refit_forgets(name: str, estimator: Any) -> None:
+def check_text_refit_forgets(name: str, estimator: BaseEstimator) -> None:
     """A fit on other data leaves nothing of the fit before."""
     X, y = problem(estimator)
     half = slice(0, len(X) // 2)
@@ -149,7 +149,7 @@ def check_text_refit_forgets(name: str, estimator: Any) -> None:
 
 
 @text_check(must_be_fitted)
-def check_text_failed_fit_keeps_the_model(name: str, estimator: Any) -> None:
+def check_text_failed_fit_keeps_the_model(name: str, estimator: BaseEstimator) -> None:
     """A fit that fails leaves the model of the fit before."""
     X, y = problem(estimator)
     model, new = fitted(estimator), new_rows(estimator)
@@ -183,7 +183,7 @@ def _fail_to_fit(model: Any, X: Any, y: Any, what: str) -> None:
 
 
 @text_check(must_be_fitted)
-def check_text_set_params_waits_for_fit(name: str, estimator: Any) -> None:
+def check_text_set_params_waits_for_fit(name: str, estimator: BaseEstimator) -> None:
     """Numbers and switches set after fit change no answer until the next fit."""
     model, new = fitted(estimator), new_rows(estimator)
     before = answers(model, new)
@@ -210,7 +210,7 @@ def _other(key: str, value: Any) -> Any:
 
 
 @text_check()
-def check_text_answers_change_nothing(name: str, estimator: Any) -> None:
+def check_text_answers_change_nothing(name: str, estimator: BaseEstimator) -> None:
     """To answer does not change the fitted estimator."""
     model = fitted(estimator)
     for method in methods_of(estimator):
@@ -221,7 +221,7 @@ def check_text_answers_change_nothing(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_clone(name: str, estimator: Any) -> None:
+def check_text_clone(name: str, estimator: BaseEstimator) -> None:
     """A clone has the same parameters and nothing that fit has learnt."""
     model = fitted(estimator)
     copied = clone(model)
@@ -232,13 +232,13 @@ def check_text_clone(name: str, estimator: Any) -> None:
     assert not learnt, f"a clone has {sorted(learnt)}, which fit has set"
 
 
-def _states(estimator: Any) -> dict[str, Any]:
+def _states(estimator: BaseEstimator) -> dict[str, Any]:
     params = estimator.get_params(deep=True)
     return {key: value for key, value in params.items() if "random_state" in key}
 
 
 @text_check()
-def check_text_pickle(name: str, estimator: Any) -> None:
+def check_text_pickle(name: str, estimator: BaseEstimator) -> None:
     """Pickled and read again, it gives the same answers."""
     model, new = fitted(estimator), new_rows(estimator)
     again = pickle.loads(pickle.dumps(model))
@@ -247,7 +247,7 @@ def check_text_pickle(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_joblib_memory_map(name: str, estimator: Any) -> None:
+def check_text_joblib_memory_map(name: str, estimator: BaseEstimator) -> None:
     """Dumped by joblib and mapped to read-only memory, it gives the same answers."""
     model, new = fitted(estimator), new_rows(estimator)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -260,7 +260,7 @@ def check_text_joblib_memory_map(name: str, estimator: Any) -> None:
 
 
 @text_check()
-def check_text_deepcopy(name: str, estimator: Any) -> None:
+def check_text_deepcopy(name: str, estimator: BaseEstimator) -> None:
     """A deep copy gives the same answers, and a refit of it leaves the original."""
     X, y = problem(estimator)
     model, new = fitted(estimator), new_rows(estimator)
@@ -272,7 +272,7 @@ def check_text_deepcopy(name: str, estimator: Any) -> None:
 
 
 @text_check(is_deterministic)
-def check_text_unfitted_pickle(name: str, estimator: Any) -> None:
+def check_text_unfitted_pickle(name: str, estimator: BaseEstimator) -> None:
     """Pickled before fit, it is fitted as the original is."""
     X, y = problem(estimator)
     new = new_rows(estimator)

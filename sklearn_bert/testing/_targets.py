@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, r2_score
 
 from sklearn_bert.testing._data import by_turns, new_rows, texts
@@ -35,7 +35,7 @@ def indicator(n: int = 16) -> np.ndarray:
 
 
 @text_check(is_multilabel)
-def check_text_multilabel_predictions(name: str, estimator: Any) -> None:
+def check_text_multilabel_predictions(name: str, estimator: BaseEstimator) -> None:
     """For an indicator of labels, `predict` gives one of its shape and dtype."""
     y = indicator()
     predicted = fit(estimator, texts(), y).predict(texts())
@@ -45,7 +45,7 @@ def check_text_multilabel_predictions(name: str, estimator: Any) -> None:
 
 
 @text_check(is_multilabel)
-def check_text_multilabel_list_of_lists(name: str, estimator: Any) -> None:
+def check_text_multilabel_list_of_lists(name: str, estimator: BaseEstimator) -> None:
     """An indicator as a list of lists gives the same answers as an array."""
     expected = answers(fit(estimator, texts(), indicator()), new_rows(estimator))
     got = answers(fit(estimator, texts(), indicator().tolist()), new_rows(estimator))
@@ -53,7 +53,7 @@ def check_text_multilabel_list_of_lists(name: str, estimator: Any) -> None:
 
 
 @text_check(is_multilabel, has("predict_proba"))
-def check_text_multilabel_probabilities(name: str, estimator: Any) -> None:
+def check_text_multilabel_probabilities(name: str, estimator: BaseEstimator) -> None:
     """A label is predicted where its probability is above one half."""
     model = fit(estimator, texts(), indicator())
     proba = model.predict_proba(texts())
@@ -64,7 +64,9 @@ def check_text_multilabel_probabilities(name: str, estimator: Any) -> None:
 
 
 @text_check(is_multilabel, has("decision_function"))
-def check_text_multilabel_decision_function(name: str, estimator: Any) -> None:
+def check_text_multilabel_decision_function(
+    name: str, estimator: BaseEstimator
+) -> None:
     """A label is predicted where its `decision_function` is above 0."""
     model = fit(estimator, texts(), indicator())
     scores = model.decision_function(texts())
@@ -73,7 +75,9 @@ def check_text_multilabel_decision_function(name: str, estimator: Any) -> None:
 
 
 @text_check(is_multilabel, learns_well)
-def check_text_multilabel_learns_decisive_words(name: str, estimator: Any) -> None:
+def check_text_multilabel_learns_decisive_words(
+    name: str, estimator: BaseEstimator
+) -> None:
     """Of labels that one word decides, it gets more than 83 % right."""
     X, y = texts(40), np.array(by_turns([1, 0], [0, 1], n=80))
     accuracy = accuracy_score(y, fit(estimator, X, y).predict(X))
@@ -89,7 +93,7 @@ def numbers(n: int = 16) -> np.ndarray:
 
 
 @text_check(regresses)
-def check_text_regression_predictions(name: str, estimator: Any) -> None:
+def check_text_regression_predictions(name: str, estimator: BaseEstimator) -> None:
     """`predict` gives one finite float per text."""
     predicted = fit(estimator, texts(), numbers()).predict(new_rows(estimator))
     assert predicted.shape == (len(new_rows(estimator)),), f"shape {predicted.shape}"
@@ -98,7 +102,7 @@ def check_text_regression_predictions(name: str, estimator: Any) -> None:
 
 
 @text_check(regresses)
-def check_text_regression_kinds_of_y(name: str, estimator: Any) -> None:
+def check_text_regression_kinds_of_y(name: str, estimator: BaseEstimator) -> None:
     """A list, an array of integers and a Series of another index are the same y."""
     pd = optional("pandas")
     y = np.array(by_turns(3, -1))
@@ -115,7 +119,7 @@ def check_text_regression_kinds_of_y(name: str, estimator: Any) -> None:
 
 
 @text_check(regresses)
-def check_text_regression_bad_y_is_refused(name: str, estimator: Any) -> None:
+def check_text_regression_bad_y_is_refused(name: str, estimator: BaseEstimator) -> None:
     """NaN, infinity, None and words are refused as numbers."""
     for wrong in (np.nan, np.inf, None, "much"):
         y = [wrong, *numbers().tolist()[1:]]
@@ -123,7 +127,7 @@ def check_text_regression_bad_y_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(regresses, has("score"))
-def check_text_score_is_r2(name: str, estimator: Any) -> None:
+def check_text_score_is_r2(name: str, estimator: BaseEstimator) -> None:
     """`score` is the R2 of `predict`."""
     X, y = texts(), numbers()
     model = fit(estimator, X, y)
@@ -131,7 +135,9 @@ def check_text_score_is_r2(name: str, estimator: Any) -> None:
 
 
 @text_check(regresses, learns_well)
-def check_text_regression_learns_a_decisive_word(name: str, estimator: Any) -> None:
+def check_text_regression_learns_a_decisive_word(
+    name: str, estimator: BaseEstimator
+) -> None:
     """Of numbers that one word decides, R2 on the training texts is above 0.5.
 
     The bound is that of scikit-learn's `check_regressors_train`.
@@ -142,7 +148,7 @@ def check_text_regression_learns_a_decisive_word(name: str, estimator: Any) -> N
 
 
 @text_check(regresses, learns_well)
-def check_text_regression_scale_of_y(name: str, estimator: Any) -> None:
+def check_text_regression_scale_of_y(name: str, estimator: BaseEstimator) -> None:
     """Numbers in the thousands are learnt as well as small ones."""
     X, y = texts(40), 5000 + 1000 * numbers(80)
     score = r2_score(y, fit(estimator, X, y).predict(X))
@@ -153,7 +159,7 @@ def check_text_regression_scale_of_y(name: str, estimator: Any) -> None:
 
 
 @text_check(is_multioutput)
-def check_text_multioutput_predictions(name: str, estimator: Any) -> None:
+def check_text_multioutput_predictions(name: str, estimator: BaseEstimator) -> None:
     """For two columns of numbers, `predict` gives two columns of floats."""
     y = np.column_stack([numbers(), -2 * numbers()])
     predicted = fit(estimator, texts(), y).predict(new_rows(estimator))
@@ -162,7 +168,9 @@ def check_text_multioutput_predictions(name: str, estimator: Any) -> None:
 
 
 @text_check(is_multioutput, learns_well)
-def check_text_multioutput_keeps_columns_apart(name: str, estimator: Any) -> None:
+def check_text_multioutput_keeps_columns_apart(
+    name: str, estimator: BaseEstimator
+) -> None:
     """Two targets that are opposites are predicted as opposites."""
     y = np.column_stack([numbers(80), -numbers(80)])
     predicted = fit(estimator, texts(40), y).predict(texts(40))

@@ -11,7 +11,7 @@ from unittest import SkipTest
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from sklearn_bert.testing._data import new_rows, problem
 
@@ -29,7 +29,7 @@ METHODS = (
 TOLERANCE = 1e-5
 
 
-def fresh(estimator: Any) -> Any:
+def fresh(estimator: BaseEstimator) -> Any:
     """A clone with the caller's parameters, but every `random_state` an int."""
     copied = clone(estimator)
     names = copied.get_params(deep=True)
@@ -37,7 +37,7 @@ def fresh(estimator: Any) -> Any:
     return copied.set_params(**dict.fromkeys(own, 0))
 
 
-def fit(estimator: Any, X: Any, y: Any = None, **weights: Any) -> Any:
+def fit(estimator: BaseEstimator, X: Any, y: Any = None, **weights: Any) -> Any:
     """Fit a clone, without y where there is none."""
     copied = fresh(estimator)
     if y is None and not weights:
@@ -47,17 +47,17 @@ def fit(estimator: Any, X: Any, y: Any = None, **weights: Any) -> Any:
     return copied
 
 
-def fitted(estimator: Any) -> Any:
+def fitted(estimator: BaseEstimator) -> Any:
     """A clone that is fitted on the problem of its kind."""
     return fit(estimator, *problem(estimator))
 
 
-def methods_of(estimator: Any) -> list[str]:
+def methods_of(estimator: BaseEstimator) -> list[str]:
     """The methods that say something about rows."""
     return [method for method in METHODS if hasattr(estimator, method)]
 
 
-def answers(estimator: Any, X: Any) -> dict[str, Any]:
+def answers(estimator: BaseEstimator, X: Any) -> dict[str, Any]:
     """What every method says about X."""
     return {method: getattr(estimator, method)(X) for method in methods_of(estimator)}
 
@@ -146,7 +146,9 @@ def assert_asking_is_refused(fitted: Any, X: Any, what: str) -> None:
         assert_refused(partial(getattr(fitted, method), X), f"{method} of {what}")
 
 
-def assert_X_is_refused(estimator: Any, spoil: Callable[[Any], Any], what: str) -> None:
+def assert_X_is_refused(
+    estimator: BaseEstimator, spoil: Callable[[Any], Any], what: str
+) -> None:
     """Raise unless `fit`, and every method after a good fit, refuses a spoilt X."""
     X, y = problem(estimator)
     assert_refused(partial(fit, estimator, spoil(X), y), f"fit of {what}")

@@ -7,6 +7,7 @@ from unittest import SkipTest
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
@@ -30,7 +31,7 @@ from sklearn_bert.testing._tools import (
 
 
 @text_check(reads_texts, gives_vectors)
-def check_text_vectors(name: str, estimator: Any) -> None:
+def check_text_vectors(name: str, estimator: BaseEstimator) -> None:
     """`transform` gives one row of finite numbers for each text."""
     vectors = as_python(fitted(estimator).transform(new_rows(estimator)))
     assert isinstance(vectors, np.ndarray), "transform gives rows of different lengths"
@@ -41,7 +42,7 @@ def check_text_vectors(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors)
-def check_text_vectors_differ(name: str, estimator: Any) -> None:
+def check_text_vectors_differ(name: str, estimator: BaseEstimator) -> None:
     """Texts of different words get different vectors."""
     vectors = as_python(
         fitted(estimator).transform(["the film was good", "a dull plot"])
@@ -50,7 +51,7 @@ def check_text_vectors_differ(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors, has("fit_transform"), is_deterministic)
-def check_text_fit_transform(name: str, estimator: Any) -> None:
+def check_text_fit_transform(name: str, estimator: BaseEstimator) -> None:
     """`fit_transform` gives what `fit` and then `transform` give."""
     X, y = problem(estimator)
     at_once = fresh(estimator).fit_transform(X, y)
@@ -58,14 +59,14 @@ def check_text_fit_transform(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors)
-def check_text_y_is_ignored_or_used(name: str, estimator: Any) -> None:
+def check_text_y_is_ignored_or_used(name: str, estimator: BaseEstimator) -> None:
     """`fit` takes y, also where it has no use for it, as a pipeline hands it on."""
     vectors = fit(estimator, texts(), by_turns(0, 1)).transform(texts())
     assert as_python(vectors).shape[0] == 16
 
 
 @text_check(reads_texts, gives_vectors, has("get_feature_names_out"))
-def check_text_feature_names_out(name: str, estimator: Any) -> None:
+def check_text_feature_names_out(name: str, estimator: BaseEstimator) -> None:
     """`get_feature_names_out` gives one str for each column, all different."""
     model = fitted(estimator)
     names = model.get_feature_names_out()
@@ -77,7 +78,9 @@ def check_text_feature_names_out(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors, has("get_feature_names_out"), must_be_fitted)
-def check_text_feature_names_out_before_fit(name: str, estimator: Any) -> None:
+def check_text_feature_names_out_before_fit(
+    name: str, estimator: BaseEstimator
+) -> None:
     """Before fit, `get_feature_names_out` raises NotFittedError."""
     try:
         fresh(estimator).get_feature_names_out()
@@ -86,7 +89,7 @@ def check_text_feature_names_out_before_fit(name: str, estimator: Any) -> None:
     raise AssertionError("get_feature_names_out answers before fit")
 
 
-def model_with_output(estimator: Any, library: str) -> tuple[Any, Any]:
+def model_with_output(estimator: BaseEstimator, library: str) -> tuple[Any, Any]:
     """A fitted clone that gives frames, and its vectors as a plain array."""
     model = fitted(estimator)
     vectors = model.transform(new_rows(estimator))
@@ -96,7 +99,7 @@ def model_with_output(estimator: Any, library: str) -> tuple[Any, Any]:
 
 
 @text_check(reads_texts, gives_vectors, has("set_output"))
-def check_text_output_pandas(name: str, estimator: Any) -> None:
+def check_text_output_pandas(name: str, estimator: BaseEstimator) -> None:
     """`set_output` gives pandas frames, with names and the index of X."""
     pd = optional("pandas")
     model, vectors = model_with_output(estimator, "pandas")
@@ -109,7 +112,7 @@ def check_text_output_pandas(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors, has("set_output"))
-def check_text_output_polars(name: str, estimator: Any) -> None:
+def check_text_output_polars(name: str, estimator: BaseEstimator) -> None:
     """`set_output` gives polars frames, with names."""
     pl = optional("polars")
     model, vectors = model_with_output(estimator, "polars")
@@ -120,7 +123,7 @@ def check_text_output_polars(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_texts, gives_vectors)
-def check_text_vectors_feed_a_model(name: str, estimator: Any) -> None:
+def check_text_vectors_feed_a_model(name: str, estimator: BaseEstimator) -> None:
     """A model on the vectors learns a decisive word from them."""
     X, y = problem(estimator, 40)
     vectors, labels = fit(estimator, X, y).transform(X), by_turns("pos", "neg", n=80)

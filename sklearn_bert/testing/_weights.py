@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_bert.testing._data import Problem, new_rows, problem
 from sklearn_bert.testing._registry import (
@@ -25,7 +26,7 @@ from sklearn_bert.testing._tools import (
 
 
 @text_check(takes_weights, is_deterministic)
-def check_text_weights_of_one(name: str, estimator: Any) -> None:
+def check_text_weights_of_one(name: str, estimator: BaseEstimator) -> None:
     """Weights that are all 1 change nothing."""
     X, y = problem(estimator)
     new = new_rows(estimator)
@@ -35,7 +36,7 @@ def check_text_weights_of_one(name: str, estimator: Any) -> None:
 
 
 @text_check(takes_weights, is_deterministic)
-def check_text_weights_matter(name: str, estimator: Any) -> None:
+def check_text_weights_matter(name: str, estimator: BaseEstimator) -> None:
     """Weights that differ change the answers."""
     X, y = problem(estimator)
     new, weights = new_rows(estimator), np.linspace(0.1, 2, len(X))
@@ -44,7 +45,7 @@ def check_text_weights_matter(name: str, estimator: Any) -> None:
 
 
 @text_check(takes_weights, is_deterministic)
-def check_text_weight_of_zero(name: str, estimator: Any) -> None:
+def check_text_weight_of_zero(name: str, estimator: BaseEstimator) -> None:
     """A text of weight 0 is as good as absent."""
     X, y = problem(estimator)
     new, n = new_rows(estimator), len(X) - 4
@@ -56,7 +57,7 @@ def check_text_weight_of_zero(name: str, estimator: Any) -> None:
 
 
 @text_check(takes_weights, classifies)
-def check_text_heavy_weight_decides(name: str, estimator: Any) -> None:
+def check_text_heavy_weight_decides(name: str, estimator: BaseEstimator) -> None:
     """Of equal texts with two labels, that which weighs ten times as much wins."""
     X, y = ["a film"] * 16, ["pos", "neg"] * 8
     for heavy, pair in (("pos", [10.0, 1.0]), ("neg", [1.0, 10.0])):
@@ -66,7 +67,7 @@ def check_text_heavy_weight_decides(name: str, estimator: Any) -> None:
 
 
 @text_check(takes_weights, is_deterministic)
-def check_text_weights_in_any_container(name: str, estimator: Any) -> None:
+def check_text_weights_in_any_container(name: str, estimator: BaseEstimator) -> None:
     """Weights as a list, integers or a Series of another index are the same."""
     pd = optional("pandas")
     X, y = problem(estimator)
@@ -82,21 +83,25 @@ def check_text_weights_in_any_container(name: str, estimator: Any) -> None:
         assert_same_answers(got, expected, f"{what} as weights gives other answers")
 
 
-def assert_weights_are_refused(estimator: Any, weights: Any, what: str) -> None:
+def assert_weights_are_refused(
+    estimator: BaseEstimator, weights: Any, what: str
+) -> None:
     """Raise unless a fit with these weights is refused."""
     X, y = problem(estimator)
     assert_refused(lambda: fit(estimator, X, y, sample_weight=weights), what)
 
 
 @text_check(takes_weights)
-def check_text_weights_all_zero_are_refused(name: str, estimator: Any) -> None:
+def check_text_weights_all_zero_are_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """Weights that are all 0 are refused."""
     n = len(problem(estimator).X)
     assert_weights_are_refused(estimator, np.zeros(n), "weights that are all 0")
 
 
 @text_check(takes_weights)
-def check_text_negative_weight_is_refused(name: str, estimator: Any) -> None:
+def check_text_negative_weight_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A negative weight is refused."""
     weights = np.ones(len(problem(estimator).X))
     weights[0] = -1
@@ -104,7 +109,7 @@ def check_text_negative_weight_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(takes_weights)
-def check_text_weight_of_nan_is_refused(name: str, estimator: Any) -> None:
+def check_text_weight_of_nan_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A weight that is NaN or infinite is refused."""
     for wrong in (np.nan, np.inf):
         weights = np.ones(len(problem(estimator).X))
@@ -113,7 +118,9 @@ def check_text_weight_of_nan_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(takes_weights)
-def check_text_other_number_of_weights_is_refused(name: str, estimator: Any) -> None:
+def check_text_other_number_of_weights_is_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """Fewer or more weights than texts are refused."""
     n = len(problem(estimator).X)
     assert_weights_are_refused(estimator, np.ones(n - 1), "one weight too few")

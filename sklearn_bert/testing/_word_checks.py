@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sklearn_bert.testing._data import new_rows, problem
 from sklearn_bert.testing._registry import has, learns_well, reads_words, text_check
@@ -28,7 +29,7 @@ def in_objects(rows: list[Any]) -> np.ndarray:
     return array
 
 
-def assert_words_agree(estimator: Any, hold: Any, what: str) -> None:
+def assert_words_agree(estimator: BaseEstimator, hold: Any, what: str) -> None:
     """Fit and ask with other containers; the answers must not change."""
     X, y = problem(estimator)
     new = new_rows(estimator)
@@ -38,7 +39,7 @@ def assert_words_agree(estimator: Any, hold: Any, what: str) -> None:
 
 
 @text_check(reads_words)
-def check_text_words_one_tag_each(name: str, estimator: Any) -> None:
+def check_text_words_one_tag_each(name: str, estimator: BaseEstimator) -> None:
     """`predict` gives a list of lists of tags, one for each word."""
     new = new_rows(estimator)
     predicted = fitted(estimator).predict(new)
@@ -51,7 +52,7 @@ def check_text_words_one_tag_each(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_words)
-def check_text_words_tags_come_back(name: str, estimator: Any) -> None:
+def check_text_words_tags_come_back(name: str, estimator: BaseEstimator) -> None:
     """Tags are those of y, as str, and `classes_` holds them sorted."""
     model = fitted(estimator)
     assert list(model.classes_) == ["B-NEG", "B-POS", "O"], f"{model.classes_}"
@@ -62,13 +63,13 @@ def check_text_words_tags_come_back(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_words)
-def check_text_words_tuples(name: str, estimator: Any) -> None:
+def check_text_words_tuples(name: str, estimator: BaseEstimator) -> None:
     """Tuples of words are read as lists are."""
     assert_words_agree(estimator, lambda rows: [tuple(row) for row in rows], "tuples")
 
 
 @text_check(reads_words)
-def check_text_words_arrays(name: str, estimator: Any) -> None:
+def check_text_words_arrays(name: str, estimator: BaseEstimator) -> None:
     """Arrays of words are read as lists are."""
     assert_words_agree(
         estimator, lambda rows: [np.array(row) for row in rows], "arrays"
@@ -76,13 +77,13 @@ def check_text_words_arrays(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_words)
-def check_text_words_array_of_lists(name: str, estimator: Any) -> None:
+def check_text_words_array_of_lists(name: str, estimator: BaseEstimator) -> None:
     """An array of objects that are lists is read as a list of lists is."""
     assert_words_agree(estimator, in_objects, "an array of lists")
 
 
 @text_check(reads_words)
-def check_text_words_series(name: str, estimator: Any) -> None:
+def check_text_words_series(name: str, estimator: BaseEstimator) -> None:
     """A pandas Series of lists is read by position."""
     pd = optional("pandas")
     assert_words_agree(
@@ -93,19 +94,19 @@ def check_text_words_series(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_words)
-def check_text_words_sentence_is_refused(name: str, estimator: Any) -> None:
+def check_text_words_sentence_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A str in the place of a list of words is refused, not read by letters."""
     assert_X_is_refused(estimator, lambda X: [" ".join(row) for row in X], "sentences")
 
 
 @text_check(reads_words)
-def check_text_words_one_row_is_refused(name: str, estimator: Any) -> None:
+def check_text_words_one_row_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A single list of words in the place of a list of them is refused."""
     assert_X_is_refused(estimator, lambda X: X[0], "one list of words")
 
 
 @text_check(reads_words)
-def check_text_words_missing_is_refused(name: str, estimator: Any) -> None:
+def check_text_words_missing_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A word that is None, or a number, or a row that is None, is refused."""
     for wrong in ([None, "film"], [7, "film"], None):
         spoil = partial(_replace_first, wrong)
@@ -117,7 +118,9 @@ def _replace_first(row: Any, X: list[Any]) -> list[Any]:
 
 
 @text_check(reads_words)
-def check_text_words_other_number_of_tags_is_refused(name: str, estimator: Any) -> None:
+def check_text_words_other_number_of_tags_is_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """A row with more tags than words is refused, and the error names it."""
     X, y = problem(estimator)
     y[3] = [*y[3], "O"]
@@ -126,7 +129,9 @@ def check_text_words_other_number_of_tags_is_refused(name: str, estimator: Any) 
 
 
 @text_check(reads_words)
-def check_text_words_missing_tag_is_refused(name: str, estimator: Any) -> None:
+def check_text_words_missing_tag_is_refused(
+    name: str, estimator: BaseEstimator
+) -> None:
     """A tag that is None is refused."""
     X, y = problem(estimator)
     y[3] = [None, *y[3][1:]]
@@ -134,7 +139,7 @@ def check_text_words_missing_tag_is_refused(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_words)
-def check_text_words_odd_words(name: str, estimator: Any) -> None:
+def check_text_words_odd_words(name: str, estimator: BaseEstimator) -> None:
     """Empty, blank, very long and exotic words each get a tag."""
     odd = ["", " ", "\0", "x" * 5000, "\U0001f469\u200d\U0001f52c", "two words"]
     (tags,) = fitted(estimator).predict([odd])
@@ -142,7 +147,7 @@ def check_text_words_odd_words(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_words, has("predict_proba"))
-def check_text_words_probabilities(name: str, estimator: Any) -> None:
+def check_text_words_probabilities(name: str, estimator: BaseEstimator) -> None:
     """Each word has probabilities that sum to 1; the highest is the predicted tag."""
     model, new = fitted(estimator), new_rows(estimator)
     for row, (proba, tags) in enumerate(
@@ -154,7 +159,7 @@ def check_text_words_probabilities(name: str, estimator: Any) -> None:
 
 
 @text_check(reads_words, has("score"), learns_well)
-def check_text_words_learns_decisive_words(name: str, estimator: Any) -> None:
+def check_text_words_learns_decisive_words(name: str, estimator: BaseEstimator) -> None:
     """Of tags that the word decides, more than 83 % are right; `score` is in 0 to 1."""
     X, y = problem(estimator, 40)
     model = fit(estimator, X, y)
