@@ -24,8 +24,8 @@ NO_NUMBERS = (
     np.datetime64,
     np.timedelta64,
 )
-SMALLEST = 1e-300  # that can be divided by
-FARTHEST = 1e18  # deviations from the mean
+LARGEST = 1e150  # whose square is still a float64
+FARTHEST = 1e18  # deviations from the mean; float32 holds their square
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,10 @@ class Scale:
     def of(cls, numbers: np.ndarray, weights: np.ndarray) -> Self:
         """Compute the scale of (n_texts, n_targets), each text by its weight."""
         weights = weights / weights.max()  # equal ones are all 1, bit by bit
-        largest = _largest(numbers)
-        shares = numbers / largest
-        mean = np.average(shares, axis=0, weights=weights)
-        scale = np.sqrt(np.average((shares - mean) ** 2, axis=0, weights=weights))
+        mean = np.average(numbers, axis=0, weights=weights)
+        scale = np.sqrt(np.average((numbers - mean) ** 2, axis=0, weights=weights))
+        # Rounded off, the mean of equal numbers may differ from them in its last bit.
         is_constant = (numbers == numbers[0]).all(axis=0)
-        mean, scale = mean * largest, scale * largest
         mean[is_constant] = numbers[0, is_constant]
         scale[is_constant | (scale == 0)] = 1.0
         return cls(mean, scale)
@@ -62,23 +60,13 @@ class Scale:
         What is validated on, or weighs nothing, may lie anywhere: no farther than can
         be squared.
         """
-        # Halves, for a difference that would be too large.
-        away = numbers / 2 - self.mean / 2
         with np.errstate(over="ignore"):
-            deviations = away / np.maximum(self.scale / 2, SMALLEST)
+            deviations = (numbers - self.mean) / self.scale
         return np.clip(deviations, -FARTHEST, FARTHEST).astype(np.float32)
 
     def in_units(self, scores: np.ndarray) -> np.ndarray:
         """Scale scores back to the units of the targets, float64."""
-        limit = np.finfo(np.float64).max
-        # Doubled and halved, for a sum that is too large on its way only.
-        half = scores.astype(np.float64) * (self.scale / 2) + self.mean / 2
-        return np.clip(half, -limit / 2, limit / 2) * 2
-
-
-def _largest(numbers: np.ndarray) -> np.ndarray:
-    """Return the greatest size of each target, to divide by before squaring."""
-    return np.maximum(np.abs(numbers).max(axis=0), SMALLEST)
+        return scores.astype(np.float64) * self.scale + self.mean
 
 
 def read_numbers(y: Any, texts: Any, name: str = "y") -> tuple[np.ndarray, bool]:
@@ -144,9 +132,9 @@ def _number(cell: Any, where: Callable[[], str]) -> float:
             "number. For classes use BertClassifier."
         )
     number = to_float(cell)
-    if not np.isfinite(number):
+    if not abs(number) <= LARGEST:
         raise ValueError(
             f"{where()} is {excerpt(cell)}, infinity or too large; every target must "
-            "be a finite number."
+            f"be a finite number of at most {LARGEST:.0e}. Give it in other units."
         )
     return number
