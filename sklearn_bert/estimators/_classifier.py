@@ -446,6 +446,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             valid_texts = self._read_validation(X_val, y_val, texts)
             unlabeled_texts = read_unlabeled(self, call, unlabeled)
             labels = self._choose_labels(call, y, texts, classes)
+            # Validation texts stand behind the others, in one table.
             own_targets = targets = labels.encode(y)
             n_valid = None
             if valid_texts is not None:

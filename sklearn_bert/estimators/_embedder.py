@@ -427,6 +427,7 @@ class BertEmbedder(
             self._check_enough_texts(texts)
             if self.objective == "pairs":
                 views = of_pairs(texts, y, self.temperature)
+                # It learns from two columns, and embeds one.
                 attributes = {"n_features_in_": 1, "_template": None}
             else:
                 check_single_texts(texts)
@@ -487,6 +488,7 @@ class BertEmbedder(
 
     def _fit_words(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
         """Learn as a pretrainer does, and embed with what has been learnt."""
+        # The pretrainer is never fitted: it lends its way of loading and masking.
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
         pretrainer = BertPretrainer(pack=False, pooling="mean", **shared)
         with FitOfWords(self, X, y) as call:
@@ -555,6 +557,8 @@ class BertEmbedder(
         model = net.module
         if self.whiten:
             vectors = net.vectors(table)
+            # The vectors that were whitened are those that the model gives now, so its
+            # scaling to length 1 becomes a step before the map.
             if model.normalize:
                 model.steps.append(Normalize())
             model.steps.append(linear_map(*whitening(vectors, self.n_components)))
@@ -642,6 +646,7 @@ def whitening(
     Directions whose deviation is no more than what float32 rounds off are mapped to 0:
     divided by it, noise would be as loud as what the vectors mean.
     """
+    # In float64: eigenvalues of a covariance lose half of the digits.
     width = vectors.shape[1]
     exact = vectors.astype(np.float64)
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(exact)

@@ -159,6 +159,8 @@ class FitCall:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
+        # After an error the task stays open, as it does in scikit-learn's own estimators:
+        # their callbacks are torn down, and told of no end.
         if kind is None:
             self.context.call_on_fit_task_end(
                 estimator=self.estimator,
@@ -208,6 +210,7 @@ class FitCall:
         numbers = check_groups(groups, weights)
         rows = np.flatnonzero(weights > 0)
         if n_valid is not None:
+            # They are scored as `score` does, whatever the weights of X are.
             weights = np.concatenate([weights, np.ones(n_valid)])
             return Split(rows, np.arange(n_texts, len(weights)), weights)
         if not self.early_stopping:
@@ -227,6 +230,7 @@ class FitCall:
 
     def reserve_device(self) -> None:
         """Take a device, and draw from this call's seed, until the call ends."""
+        # What the caller's thread has set (no_grad, autocast) must not reach the training.
         self._stack.enter_context(own_torch_state())
         self.device = self._stack.enter_context(reserve_gpu(self.estimator.device))
         seed, device = self.seeds("init"), resolve_device(self.device)
@@ -239,6 +243,7 @@ class FitCall:
         """
         if self.initial_net is None:
             return None
+        # With a frozen encoder only the head is copied: the weights stay shared.
         before = self.initial_net.module
         shared = {id(before.encoder): before.encoder} if trainable == "head" else {}
         model = copy.deepcopy(before, shared)
@@ -299,6 +304,7 @@ class FitCall:
         checkpointing = estimator.gradient_checkpointing
         if checkpointing != "auto":
             checkpointing = bool(checkpointing)  # NumPy's is not True itself
+        # The parameters go to the net once, by name, as Python's own numbers.
         net = estimator._build_net(
             model,
             tokenizer,
@@ -319,6 +325,7 @@ class FitCall:
             callbacks=self._callbacks(is_validated=valid is not None),
         )
         net.fit(train)
+        # It was trained on the device that was free; it predicts where the user says.
         net.place(estimator.device)
         return self.attributes_of(net, net)
 
@@ -328,6 +335,7 @@ class FitCall:
         callbacks = list(self.skorch_callbacks)
         if estimator.verbose:  # the first, to be closed whatever another one raises
             callbacks.insert(0, FitProgress(type(estimator).__name__))
+        # scikit-learn's callbacks are told of epochs and updates where there are any.
         if hasattr(estimator, "_skl_callbacks"):
             callbacks.append(
                 FitTasks(estimator, self.context, self.callback_data, self._now)

@@ -388,6 +388,7 @@ class BertGenerator(BaseLanguageModel):
             seed=draw_seed(random_state),
             n_texts=len(texts),
         )
+        # Every step computes whole sequences again: in groups, to bound the memory.
         for begin in range(0, len(texts), PROMPTS_AT_ONCE):
             group = range(begin, min(begin + PROMPTS_AT_ONCE, len(texts)))
             self._write_on(sequences, list(group), sampling, max_new_tokens)

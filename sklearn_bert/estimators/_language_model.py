@@ -197,6 +197,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
                 dropout=as_python(self.dropout),
                 position_encoding=self.position_encoding,
             )
+            # What never learns is not written to a checkpoint: it would look trained.
             untrained = [] if next_sentence else [POOLER, NSP_HEAD]
             pooling = "mean" if pooling == "auto" else pooling
             normalize = has_new_head = False

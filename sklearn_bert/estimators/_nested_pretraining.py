@@ -89,6 +89,7 @@ def pretrain_first(
     if estimator.pretraining is None or call.goes_on:
         return None
     nested = resolve_nested(estimator.pretraining, estimator, call.seeds("nested"))
+    # The two texts of a pair are learnt from one by one.
     sides = [texts.first] if texts.second is None else [texts.first, texts.second]
     own = [side[row] for side in sides for row in rows]
     return nested.fit(own + unlabeled)

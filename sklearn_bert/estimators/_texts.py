@@ -121,6 +121,7 @@ class TextModelMixin(TextInputMixin):
         -------
         ndarray of shape (n_texts, n_outputs), float32
         """
+        # Equal texts are computed once, and their row is given back for each.
         texts, row_of = self._read_X_again(X).distinct()
         output: np.ndarray | None = None
         whole_lengths, is_cut, unknown, begin = [], [], [], 0

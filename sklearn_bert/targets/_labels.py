@@ -91,6 +91,7 @@ class OneOfSeveral:
                 f"{as_python(self.classes[absent[0]])!r} weighs more than 0; leave the "
                 "class out, or give the weights as a dict."
             )
+        # scikit-learn counts only what it is given: the texts to train on.
         by_class = compute_class_weight(
             class_weight,
             classes=self.classes,
@@ -171,6 +172,8 @@ class AnyOfSeveral:
             )
         for label, by_value in enumerate(class_weight if is_list else []):
             check_class_weights(by_value, f"class_weight[{label}]")
+        # Each label is a problem of two classes, and is balanced by itself; a label that
+        # has one value only in the texts to train on keeps the weight 1.
         factors = np.ones(targets.shape)
         for label in range(n_labels):
             column = targets[:, label].astype(np.int64)
@@ -211,6 +214,7 @@ def read_labels(y: Any, texts: Any, classes: Any = None) -> Labels:
             "BertClassifier requires y to be passed, but the target y is None."
         )
     check_consistent_length(texts, y)
+    # Two or more columns are an indicator; one column is a list of labels.
     if is_indicator(y):
         indicator = read_indicator(y)
         columns = np.arange(indicator.shape[1])
@@ -276,6 +280,7 @@ def read_indicator(y: Any, name: str = "y") -> np.ndarray:
                 "has several columns; expected 0 or 1 in each (one per label). "
                 f"{binarized}"
             )
+    # Each cell is a number by now, so that NumPy can choose a type for all of them.
     array = np.array(array.tolist()) if array.dtype == object else array
     if array.dtype.kind not in "biuf":
         raise ValueError(
@@ -313,6 +318,7 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
             f"{name} is {excerpt(y)} of type {type(y).__name__}; expected a list or an "
             f"array of {what}s."
         )
+    # scikit-learn warns of a column vector, as it does in its own classifiers.
     given = y if is_list else column_or_1d(y, warn=True)
     missing = [i for i, label in enumerate(given) if is_missing(label)]
     if missing:
@@ -325,6 +331,7 @@ def read_column(y: Any, name: str = "y", what: str = "label") -> np.ndarray:
     for row, label in enumerate(given):
         check_no_nul(label, f"{name}[{row}]")
     labels = column_or_1d(given)
+    # NumPy would make strings of all, and predict would give back other labels.
     n_strings = sum(isinstance(label, str) for label in given)
     if labels.dtype.kind in "UO" and 0 < n_strings < len(labels):
         raise TypeError(

@@ -27,6 +27,7 @@ def read_sample_weight(sample_weight: ArrayLike | None, n_texts: int) -> np.ndar
         raise ValueError(
             f"sample_weight has the shape {cells.shape}; expected ({n_texts},)."
         )
+    # Row by row, so that an error can name the row and its value.
     weights = np.empty(cells.shape)
     for row, cell in enumerate(cells.flat):
         if type(cell) is float and 0 <= cell < np.inf:  # as most are: no more to ask

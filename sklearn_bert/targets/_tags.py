@@ -49,6 +49,8 @@ class TagSet:
                 f"{name} holds {len(classes)} tags ({excerpt(classes.tolist())}); "
                 "expected at least 2."
             )
+        # In half of the tags a prefix means that an entity begins; in the other half a
+        # word of the tag's own: no rule reads both.
         names = [tag for tag in classes.tolist() if tag != OUTSIDE]
         with_prefix = [tag for tag in names if _has_prefix(tag)]
         if 0 < len(with_prefix) < len(names):
@@ -71,6 +73,7 @@ class TagSet:
 
     def encode(self, tags: list[list[Any]], n_train: int) -> np.ndarray:
         """Encode every word's tag, (n_words,), int64; all must be known."""
+        # The tags of X_val stand behind those of X; an error names them as y_val.
         codes = {tag: code for code, tag in enumerate(self.classes.tolist())}
         for i, sentence in enumerate(tags):
             for j, tag in enumerate(sentence):
@@ -116,6 +119,7 @@ class TagSet:
             return float(f1_score(true, predicted, zero_division=0))
         pairs = zip(_flat(true), _flat(predicted), strict=True)
         is_right = np.array([one == other for one, other in pairs])
+        # A sentence weighs for each of its words.
         of_word = np.repeat(np.arange(len(true)), [len(tags) for tags in true])
         weights = check_sample_weight(
             sample_weight, np.empty(len(true)), ensure_non_negative=True
@@ -148,6 +152,7 @@ def read_tags(
         _check_row(row, sentence, f"{name}[{i}]")
         for i, (row, sentence) in enumerate(zip(rows, sentences, strict=True))
     ]
+    # Sorting needs one kind, and NumPy would turn numbers beside strings into strings.
     kinds = {type(tag).__name__ for row in tags for tag in row}
     if len(kinds) > 1:
         raise TypeError(

@@ -87,6 +87,8 @@ def hold_out(
         split = kind(1, test_size=share, random_state=seed)
         train, valid = next(split.split(rows, y))
         return rows[train], rows[valid]
+    # scikit-learn stratifies groups only in folds, so a share that is about 1/k is one
+    # of k folds; any other share, or a class that is too small, goes by groups alone.
     members = groups[rows]
     n_folds = max(2, round(1 / share))
     split = GroupShuffleSplit(1, test_size=share, random_state=seed)

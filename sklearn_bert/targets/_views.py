@@ -76,6 +76,8 @@ def of_classes(texts: Texts, y: Any, temperature: float) -> Views:
             "needs one class per text. Pass a column of labels."
         )
     codes = labels.encode(y)
+    # Texts in the order of their classes: each class is a run, and the place in its run
+    # plus a random step, modulo the length of the run, is another text of the class.
     order = np.argsort(codes, kind="stable")
     counts = np.bincount(codes)
     first = np.cumsum(counts) - counts
@@ -119,6 +121,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> Views:
             f"y has {scores.shape[1]} columns; expected one score per pair, or None "
             "where all pairs belong together."
         )
+    # The loss knows only which score is higher, so ranks stand for numbers of any size.
     ranks = np.unique(scores[:, 0], return_inverse=True)[1].astype(np.float32)
     if not ranks.any():
         raise ValueError(
