@@ -159,8 +159,8 @@ class FitCall:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
-        # After an error the task stays open, as it does in scikit-learn's own estimators:
-        # their callbacks are torn down, and told of no end.
+        # After an error the task stays open, as in scikit-learn's own estimators, whose
+        # callbacks are torn down and told of no end.
         if kind is None:
             self.context.call_on_fit_task_end(
                 estimator=self.estimator,
@@ -230,7 +230,7 @@ class FitCall:
 
     def reserve_device(self) -> None:
         """Take a device, and draw from this call's seed, until the call ends."""
-        # What the caller's thread has set (no_grad, autocast) must not reach the training.
+        # What the caller's thread has set (no_grad, autocast) must not reach training.
         self._stack.enter_context(own_torch_state())
         self.device = self._stack.enter_context(reserve_gpu(self.estimator.device))
         seed, device = self.seeds("init"), resolve_device(self.device)

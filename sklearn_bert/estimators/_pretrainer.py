@@ -480,8 +480,8 @@ class BertPretrainer(
         """
         table, row_of = self._distinct_rows(X)
         found = np.zeros(len(table))
-        # A text of n tokens becomes n rows, so that texts go in by parts of about as many
-        # rows, not of as many texts.
+        # A text of n tokens becomes n rows: parts are of about as many rows, whatever
+        # the number of texts.
         ends = np.cumsum(table.lengths) // ROWS_AT_ONCE
         for part in np.split(np.arange(len(table)), np.flatnonzero(np.diff(ends)) + 1):
             masked, text_of_row = mask_each_token(self.tokenizer_, table.take(part))

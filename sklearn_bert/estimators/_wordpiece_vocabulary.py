@@ -221,7 +221,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         tokenizer = build_tokenizer(
             pieces, lowercase=self.lowercase, strip_accents=self.strip_accents
         )
-        # All at once at the end: a fit that fails leaves the vocabulary of the last one.
+        # At the end, so that a fit that fails leaves the vocabulary of the last one.
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # of an earlier fit
         for name, value in attributes.items():

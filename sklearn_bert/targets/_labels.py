@@ -172,8 +172,8 @@ class AnyOfSeveral:
             )
         for label, by_value in enumerate(class_weight if is_list else []):
             check_class_weights(by_value, f"class_weight[{label}]")
-        # Each label is a problem of two classes, and is balanced by itself; a label that
-        # has one value only in the texts to train on keeps the weight 1.
+        # Each label is a problem of two classes and is balanced by itself; one that has
+        # a single value in the texts to train on keeps the weight 1.
         factors = np.ones(targets.shape)
         for label in range(n_labels):
             column = targets[:, label].astype(np.int64)

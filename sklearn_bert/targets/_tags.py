@@ -49,8 +49,6 @@ class TagSet:
                 f"{name} holds {len(classes)} tags ({excerpt(classes.tolist())}); "
                 "expected at least 2."
             )
-        # In half of the tags a prefix means that an entity begins; in the other half a
-        # word of the tag's own: no rule reads both.
         names = [tag for tag in classes.tolist() if tag != OUTSIDE]
         with_prefix = [tag for tag in names if _has_prefix(tag)]
         if 0 < len(with_prefix) < len(names):
