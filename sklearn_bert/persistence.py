@@ -24,7 +24,7 @@ from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._save import FORMAT, MANIFEST, canonical, save, sha256_of
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._checkpoint import CheckpointError, DamagedCheckpointError
+from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._files import read_model
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet

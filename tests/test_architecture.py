@@ -87,7 +87,7 @@ def test_no_circle():
     ("library", "windows"),
     [
         ("skorch", ["training/"]),
-        ("huggingface_hub", ["model/_checkpoint.py"]),
+        ("huggingface_hub", ["model/_find.py"]),
         ("safetensors", ["model/", "persistence.py"]),
         ("transformers", ["model/"]),
         ("peft", ["model/_lora.py"]),

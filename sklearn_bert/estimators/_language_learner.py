@@ -24,7 +24,8 @@ from sklearn_bert.estimators._predictor import (
     weigh,
 )
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint, read_tokenizer
+from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint
+from sklearn_bert.model._checkpoint_tokenizer import read_tokenizer
 from sklearn_bert.model._language_model import (
     NSP_HEAD,
     POOLER,

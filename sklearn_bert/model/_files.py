@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert.model._folder_checks import check_finite
 from sklearn_bert.model._language_model import LanguageModel, language_class
+from sklearn_bert.model._loaded_checks import check_finite
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._post_processing import (
     OWN_MODULES,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from transformers.utils import logging
 
 from sklearn_bert._process._lock import ProcessLock
 from sklearn_bert.model._draws import OwnDraws
@@ -46,3 +47,19 @@ def building() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep progress bars and load reports off stderr; restore the caller's settings."""
+    with building():
+        verbosity = logging.get_verbosity()
+        had_bar = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if had_bar:
+                logging.enable_progress_bar()
