@@ -27,8 +27,10 @@ from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._input import Texts, check_texts, excerpt, template_columns
+from sklearn_bert.text._columns import excerpt
+from sklearn_bert.text._input import Texts, check_texts
 from sklearn_bert.text._long import LONG_TEXT
+from sklearn_bert.text._template import template_columns
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._truncation import truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown

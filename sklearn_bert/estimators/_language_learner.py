@@ -32,13 +32,13 @@ from sklearn_bert.model._language_model import (
     LanguageModel,
     new_language_model,
 )
+from sklearn_bert.text._columns import holds_lists
 from sklearn_bert.text._corpus import Corpus, read_corpus
 from sklearn_bert.text._documents import (
     check_documents,
     check_single_texts,
     split_sentences,
 )
-from sklearn_bert.text._input import holds_lists
 from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer

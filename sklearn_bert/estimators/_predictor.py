@@ -25,7 +25,8 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._numbers import is_no_number, read_cells
 from sklearn_bert.targets._validation_split import check_groups, hold_out
-from sklearn_bert.text._input import Texts, cell_name, excerpt, is_missing
+from sklearn_bert.text._columns import cell_name, excerpt, is_missing
+from sklearn_bert.text._input import Texts
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._truncation import truncation_report, warn_if_cut

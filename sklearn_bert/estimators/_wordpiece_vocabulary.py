@@ -23,10 +23,12 @@ from sklearn_bert._process._sklearn import (
     get_feature_names,
 )
 from sklearn_bert._process._versions import PickledWithVersion
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._documents import check_single_texts
-from sklearn_bert.text._input import Texts, check_texts, excerpt, template_columns
+from sklearn_bert.text._input import Texts, check_texts
+from sklearn_bert.text._special_tokens import BERT_SPECIAL
+from sklearn_bert.text._template import template_columns
 from sklearn_bert.text._wordpiece import (
-    SPECIAL_TOKENS,
     build_tokenizer,
     is_stream,
     join_pieces,
@@ -445,7 +447,7 @@ def _config_for_transformers(
         "do_lower_case": tokenizer.normalizer.lowercase,
         "strip_accents": tokenizer.normalizer.strip_accents,
         "tokenize_chinese_chars": True,
-        **dict(zip(names, SPECIAL_TOKENS, strict=True)),
+        **dict(zip(names, BERT_SPECIAL, strict=True)),
     }
     return (
         config if max_length is None else config | {"model_max_length": int(max_length)}

@@ -17,7 +17,8 @@ from sklearn_bert.model._find import as_path
 from sklearn_bert.model._folder_checks import check_tokenizer_files
 from sklearn_bert.model._loaded_checks import check_tokenizer, tokenizer_damage
 from sklearn_bert.model._torch_state import quiet_transformers
-from sklearn_bert.text._tokenizer import SPECIAL, TextTokenizer
+from sklearn_bert.text._special_tokens import SPECIAL_NAMES
+from sklearn_bert.text._tokenizer import TextTokenizer
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -110,7 +111,7 @@ def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
         "model_max_length": longest_length,
         "model_input_names": list(tokenizer.model_input_names),
     }
-    for name in SPECIAL:
+    for name in SPECIAL_NAMES:
         token = getattr(tokenizer, f"{name}_token", None)
         if token is not None:
             config[f"{name}_token"] = str(token)

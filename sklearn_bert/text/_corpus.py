@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_bert.text._encode import encode_texts
 from sklearn_bert.text._long import rooms
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
-
-TEXTS_PER_CALL = 8192
+from sklearn_bert.text._tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,8 @@ class Corpus:
 def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
     """Tokenise the sentences of all documents."""
     sentences = [sentence for document in documents for sentence in document]
-    parts = []
-    for begin in range(0, len(sentences), TEXTS_PER_CALL):
-        encodings = encode_batch(
-            tokenizer.backend,
-            sentences[begin : begin + TEXTS_PER_CALL],
-            add_special_tokens=False,
-        )
-        parts += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+    encodings = encode_texts(tokenizer.backend, sentences, add_special_tokens=False)
+    parts = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
     ids = np.concatenate([*parts, np.zeros(0, dtype=np.int32)])
     mask_id = tokenizer.special_id("mask")
     tokenizer.check_ids(ids if mask_id is None else np.append(ids, mask_id))

@@ -7,38 +7,24 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from sklearn_bert._process._cache import TOKENS
-from sklearn_bert._process._fork import is_forked
+from sklearn_bert.text._encode import encode_texts, plain_backend
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import (
-    SpecialTokens,
     Windows,
     head_and_tail,
     new_tokens,
     rooms,
     window_starts,
 )
+from sklearn_bert.text._special_tokens import SPECIAL_NAMES, SpecialTokens
 from sklearn_bert.text._table import TokenTable
-
-TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
-SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-KEY_LENGTH = 256  # characters; the cache knows a longer text by its hash
-
-
-class Tokens(NamedTuple):
-    """One text as the cache keeps it: bytes are smaller than arrays."""
-
-    ids: bytes  # int32
-    type_ids: bytes | None  # uint8
-    whole_length: int  # in tokens, before cutting
-    is_cut: bool = False
-    windows: bytes | None = None  # pairs of int32: length, and tokens that are new
+from sklearn_bert.text._token_cache import Tokens, cache_keys, hashed, size_in_bytes
 
 
 class TextTokenizer:
@@ -149,7 +135,7 @@ class TextTokenizer:
 
     def special_ids(self) -> np.ndarray:
         """The ids of all tokens that are no part of a text."""
-        found = (self.special_id(name) for name in SPECIAL)
+        found = (self.special_id(name) for name in SPECIAL_NAMES)
         return np.unique([i for i in found if i is not None])
 
     def known_ids(self) -> np.ndarray:
@@ -200,16 +186,16 @@ class TextTokenizer:
         """The same for tokenizers that make the same of every text."""
         settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
         settings += f"{self.long_text} {self.window_stride} "
-        return _hash(settings + self.to_json())
+        return hashed(settings + self.to_json())
 
     def __call__(self, texts: Texts, *, remember: bool = True) -> TokenTable:
         """Tokenise each distinct text once, and not at all if the process knows it."""
         distinct, row_of = texts.distinct()
         rows = distinct.rows()
         tokens = TOKENS.get(
-            _keys(self.fingerprint, distinct),
+            cache_keys(self.fingerprint, distinct),
             lambda missing: self._tokenise([rows[i] for i in missing]),
-            size=_size,
+            size=size_in_bytes,
             keep=remember,
         )
         ids, types, whole_lengths, is_cut, windows = zip(*tokens, strict=True)
@@ -251,18 +237,15 @@ class TextTokenizer:
     def _tokenise(self, texts: list[Any]) -> list[Tokens]:
         with_types = isinstance(texts[0], tuple) and self.has_type_ids
         found = []
-        for begin in range(0, len(texts), TEXTS_PER_CALL):
-            chunk = texts[begin : begin + TEXTS_PER_CALL]
-            for text, encoding in zip(
-                chunk, encode_batch(self._whole, chunk), strict=True
-            ):
-                if len(encoding) <= self.max_length:
-                    arrays = self._arrays(encoding, with_types)
-                    found.append(Tokens(*arrays, len(encoding)))
-                elif self.long_text == "truncate":
-                    found.append(self._truncate(encoding, with_types))
-                else:
-                    found.append(self._shorten(text, len(encoding), with_types))
+        encodings = encode_texts(self._whole, texts)
+        for text, encoding in zip(texts, encodings, strict=True):
+            if len(encoding) <= self.max_length:
+                arrays = self._arrays(encoding, with_types)
+                found.append(Tokens(*arrays, len(encoding)))
+            elif self.long_text == "truncate":
+                found.append(self._truncate(encoding, with_types))
+            else:
+                found.append(self._shorten(text, len(encoding), with_types))
         return found
 
     def _truncate(self, encoding: Encoding, with_types: bool) -> Tokens:
@@ -345,24 +328,6 @@ class TextTokenizer:
         return ids, bytes(encoding.type_ids or [0]) if with_types else None
 
 
-def encode_batch(
-    backend: Tokenizer, texts: list[Any], **options: Any
-) -> list[Encoding]:
-    """Tokenise with all cores; in a forked process with one.
-
-    The threads of a process do not live on in its children, and a tokenizer that was
-    told to use them (TOKENIZERS_PARALLELISM=true) would wait for them for ever.
-    """
-    if not is_forked():
-        return backend.encode_batch_fast(texts, **options)
-    return [
-        backend.encode(*text, **options)
-        if isinstance(text, tuple)
-        else backend.encode(text, **options)
-        for text in texts
-    ]
-
-
 def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> TokenTable:
     """The table, with the windows of its texts; a text without any is one itself."""
     parts = [
@@ -380,35 +345,3 @@ def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> Token
         windows=Windows(starts, counts, shares.astype(np.float32)),
         window_lengths=lengths.astype(np.int64),
     )
-
-
-def _keys(mark: str, texts: Texts) -> list[str]:
-    """What the cache knows each text by, or each pair of texts.
-
-    One string each: tuples would set off the garbage collector.
-    """
-    first = [t if len(t) <= KEY_LENGTH else _hash(t) for t in texts.first]
-    if texts.second is None:
-        return [f"{mark} {text}" for text in first]
-    second = [t if len(t) <= KEY_LENGTH else _hash(t) for t in texts.second]
-    pairs = zip(first, second, strict=True)
-    return [f"{mark}{len(one)} {one}{other}" for one, other in pairs]
-
-
-def _hash(text: str) -> str:
-    # No text holds the lone surrogate before it, so none is taken for a hash.
-    return "\ud800" + blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _size(tokens: Tokens) -> int:
-    key = len(tokens.ids)  # a text is about as long as its ids
-    n_bytes = len(tokens.ids) + len(tokens.type_ids or b"")
-    return key + n_bytes + len(tokens.windows or b"")
-
-
-def plain_backend(backend: Tokenizer) -> Tokenizer:
-    """A copy that neither truncates nor pads."""
-    copy = Tokenizer.from_str(backend.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    return copy

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_bert._process._warn import warn
+from sklearn_bert.text._special_tokens import SPECIAL_NAMES
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import SPECIAL, TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 
 # Measured with the default checkpoint: of English and German posts up to 0.4 % are
@@ -50,7 +51,7 @@ def _unknown_id(tokenizer: TextTokenizer) -> int | None:
     found = tokenizer.special_id("unk")
     if token is not None:
         found = tokenizer.backend.token_to_id(token)
-    others = {tokenizer.special_id(name) for name in SPECIAL if name != "unk"}
+    others = {tokenizer.special_id(name) for name in SPECIAL_NAMES if name != "unk"}
     return None if found in others else found
 
 

@@ -23,10 +23,11 @@ from tokenizers import (
 
 from sklearn_bert._process._fork import is_forked
 from sklearn_bert._process._warn import warn
-from sklearn_bert.text._input import excerpt, is_missing
-from sklearn_bert.text._tokenizer import TEXTS_PER_CALL, encode_batch
+from sklearn_bert.text._columns import excerpt, is_missing
+from sklearn_bert.text._encode import encode_texts
+from sklearn_bert.text._special_tokens import BERT_SPECIAL
+from sklearn_bert.text._surrogates import mend_surrogates, warn_of_surrogates
 
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PREFIX = "##"  # of a piece that goes on with a word
 # Letters of the longest word that the tokenizer looks up; one with more is unknown.
 LONGEST_WORD = 100
@@ -63,8 +64,7 @@ def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
     row, n_mended = -1, 0
     for row, item in enumerate(X):
         text = _check_item(item, row, missing)
-        # No tokenizer takes a lone surrogate.
-        mended = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        mended = mend_surrogates(text)
         n_mended += mended != text
         yield mended
     if row < 0:
@@ -73,10 +73,7 @@ def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
             "required. An iterator that was read before has nothing left."
         )
     if n_mended:
-        warn(
-            f"{n_mended} of {row + 1} texts hold surrogates, which are no valid "
-            "Unicode; lone ones are read as U+FFFD."
-        )
+        warn_of_surrogates(n_mended, row + 1)
 
 
 def _check_item(item: Any, row: int, missing: str) -> str:
@@ -132,10 +129,10 @@ def train_pieces(
             "always unknown. There is nothing to learn a vocabulary from."
         )
     letters = _letters(words, limit_alphabet)
-    least = len(SPECIAL_TOKENS) + len(letters)
+    least = len(BERT_SPECIAL) + len(letters)
     if vocab_size < least:
         raise ValueError(
-            f"vocab_size is {vocab_size}, but {len(SPECIAL_TOKENS)} special tokens and "
+            f"vocab_size is {vocab_size}, but {len(BERT_SPECIAL)} special tokens and "
             f"{len(letters)} letters (those within words counted again, as "
             f"{PREFIX}letter) need {least}; expected at least vocab_size={least}. Keep "
             "fewer letters with limit_alphabet, if rare ones may be unknown."
@@ -145,7 +142,7 @@ def train_pieces(
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=[*SPECIAL_TOKENS, *letters],
+        special_tokens=[*BERT_SPECIAL, *letters],
         limit_alphabet=0,  # beyond the letters that are given
         continuing_subword_prefix=PREFIX,
         show_progress=False,
@@ -332,11 +329,11 @@ def _check_pieces(pieces: list[Any], name: str) -> list[str]:
                 "must be there once, because its place is its id."
             )
         places[str.__str__(piece)] = i
-    lacking = [token for token in SPECIAL_TOKENS if token not in places]
+    lacking = [token for token in BERT_SPECIAL if token not in places]
     if lacking:
         raise ValueError(
             f"{name} has {len(pieces)} pieces and lacks {', '.join(lacking)}; BERT "
-            f"needs {', '.join(SPECIAL_TOKENS)}, anywhere in it."
+            f"needs {', '.join(BERT_SPECIAL)}, anywhere in it."
         )
     return list(places)
 
@@ -358,7 +355,7 @@ def build_tokenizer(
     backend = Tokenizer(
         models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD)
     )
-    backend.add_special_tokens(SPECIAL_TOKENS)
+    backend.add_special_tokens(BERT_SPECIAL)
     backend.normalizer = _normalizer(lowercase, strip_accents)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(
@@ -374,12 +371,8 @@ def piece_ids(
     backend: Tokenizer, texts: list[str], *, add_special_tokens: bool
 ) -> list[list[int]]:
     """The ids of each text, neither cut nor filled up."""
-    found: list[list[int]] = []
-    for begin in range(0, len(texts), TEXTS_PER_CALL):
-        part = texts[begin : begin + TEXTS_PER_CALL]
-        encodings = encode_batch(backend, part, add_special_tokens=add_special_tokens)
-        found += [encoding.ids for encoding in encodings]
-    return found
+    encodings = encode_texts(backend, texts, add_special_tokens=add_special_tokens)
+    return [encoding.ids for encoding in encodings]
 
 
 def join_pieces(pieces: list[str]) -> str:
