@@ -158,11 +158,11 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
     for column in (text, target):
         if column not in frame:
             raise ValueError(f"{path} has no column {column!r}; it has {list(frame)}.")
-    whole = frame.dropna(subset=[text, target])
-    if len(whole) < len(frame):
-        _say(f"Left out: {len(frame) - len(whole)} rows without text or label.")
-    _check_labels(path, whole[target])
-    return whole[text], whole[target]
+    complete = frame.dropna(subset=[text, target])
+    if len(complete) < len(frame):
+        _say(f"Left out: {len(frame) - len(complete)} rows without text or label.")
+    _check_labels(path, complete[target])
+    return complete[text], complete[target]
 
 
 def _check_labels(path: Path, labels: pd.Series) -> None:

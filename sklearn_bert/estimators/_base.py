@@ -205,7 +205,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             pooling=checkpoint.resolve_pooling(
                 pooling,
                 of_pairs=of_pairs,
-                learns=n_outputs is not None or trainable != "head",
+                is_trained=n_outputs is not None or trainable != "head",
             ),
             attention=copy.deepcopy(checkpoint.attention),
             normalize=bool(normalize),

@@ -256,7 +256,7 @@ class BertLanguageLearner(BertPredictor):
                 dropout=as_python(self.dropout),
                 with_heads=True,
             )
-            whole = checkpoint.whole
+            whole = checkpoint.full_model
             has_new_head = _lacks_word_head(checkpoint)
             tokenizer = checkpoint.text_tokenizer(as_python(self.max_length))
             untrained = [] if next_sentence else _untrained(checkpoint)

@@ -73,7 +73,7 @@ class Checkpoint:
         Where its configuration, weights and tokenizer are: the folder, or one in it.
     state : tuple
         Of the folder's files when they were read.
-    whole : transformers.PreTrainedModel
+    full_model : transformers.PreTrainedModel
         In float32, on the CPU, in evaluation mode: an encoder, alone or with the heads
         that it was pretrained with.
     tokenizer_of_length : callable
@@ -107,7 +107,7 @@ class Checkpoint:
     folder: Path
     encoder_folder: Path
     state: tuple[Any, ...]
-    whole: nn.Module
+    full_model: nn.Module
     tokenizer_of_length: Callable[[int, str, int | None], TextTokenizer]
     trained_length: int
     longest_length: int
@@ -124,7 +124,7 @@ class Checkpoint:
     @property
     def encoder(self) -> nn.Module:
         """The encoder, without heads."""
-        return self.whole.base_model  # type: ignore[return-value]
+        return self.full_model.base_model  # type: ignore[return-value]
 
     def text_tokenizer(
         self,
@@ -155,14 +155,14 @@ class Checkpoint:
         return _fingerprint(self.folder, self.encoder_folder, self.state)
 
     def resolve_pooling(
-        self, pooling: str, *, of_pairs: bool = False, learns: bool = True
+        self, pooling: str, *, of_pairs: bool = False, is_trained: bool = True
     ) -> str:
         """What `pooling` means for this checkpoint, if it can do that.
 
         A sentence encoder was trained to average one text. Of two, an average says
         what they are about, and little of how they relate; the first token can learn
         that (`of_pairs`), as Devlin et al. (2019, section 3) have it. Where nothing
-        `learns`, attention has to be there already.
+        `is_trained`, attention has to be there already.
         """
         if pooling == "auto":
             pooling = self.pooling
@@ -179,7 +179,7 @@ class Checkpoint:
                 f"checkpoint {self.name!r} has no trained pooler; set pooling='mean', "
                 "'cls' or 'max'."
             )
-        if pooling == "attention" and self.attention is None and not learns:
+        if pooling == "attention" and self.attention is None and not is_trained:
             raise CheckpointError(
                 f"checkpoint {self.name!r} has no trained attention (no "
                 f"{ATTENTION_FILE}), and nothing is trained here; set pooling='mean', "
@@ -277,7 +277,9 @@ def load_checkpoint(
         )
     if shared:
         return found
-    return replace(found, whole=copy.deepcopy(found.whole).requires_grad_(True))
+    return replace(
+        found, full_model=copy.deepcopy(found.full_model).requires_grad_(True)
+    )
 
 
 def _read(
@@ -308,13 +310,13 @@ def _read(
         limit = tokenizer.model_max_length
         soft_limit = token_limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
         kind = _model_class(name, config, with_heads)
-        whole, report = _read_model(source, config, kind)
-        encoder = whole.base_model
+        full_model, report = _read_model(source, config, kind)
+        encoder = full_model.base_model
         attention = _read_attention(folder, encoder)
-        check_weights_fit(source, whole, encoder, report)
-        lost, new_heads = _missing(whole, report["missing_keys"])
-        check_encoder(name, source, encoder, lost)
-        check_finite(source, whole.state_dict().items())
+        check_weights_fit(source, full_model, encoder, report)
+        missing_keys, new_heads = _missing(full_model, report["missing_keys"])
+        check_encoder(name, source, encoder, missing_keys)
+        check_finite(source, full_model.state_dict().items())
         # What stands around every text, which the weights are known to know.
         frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
         check_reads_texts(name, source, encoder, frame or [0])
@@ -328,13 +330,13 @@ def _read(
             "(model_max_length in tokenizer_config.json, max_seq_length in "
             "sentence_bert_config.json, max_position_embeddings in config.json)."
         )
-    has_pooler = _has_trained_pooler(encoder, lost)
+    has_pooler = _has_trained_pooler(encoder, missing_keys)
     return Checkpoint(
         name=name,
         folder=folder,
         encoder_folder=source,
         state=state,
-        whole=whole.requires_grad_(False),
+        full_model=full_model.requires_grad_(False),
         tokenizer_of_length=tokenizers_of(
             tokenizer,
             config,
@@ -384,8 +386,8 @@ def _fingerprint(folder: Path, source: Path, state: tuple[Any, ...]) -> str:
 
 
 def _size(checkpoint: Checkpoint) -> int:
-    whole = checkpoint.whole
-    n_bytes = sum(t.nbytes for t in (*whole.parameters(), *whole.buffers()))
+    full_model = checkpoint.full_model
+    n_bytes = sum(t.nbytes for t in (*full_model.parameters(), *full_model.buffers()))
     n_tokens = checkpoint.text_tokenizer(None).backend.get_vocab_size()
     return n_bytes + BYTES_PER_TOKEN * n_tokens
 
@@ -403,7 +405,7 @@ def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, An
     # Files of weights have been looked at: what fails here is what config.json says.
     what = f"model of {folder / CONFIG}, with values that do not fit,"
     with damage_named(what, FIT):
-        whole, report = kind.from_pretrained(
+        full_model, report = kind.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,  # the masters, whatever precision the file has
@@ -415,18 +417,22 @@ def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, An
         )
     # transformers maps the file: who overwrites it later would change the weights, and
     # who shortens it would end the process.
-    for tensor in (*whole.parameters(), *whole.buffers()):
+    for tensor in (*full_model.parameters(), *full_model.buffers()):
         tensor.data = tensor.data.clone()
-    return whole, report
+    return full_model, report
 
 
-def _missing(whole: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
+def _missing(full_model: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
     """Weights that a folder lacks: of the encoder, by their names in it; of heads."""
-    if whole.base_model is whole:
+    if full_model.base_model is full_model:
         return sorted(keys), ()
-    prefix = f"{whole.base_model_prefix}."
-    lost = sorted(key.removeprefix(prefix) for key in keys if key.startswith(prefix))
-    return lost, tuple(sorted(key for key in keys if not key.startswith(prefix)))
+    prefix = f"{full_model.base_model_prefix}."
+    missing_keys = sorted(
+        key.removeprefix(prefix) for key in keys if key.startswith(prefix)
+    )
+    return missing_keys, tuple(
+        sorted(key for key in keys if not key.startswith(prefix))
+    )
 
 
 def _set_dropout(config: Any, dropout: float) -> None:

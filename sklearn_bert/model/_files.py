@@ -78,8 +78,8 @@ def write_model(model: TextModel, folder: Path, *, tokenizer: TextTokenizer) -> 
     config, weights = _config(model), _weights(model)
     _check_state(config, model_settings(model), weights)
     if isinstance(model, LanguageModel):
-        lost = model.untrained
-        encoder = {n: w for n, w in weights.items() if not n.startswith(lost)}
+        untrained = model.untrained
+        encoder = {n: w for n, w in weights.items() if not n.startswith(untrained)}
     else:
         encoder = _starting_with("encoder.", weights)
     _write_json(folder / "config.json", config)
@@ -186,16 +186,16 @@ def _build_language_model(
     configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
     # For what was never trained.
     with seeded(0, torch.device("cpu")), building():
-        whole = language_class(configuration)(configuration)
-    state = whole.state_dict(keep_vars=True)
+        full_model = language_class(configuration)(configuration)
+    state = full_model.state_dict(keep_vars=True)
     given = {id(state[name]): weights[name] for name in weights if name in state}
     for name, value in state.items():
         if id(value) in given:
             weights[name] = given[id(value)]
         elif name.startswith(tuple(settings["untrained"])):
             weights[name] = value.detach()
-    whole.load_state_dict(weights, strict=True)
-    return LanguageModel(whole, **settings).eval()
+    full_model.load_state_dict(weights, strict=True)
+    return LanguageModel(full_model, **settings).eval()
 
 
 def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> None:
@@ -262,7 +262,7 @@ def _config(model: TextModel) -> dict[str, Any]:
 def _weights(model: TextModel) -> dict[str, Tensor]:
     named = model.state_dict()
     if isinstance(model, LanguageModel):
-        named = model.whole_state()
+        named = model.full_state()
     return {name: value.detach().cpu().contiguous() for name, value in named.items()}
 
 

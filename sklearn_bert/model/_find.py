@@ -56,7 +56,7 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
         if bundled is not None:
             return bundled
     cached = _cached(name, revision)
-    if cached is not None and _is_whole(cached):
+    if cached is not None and _is_complete(cached):
         return cached
     try:
         return _downloaded(name, revision)
@@ -94,7 +94,7 @@ def _cached(name: str, revision: str | None) -> Path | None:
         return None
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     """Whether nothing can be missing that decides how texts become vectors.
 
     Another program may have left a part of the files, and a checkpoint without its

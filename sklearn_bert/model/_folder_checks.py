@@ -203,9 +203,9 @@ def _snapshots(folder: Path) -> Iterator[Path]:
 
 def weight_files(name: str, folder: Path) -> list[Path]:
     """The files that hold the weights of a folder."""
-    whole, index = folder / WEIGHTS, folder / INDEX
-    if whole.exists() or whole.is_symlink():
-        return [whole]
+    single, index = folder / WEIGHTS, folder / INDEX
+    if single.exists() or single.is_symlink():
+        return [single]
     if not index.exists():
         raise _without_weights(name, folder)
     content = read_json(index, {})

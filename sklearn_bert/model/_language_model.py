@@ -59,7 +59,7 @@ class LanguageModel(TextModel):
 
     Parameters
     ----------
-    whole : transformers.PreTrainedModel
+    full_model : transformers.PreTrainedModel
         Of `language_class`. It is taken apart.
     pooling : {"cls", "pooler", "mean", "max"}
         Of the vectors that the encoder gives besides.
@@ -69,8 +69,8 @@ class LanguageModel(TextModel):
     has_new_head : bool
         Whether the head for words starts from nothing, above an encoder that does not.
     untrained : iterable of str
-        Beginnings of the names, in `whole`, of weights that are as good as random and
-        do not learn either.
+        Prefixes of the names, in `full_model`, of weights that are random and are not
+        trained either.
 
     Notes
     -----
@@ -83,7 +83,7 @@ class LanguageModel(TextModel):
 
     def __init__(
         self,
-        whole: Any,
+        full_model: Any,
         *,
         pooling: str,
         normalize: bool = False,
@@ -92,17 +92,17 @@ class LanguageModel(TextModel):
         untrained: Iterable[str] = (),
     ) -> None:
         super().__init__(
-            whole.base_model,
+            full_model.base_model,
             pooling=pooling,
             normalize=normalize,
             left_to_right=left_to_right,
         )
         self.new_parameters = ("language_head.",) if has_new_head else ()
         self.untrained = tuple(untrained)
-        self.prefix: str = whole.base_model_prefix
-        embeddings = SimpleNamespace(word_embeddings=whole.get_input_embeddings())
+        self.prefix: str = full_model.base_model_prefix
+        embeddings = SimpleNamespace(word_embeddings=full_model.get_input_embeddings())
         stand_in = _StandIn(embeddings)
-        self.language_head = with_submodule(whole, self.prefix, stand_in)
+        self.language_head = with_submodule(full_model, self.prefix, stand_in)
 
     def frozen_modules(self) -> list[nn.Module]:
         """None: the pooler learns next sentences, whatever vectors are made of."""
@@ -220,7 +220,7 @@ class LanguageModel(TextModel):
             return BertForMaskedLM.__name__
         return type(self.language_head).__name__
 
-    def whole_state(self) -> dict[str, Tensor]:
+    def full_state(self) -> dict[str, Tensor]:
         """All weights once, under the names that transformers has for them."""
         found: dict[str, Tensor] = {}
         names: dict[int, str] = {}
@@ -306,7 +306,7 @@ def new_language_model(
         attention_probs_dropout_prob=rate,
     )
     with building():
-        whole = BertForPreTraining(config).eval()
+        full_model = BertForPreTraining(config).eval()
         if position_encoding == "sinusoidal":
-            use_sinusoids(whole.base_model)
-    return whole
+            use_sinusoids(full_model.base_model)
+    return full_model

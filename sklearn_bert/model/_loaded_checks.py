@@ -64,11 +64,11 @@ def check_tokenizer(
     if is_from_lines and (folder / "vocab.txt").exists():
         lines = (folder / "vocab.txt").read_text("utf-8").splitlines()
         needed = {*frame.tokens, tokenizer.unk_token} - {None}
-        if lost := sorted(needed - set(lines)):
+        if missing := sorted(needed - set(lines)):
             raise damaged(
                 folder / "vocab.txt",
-                f"lacks the special token {lost[0]!r}: it is cut short, or of another "
-                "checkpoint",
+                f"lacks the special token {missing[0]!r}: it is cut short, or of "
+                "another checkpoint",
                 SAVE_TOKENIZER,
             )
         if n_rows is not None and n_tokens < LEAST_SHARE * n_rows:
@@ -100,7 +100,7 @@ def tokenizer_damage(folder: Path) -> str:
 
 
 def check_weights_fit(
-    folder: Path, whole: nn.Module, encoder: nn.Module, report: dict[str, Any]
+    folder: Path, full_model: nn.Module, encoder: nn.Module, report: dict[str, Any]
 ) -> None:
     """Raise DamagedCheckpointError where weights and configuration disagree."""
     for found in sorted(report["mismatched_keys"], key=str):
@@ -111,7 +111,7 @@ def check_weights_fit(
             f"{tuple(in_file)} there, and {tuple(in_model)} by the configuration",
             FIT,
         )
-    known = {_without_number(name) for name in whole.state_dict()}
+    known = {_without_number(name) for name in full_model.state_dict()}
     known |= {_without_number(name) for name in encoder.state_dict()}
     for key in sorted(report["unexpected_keys"]):
         name = key.removeprefix(f"{encoder.base_model_prefix}.")
@@ -162,12 +162,12 @@ PADDING_TOLERANCE = 1e-4
 def check_encoder(
     name: str, folder: Path, encoder: nn.Module, missing_keys: Any
 ) -> None:
-    lost = sorted(key for key in missing_keys if not key.startswith("pooler."))
-    if lost:
+    missing = sorted(key for key in missing_keys if not key.startswith("pooler."))
+    if missing:
         raise DamagedCheckpointError(
-            f"checkpoint {name!r}: the weights in {folder} lack {len(lost)} tensors of "
-            f"{type(encoder).__name__}, first {lost[0]!r}. Download or copy the folder "
-            "again, or take config.json and weights of the same checkpoint."
+            f"checkpoint {name!r}: the weights in {folder} lack {len(missing)} tensors "
+            f"of {type(encoder).__name__}, first {missing[0]!r}. Download or copy the "
+            "folder again, or take config.json and weights of the same checkpoint."
         )
 
 

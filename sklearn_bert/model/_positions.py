@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 # How a configuration says so: transformers keeps what it does not know.
-MARK = "position_encoding"
+CONFIG_KEY = "position_encoding"
 START_DEVIATION = 0.02  # of BERT's embeddings before training
 
 
@@ -17,12 +17,12 @@ def use_sinusoids(encoder: Any) -> None:
     """Fill the encoder's position table with sines and cosines, for good."""
     table = encoder.embeddings.position_embeddings
     table.weight.data = sinusoids(table.num_embeddings, table.embedding_dim)
-    setattr(encoder.config, MARK, "sinusoidal")
+    setattr(encoder.config, CONFIG_KEY, "sinusoidal")
 
 
 def keep_fixed_positions(encoder: nn.Module) -> None:
     """Let a table of sines and cosines not learn, however the rest does."""
-    if getattr(encoder.config, MARK, None) == "sinusoidal":
+    if getattr(encoder.config, CONFIG_KEY, None) == "sinusoidal":
         encoder.embeddings.position_embeddings.requires_grad_(False)  # type: ignore[union-attr]
 
 

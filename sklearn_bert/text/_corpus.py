@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_bert.text._encode import encode_texts
-from sklearn_bert.text._long import rooms
+from sklearn_bert.text._long import token_budgets
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 
@@ -59,14 +59,14 @@ def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
 
 def text_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
     """One row per text, and more where it is longer than a row holds."""
-    frame = tokenizer.special_tokens()
-    room = tokenizer.max_length - frame.n_special
+    special = tokenizer.special_tokens()
+    budget = tokenizer.max_length - special.n_special
     contents = [
-        text[begin : begin + room]
+        text[begin : begin + budget]
         for text in map(corpus.text, range(len(corpus.lengths)))
-        for begin in range(0, len(text), room)
+        for begin in range(0, len(text), budget)
     ]
-    return _table([frame(content)[0] for content in contents])
+    return _table([special(content)[0] for content in contents])
 
 
 def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
@@ -75,14 +75,14 @@ def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
     As in Y. Liu et al., "RoBERTa: A Robustly Optimized BERT Pretraining Approach",
     2019, section 4.2 (FULL-SENTENCES): a text may begin in one row and end in the next.
     """
-    frame = tokenizer.special_tokens()
-    room = tokenizer.max_length - frame.n_special
-    separator = frame.after.astype(np.int32)
+    special = tokenizer.special_tokens()
+    budget = tokenizer.max_length - special.n_special
+    separator = special.after.astype(np.int32)
     texts = [corpus.text(place) for place in range(len(corpus.lengths))]
     stream = np.concatenate([part for text in texts for part in (text, separator)])
     stream = stream[: len(stream) - len(separator)]
-    starts = range(0, len(stream), room)
-    return _table([frame(stream[begin : begin + room])[0] for begin in starts])
+    starts = range(0, len(stream), budget)
+    return _table([special(stream[begin : begin + budget])[0] for begin in starts])
 
 
 def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> TokenTable:
@@ -95,8 +95,8 @@ def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> Toke
     pack : bool
         Whether a row goes on with the next text, or each text has rows of its own.
     """
-    frame = tokenizer.special_tokens()
-    texts = [frame(corpus.text(place))[0] for place in range(len(corpus.lengths))]
+    special = tokenizer.special_tokens()
+    texts = [special(corpus.text(place))[0] for place in range(len(corpus.lengths))]
     streams = [np.concatenate(texts)] if pack else texts
     size = tokenizer.max_length
     return _table(
@@ -129,15 +129,15 @@ class SentencePairs:
 
     def __init__(self, tokenizer: TextTokenizer, corpus: Corpus) -> None:
         self.corpus = corpus
-        self.frame = tokenizer.special_tokens(2)
-        self.room = tokenizer.max_length - self.frame.n_special
-        if self.room < 2:
+        self.special = tokenizer.special_tokens(2)
+        self.budget = tokenizer.max_length - self.special.n_special
+        if self.budget < 2:
             raise ValueError(
                 f"max_length is {tokenizer.max_length}, of which "
-                f"{self.frame.n_special} are special tokens of a pair; expected at "
-                f"least {self.frame.n_special + 2}, a token for each half."
+                f"{self.special.n_special} are special tokens of a pair; expected at "
+                f"least {self.special.n_special + 2}, a token for each half."
             )
-        self.stretches = _stretches(corpus, self.room)
+        self.stretches = _stretches(corpus, self.budget)
         if len(self.stretches) == 0:
             raise ValueError(
                 "next_sentence=True needs documents of two sentences or more, and X "
@@ -170,14 +170,16 @@ class SentencePairs:
         for pair, (begin, end) in enumerate(self.stretches):
             second = slice(firsts[pair], end)
             if not next_sentence_labels[pair]:
-                other = self._stranger(pair, rng)
+                other = self._other_document(pair, rng)
                 second = slice(others[other], self.stretches[other][1])
             first = self._ids(slice(begin, firsts[pair]))
             second_ids = self._ids(second)
-            room = rooms([len(first), len(second_ids)], self.room)
+            budgets = token_budgets([len(first), len(second_ids)], self.budget)
             # What is next to the border tells most about whether they belong together.
             rows.append(
-                self.frame(first[max(0, len(first) - room[0]) :], second_ids[: room[1]])
+                self.special(
+                    first[max(0, len(first) - budgets[0]) :], second_ids[: budgets[1]]
+                )
             )
         ids, types = zip(*rows, strict=True)
         return _table(list(ids), list(types)), next_sentence_labels.astype(np.int64)
@@ -187,7 +189,7 @@ class SentencePairs:
         begins, ends = np.array(self.stretches).T
         return rng.integers(begins + 1, ends)
 
-    def _stranger(self, pair: int, rng: np.random.Generator) -> int:
+    def _other_document(self, pair: int, rng: np.random.Generator) -> int:
         """A stretch of another document."""
         first, last = np.searchsorted(
             self.document, [self.document[pair], self.document[pair] + 1]
@@ -201,7 +203,7 @@ class SentencePairs:
         return self.corpus.ids[starts[sentences.start] : starts[last] + lengths[last]]
 
 
-def _stretches(corpus: Corpus, room: int) -> list[tuple[int, int]]:
+def _stretches(corpus: Corpus, budget: int) -> list[tuple[int, int]]:
     """Where stretches of two sentences or more begin and end, that fill a row or so."""
     found: list[tuple[int, int]] = []
     for document in np.unique(corpus.document):
@@ -211,7 +213,7 @@ def _stretches(corpus: Corpus, room: int) -> list[tuple[int, int]]:
             n_tokens += int(corpus.lengths[place])
             is_last = place + 1 == stop
             n_sentences = place + 1 - first
-            if n_sentences < 2 or (n_tokens < room and not is_last):
+            if n_sentences < 2 or (n_tokens < budget and not is_last):
                 continue
             if is_last or stop - place - 1 > 1:  # a lone last sentence stays with these
                 found.append((first, place + 1))

@@ -54,12 +54,12 @@ class Texts:
         first, second = (list(side) for side in zip(*place, strict=True))
         return replace(self, first=first, second=second), np.array(row_of)
 
-    def joined(self, more: Texts) -> Texts:
+    def joined(self, others: Texts) -> Texts:
         """These texts and then others of the same form."""
         second = None
-        if self.second is not None and more.second is not None:
-            second = self.second + more.second
-        return replace(self, first=self.first + more.first, second=second)
+        if self.second is not None and others.second is not None:
+            second = self.second + others.second
+        return replace(self, first=self.first + others.first, second=second)
 
     def part(self, begin: int, end: int) -> Texts:
         """Some rows that follow each other."""

@@ -47,38 +47,40 @@ class Windows:
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
-def rooms(lengths: list[int], room: int) -> list[int]:
-    """How many tokens each half of a pair may keep: the longer one gives way.
+def token_budgets(lengths: list[int], budget: int) -> list[int]:
+    """Return how many tokens each half of a pair may keep: the longer one gives way.
 
-    As tokenizers truncate "longest first": a half that fits into half of the room stays
-    whole, and the other has the rest.
+    This is the truncation that tokenizers call "longest first": a half that fits into
+    half of the budget stays whole, and the other gets the rest.
     """
     if len(lengths) == 1:
-        return [room]
-    short = min(min(lengths), room // 2)
-    long = room - short
+        return [budget]
+    short = min(min(lengths), budget // 2)
+    long = budget - short
     return [short, long] if lengths[0] <= lengths[1] else [long, short]
 
 
-def head_and_tail(ids: np.ndarray, room: int) -> np.ndarray:
-    """The first quarter of the room from the beginning, the rest from the end.
+def head_and_tail(ids: np.ndarray, budget: int) -> np.ndarray:
+    """The first quarter of the budget from the beginning, the rest from the end.
 
     C. Sun, X. Qiu, Y. Xu, X. Huang, "How to Fine-Tune BERT for Text Classification?",
     CCL 2019, section 5.3.1.
     """
-    if len(ids) <= room:
+    if len(ids) <= budget:
         return ids
-    n_head = round(room * HEAD_SHARE)
-    return np.concatenate([ids[:n_head], ids[len(ids) - (room - n_head) :]])
+    n_head = round(budget * HEAD_SHARE)
+    return np.concatenate([ids[:n_head], ids[len(ids) - (budget - n_head) :]])
 
 
-def window_starts(length: int, room: int, stride: int) -> range:
-    """Where windows of `room` tokens begin, so that every token is in one."""
-    n_more = max(0, -(-(length - room) // stride))
+def window_starts(length: int, budget: int, stride: int) -> range:
+    """Where windows of `budget` tokens begin, so that every token is in one."""
+    n_more = max(0, -(-(length - budget) // stride))
     return range(0, (n_more + 1) * stride, stride)
 
 
-def new_tokens(length: int, room: int, stride: int) -> np.ndarray:
+def new_tokens(length: int, budget: int, stride: int) -> np.ndarray:
     """How many tokens of each window no earlier window holds; at least one in all."""
-    ends = [min(start + room, length) for start in window_starts(length, room, stride)]
+    ends = [
+        min(start + budget, length) for start in window_starts(length, budget, stride)
+    ]
     return np.diff([0, *ends]) if length else np.ones(1, dtype=np.int64)

@@ -24,9 +24,9 @@ class SpecialTokens:
     def __init__(self, backend: Tokenizer, n_halves: int) -> None:
         probe = backend.encode("a", add_special_tokens=False)
         probe.truncate(1)
-        whole = backend.post_process(probe, probe if n_halves == 2 else None, True)
-        ids, types = np.array(whole.ids), np.array(whole.type_ids)
-        contents = np.flatnonzero(np.array(whole.special_tokens_mask) == 0)
+        encoding = backend.post_process(probe, probe if n_halves == 2 else None, True)
+        ids, types = np.array(encoding.ids), np.array(encoding.type_ids)
+        contents = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
         self._ids = [part[i > 0 :] for i, part in enumerate(np.split(ids, contents))]
         self._types = [
             part[i > 0 :] for i, part in enumerate(np.split(types, contents))

@@ -19,7 +19,7 @@ from sklearn_bert.text._long import (
     Windows,
     head_and_tail,
     new_tokens,
-    rooms,
+    token_budgets,
     window_starts,
 )
 from sklearn_bert.text._special_tokens import SPECIAL_NAMES, SpecialTokens
@@ -81,14 +81,18 @@ class TextTokenizer:
         self.n_embeddings = n_embeddings
         # Its settings never change again: switching truncation on and off on one
         # shared tokenizer is a race between threads.
-        self._whole = backend if shares_backend else plain_backend(backend)
-        self._frames: dict[int, SpecialTokens] = {}
-        room = max_length - backend.num_special_tokens_to_add(is_pair=False)
-        if window_stride is not None and long_text == "window" and window_stride > room:
+        self.backend = backend if shares_backend else plain_backend(backend)
+        self._special_tokens: dict[int, SpecialTokens] = {}
+        budget = max_length - backend.num_special_tokens_to_add(is_pair=False)
+        if (
+            window_stride is not None
+            and long_text == "window"
+            and window_stride > budget
+        ):
             raise ValueError(
-                f"window_stride is {window_stride}, but a window holds {room} tokens "
+                f"window_stride is {window_stride}, but a window holds {budget} tokens "
                 f"of a text (max_length {max_length} less the special ones), so that "
-                f"tokens between windows would not be read; expected at most {room}."
+                f"tokens between windows would not be read; expected at most {budget}."
             )
 
     def __repr__(self) -> str:
@@ -101,7 +105,7 @@ class TextTokenizer:
 
     def to_json(self) -> str:
         """The tokenizer as the text of a `tokenizer.json`, without a length limit."""
-        return self._whole.to_str()
+        return self.backend.to_str()
 
     def settings(self) -> dict[str, Any]:
         """The arguments, beside the backend, that build this tokenizer again."""
@@ -119,19 +123,14 @@ class TextTokenizer:
 
     def special_tokens(self, n_halves: int = 1) -> SpecialTokens:
         """The special tokens around a text, or around the halves of a pair."""
-        if n_halves not in self._frames:
-            self._frames[n_halves] = SpecialTokens(self._whole, n_halves)
-        return self._frames[n_halves]
-
-    @property
-    def backend(self) -> Tokenizer:
-        """The tokenizer without a length limit; not to be changed."""
-        return self._whole
+        if n_halves not in self._special_tokens:
+            self._special_tokens[n_halves] = SpecialTokens(self.backend, n_halves)
+        return self._special_tokens[n_halves]
 
     def special_id(self, name: str) -> int | None:
         """The id of the token that `config` names, e.g. "mask"; None: it has none."""
         token = self.config.get(f"{name}_token")
-        return None if token is None else self._whole.token_to_id(token)
+        return None if token is None else self.backend.token_to_id(token)
 
     def special_ids(self) -> np.ndarray:
         """The ids of all tokens that are no part of a text."""
@@ -140,7 +139,7 @@ class TextTokenizer:
 
     def known_ids(self) -> np.ndarray:
         """The ids of the vocabulary that the model knows, sorted."""
-        ids = np.array(sorted(self._whole.get_vocab().values()))
+        ids = np.array(sorted(self.backend.get_vocab().values()))
         return ids if self.n_embeddings is None else ids[ids < self.n_embeddings]
 
     def check_ids(self, ids: np.ndarray) -> None:
@@ -149,7 +148,7 @@ class TextTokenizer:
             return
         largest = max(self.pad_id, int(ids.max(initial=0)))
         if largest >= self.n_embeddings:
-            token = self._whole.id_to_token(largest)
+            token = self.backend.id_to_token(largest)
             raise ValueError(
                 f"the tokenizer makes the token {token!r} with the id {largest}, but "
                 f"the checkpoint has embeddings for ids below {self.n_embeddings} "
@@ -161,7 +160,7 @@ class TextTokenizer:
     @property
     def unknown_id(self) -> int:
         """What stands for a word that the tokenizer makes nothing of."""
-        known = (self._whole.token_to_id(name) for name in ("[UNK]", "<unk>"))
+        known = (self.backend.token_to_id(name) for name in ("[UNK]", "<unk>"))
         return next((i for i in known if i is not None), self.pad_id)
 
     @functools.cached_property
@@ -237,7 +236,7 @@ class TextTokenizer:
     def _tokenise(self, texts: list[Any]) -> list[Tokens]:
         with_types = isinstance(texts[0], tuple) and self.has_type_ids
         found = []
-        encodings = encode_texts(self._whole, texts)
+        encodings = encode_texts(self.backend, texts)
         for text, encoding in zip(texts, encodings, strict=True):
             if len(encoding) <= self.max_length:
                 arrays = self._arrays(encoding, with_types)
@@ -254,9 +253,10 @@ class TextTokenizer:
         n_halves = encoding.n_sequences
         lengths = [int((half_of == i).sum()) for i in range(n_halves)]
         n_special = len(half_of) - sum(lengths)
+        budgets = token_budgets(lengths, max(0, self.max_length - n_special))
         keep = half_of < 0
-        for i, room in enumerate(rooms(lengths, max(0, self.max_length - n_special))):
-            keep[np.flatnonzero(half_of == i)[:room]] = True
+        for i, budget in enumerate(budgets):
+            keep[np.flatnonzero(half_of == i)[:budget]] = True
         ids = np.array(encoding.ids, dtype=np.int32)[keep].tobytes()
         types = np.array(encoding.type_ids, dtype=np.uint8)[keep].tobytes()
         type_bytes = types if with_types else None
@@ -266,14 +266,14 @@ class TextTokenizer:
         """What is read of a text that is longer than the model."""
         shorten = self._head_tail if self.long_text == "head_tail" else self._windows
         sides = text if isinstance(text, tuple) else (text,)
-        self._check_room(len(sides))
+        self._check_budget(len(sides))
         halves = [
-            np.array(self._whole.encode(side, add_special_tokens=False).ids)
+            np.array(self.backend.encode(side, add_special_tokens=False).ids)
             for side in sides
         ]
         return shorten(halves, length, with_types)
 
-    def _check_room(self, n_halves: int) -> None:
+    def _check_budget(self, n_halves: int) -> None:
         n_special = self.special_tokens(n_halves).n_special
         if self.max_length <= n_special:
             raise ValueError(
@@ -284,10 +284,12 @@ class TextTokenizer:
     def _head_tail(
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
-        frame = self.special_tokens(len(halves))
-        room = rooms([len(h) for h in halves], self.max_length - frame.n_special)
-        kept = [head_and_tail(h, n) for h, n in zip(halves, room, strict=True)]
-        ids, types = frame(*kept)
+        special = self.special_tokens(len(halves))
+        budgets = token_budgets(
+            [len(h) for h in halves], self.max_length - special.n_special
+        )
+        kept = [head_and_tail(h, n) for h, n in zip(halves, budgets, strict=True)]
+        ids, types = special(*kept)
         type_bytes = types.tobytes() if with_types else None
         return Tokens(ids.tobytes(), type_bytes, length, is_cut=True)
 
@@ -295,17 +297,17 @@ class TextTokenizer:
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
         """Windows over a text; over the longer half of a pair, each with the other."""
-        frame = self.special_tokens(len(halves))
+        special = self.special_tokens(len(halves))
         lengths = [len(half) for half in halves]
-        room = rooms(lengths, self.max_length - frame.n_special)
+        budgets = token_budgets(lengths, self.max_length - special.n_special)
         side = int(len(halves) == 2 and lengths[0] <= lengths[1])
-        long, size = halves[side], room[side]
+        long, size = halves[side], budgets[side]
         stride = min(self.window_stride or size, size)
-        others = [half[:n] for half, n in zip(halves, room, strict=True)]
+        others = [half[:n] for half, n in zip(halves, budgets, strict=True)]
 
         def window(start: int) -> tuple[np.ndarray, np.ndarray]:
             part = long[start : start + size]
-            return frame(*others[:side], part, *others[side + 1 :])
+            return special(*others[:side], part, *others[side + 1 :])
 
         starts = window_starts(len(long), size, stride)
         ids, types = zip(*map(window, starts), strict=True)
@@ -315,7 +317,7 @@ class TextTokenizer:
             np.concatenate(ids).tobytes(),
             np.concatenate(types).tobytes() if with_types else None,
             length,
-            is_cut=sum(lengths) - len(long) > sum(room) - size,
+            is_cut=sum(lengths) - len(long) > sum(budgets) - size,
             windows=windows.tobytes(),
         )
 

@@ -58,7 +58,7 @@ def test_a_child_uses_one_thread_for_tokens(checkpoint, monkeypatch):
 
     class OneByOne:
         def encode(self, *args, **options):
-            return tokenizer._whole.encode(*args, **options)
+            return tokenizer.backend.encode(*args, **options)
 
     monkeypatch.setattr(_encode, "is_forked", lambda: True)
     found = _encode.encode_texts(OneByOne(), ["cat", ("cat", "dog")])
