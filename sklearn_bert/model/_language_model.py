@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from sklearn_bert.model._layers import with_submodule
 from sklearn_bert.model._positions import use_sinusoids
 from sklearn_bert.model._recompute import recompute
-from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._text_model import ENCODER_FILE, TextModel
 from sklearn_bert.model._torch_state import building
 
 # Words whose scores over a whole vocabulary are held at a time.
@@ -209,8 +209,32 @@ class LanguageModel(TextModel):
             type(self.encoder.config) in MODEL_FOR_CAUSAL_LM_MAPPING
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments, as JSON can hold them, that build this model again."""
+        return {
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "left_to_right": self.left_to_right,
+            "untrained": list(self.untrained),
+        }
+
+    def transformers_config(self) -> dict[str, Any]:
+        """Return the configuration of transformers for a saved folder."""
+        return super().transformers_config() | {"is_decoder": self.left_to_right}
+
+    def weights_by_file(
+        self, weights: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Leave out what was not trained; the rest goes into one file."""
+        trained = {
+            name: value
+            for name, value in weights.items()
+            if not name.startswith(self.untrained)
+        }
+        return {ENCODER_FILE: trained}
+
     def transformers_class(self) -> str:
-        """The class of transformers that a folder of this model is opened with."""
+        """Return the name of the class of transformers that opens a saved folder."""
         if self.reads_as_decoder:
             config: Any = self.encoder.config
             found: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -221,7 +245,7 @@ class LanguageModel(TextModel):
         return type(self.language_head).__name__
 
     def full_state(self) -> dict[str, Tensor]:
-        """All weights once, under the names that transformers has for them."""
+        """Return each weight once, under the name that transformers has for it."""
         found: dict[str, Tensor] = {}
         names: dict[int, str] = {}
         for name, value in self.state_dict(keep_vars=True).items():

@@ -17,10 +17,19 @@ from sklearn_bert.model._attention import (
 )
 from sklearn_bert.model._dropout import Dropout, use_own_dropout
 from sklearn_bert.model._layers import check_trainable, frozen_modules
-from sklearn_bert.model._pooling import AttentionPooling, pool, pool_packed
+from sklearn_bert.model._pooling import (
+    ATTENTION_FILE,
+    AttentionPooling,
+    pool,
+    pool_packed,
+)
 from sklearn_bert.model._positions import keep_fixed_positions
-from sklearn_bert.model._post_processing import build_steps, n_features_after
+from sklearn_bert.model._post_processing import build_steps, n_features_after, plan_of
 from sklearn_bert.model._torch_state import building
+
+ENCODER_FILE = "model.safetensors"
+# The parts of a model whose weights have files of their own in a saved folder.
+FILE_OF_PART = {"head": "head.safetensors", "attention": ATTENTION_FILE}
 
 
 class TextModel(nn.Module):
@@ -125,6 +134,47 @@ class TextModel(nn.Module):
         self.steps.requires_grad_(False)
         for module in self.frozen_modules():
             module.requires_grad_(False)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments, as JSON can hold them, that build this model again."""
+        return {
+            "pooling": self.pooling,
+            "steps": plan_of(self.steps),
+            "normalize": self.normalize,
+            "n_outputs": None if self.head is None else self.head.out_features,
+            "dropout": self.dropout.p,
+            "trainable": self.trainable,
+            "left_to_right": self.left_to_right,
+        }
+
+    def transformers_class(self) -> str:
+        """Return the name of the class of transformers that opens a saved folder."""
+        return type(self.encoder).__name__
+
+    def transformers_config(self) -> dict[str, Any]:
+        """Return the configuration of transformers for a saved folder."""
+        config: dict[str, Any] = self.encoder.config.to_dict()  # type: ignore[union-attr,operator]
+        config["architectures"] = [self.transformers_class()]
+        if self.left_to_right:
+            config["is_decoder"] = True
+        return config
+
+    def full_state(self) -> dict[str, Tensor]:
+        """Return each weight once, under the name that `weights_by_file` takes."""
+        return self.state_dict()
+
+    def weights_by_file(
+        self, weights: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Divide the weights of `full_state` over the files of a saved folder."""
+        files: dict[str, dict[str, Tensor]] = {ENCODER_FILE: {}}
+        for name, value in weights.items():
+            part = name.partition(".")[0]
+            if part == "encoder":
+                files[ENCODER_FILE][name.removeprefix("encoder.")] = value
+            elif part in FILE_OF_PART:
+                files.setdefault(FILE_OF_PART[part], {})[name] = value
+        return files
 
     def frozen_modules(self) -> list[nn.Module]:
         """The parts of the encoder that do not learn."""
