@@ -1,6 +1,6 @@
-"""A name or a folder -> tokenizer, encoder and what it was trained with.
+"""A name or a folder -> tokenizer, encoder and how the encoder was trained.
 
-Only weights in safetensors are read, and code that a download brings along never runs.
+Only weights in safetensors are read, and no code of a downloaded folder is run.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ from sklearn_bert.model._sentence_transformers import (
 from sklearn_bert.model._torch_state import quiet_transformers
 from sklearn_bert.text._tokenizer import TextTokenizer
 
-# What a tokenizer takes in memory, about, for each token of its vocabulary.
+# The approximate memory of a tokenizer per token of its vocabulary.
 BYTES_PER_TOKEN = 200
-LEAST_LENGTH = 4  # as for the parameter max_length
+LEAST_LENGTH = 4  # the least value of the parameter max_length
 
 
 @dataclass(frozen=True)
@@ -70,37 +70,37 @@ class Checkpoint:
     ----------
     folder : Path
     encoder_folder : Path
-        Where its configuration, weights and tokenizer are: the folder, or one in it.
+        The folder of configuration, weights and tokenizer: `folder`, or one in it.
     state : tuple
-        Of the folder's files when they were read.
+        The state of the folder's files when they were read, as `_state_of` has it.
     full_model : transformers.PreTrainedModel
         In float32, on the CPU, in evaluation mode: an encoder, alone or with the heads
         that it was pretrained with.
     tokenizer_of_length : callable
-        From `max_length`, `long_text` and `window_stride` to a `TextTokenizer`, made
-        once for each.
+        Takes `max_length`, `long_text` and `window_stride`, and returns a
+        `TextTokenizer`, which is built once.
     trained_length : int
-        Tokens that the checkpoint reads when nothing else is said.
+        The default length limit, in tokens.
     longest_length : int
-        Tokens that it can read: as many as the position table has rows for.
+        The largest possible limit: the number of positions that have an embedding.
     pooling : str
-        What `pooling="auto"` means here.
+        The pooling that the checkpoint was trained with.
     has_trained_pooler : bool
     attention : AttentionPooling or None
-        What pools with `pooling="attention"`, if a folder has it.
+        The trained attention pooling, if the folder has one.
     sentence_steps : tuple of (str, nn.Module or None)
-        The modules of a sentence-transformers folder beside transformer and pooling,
-        in order: what it calls them and what they do; None: what is not offered.
+        The modules of a sentence-transformers folder after transformer and pooling:
+        their names and what they compute; None: a module that is not supported.
     prompt : str
-        What a sentence-transformers folder puts before each text; "": nothing.
+        The text that a sentence-transformers folder puts before each text; "": none.
     pools_prompt : bool
         Whether the tokens of the prompt are pooled like those of the text.
     head_dropout : float
-        The dropout that its makers put before a classification head.
+        The dropout before a classification head, by the configuration.
     left_to_right : bool
         Whether it was trained to attend to earlier tokens only.
     new_heads : tuple of str
-        Weights of the heads that the folder lacks, so that they start from nothing.
+        Weights of the heads that the folder lacks, so that they are random.
     """
 
     name: str
@@ -133,12 +133,12 @@ class Checkpoint:
         long_text: str = "truncate",
         window_stride: int | None = None,
     ) -> TextTokenizer:
-        """The tokenizer with its limit: `max_length`; None: the checkpoint's own.
+        """Return the tokenizer with a length limit; None: the checkpoint's own.
 
         Raises
         ------
         ValueError
-            Where `max_length` is more than the checkpoint can read.
+            If `max_length` is more than the checkpoint can read.
         """
         limit = self.trained_length if max_length is None else max_length
         if limit > self.longest_length:
@@ -151,18 +151,25 @@ class Checkpoint:
         return self.tokenizer_of_length(limit, long_text, window_stride)
 
     def fingerprint(self) -> str:
-        """The same for checkpoints of the same shape and weights."""
+        """Return a hash that is equal for checkpoints of the same shape and weights."""
         return _fingerprint(self.folder, self.encoder_folder, self.state)
 
     def resolve_pooling(
         self, pooling: str, *, of_pairs: bool = False, is_trained: bool = True
     ) -> str:
-        """What `pooling` means for this checkpoint, if it can do that.
+        """Return the pooling that `pooling` stands for, or say why it is not possible.
 
-        A sentence encoder was trained to average one text. Of two, an average says
-        what they are about, and little of how they relate; the first token can learn
-        that (`of_pairs`), as Devlin et al. (2019, section 3) have it. Where nothing
-        `is_trained`, attention has to be there already.
+        A sentence encoder was trained to average the states of one text. The average
+        over a pair says what the two texts are about, and little about how they relate;
+        the first token can learn that, as in Devlin et al. (2019, section 3). So "auto"
+        is "cls" if the texts are pairs.
+
+        Parameters
+        ----------
+        pooling : str
+        of_pairs : bool
+        is_trained : bool
+            Whether the pooling is trained. If not, attention must be trained already.
         """
         if pooling == "auto":
             pooling = self.pooling
@@ -189,17 +196,18 @@ class Checkpoint:
         return pooling
 
     def ends_normalized(self) -> bool:
-        """Whether the checkpoint itself ends by scaling its vectors to length 1."""
+        """Return whether the checkpoint's last step scales vectors to length 1."""
         steps = self.steps()
         return bool(steps) and isinstance(steps[-1], Normalize)
 
     def check_prompt(self, *, is_written_out: bool = False) -> None:
-        """Raise CheckpointError where its own vectors are of texts with a prompt.
+        """Raise CheckpointError if the checkpoint was trained on texts with a prompt.
 
         Parameters
         ----------
         is_written_out : bool
-            Whether texts may have the prompt from a template; it is pooled then.
+            Whether a template may have written the prompt before the texts, where it is
+            pooled like the text.
         """
         if not self.prompt or (is_written_out and self.pools_prompt):
             return
@@ -221,7 +229,7 @@ class Checkpoint:
         )
 
     def steps(self) -> list[nn.Module]:
-        """What the checkpoint itself does with the vectors that it has pooled."""
+        """Return copies of the checkpoint's own steps after pooling."""
         steps = []
         for kind, step in self.sentence_steps:
             if step is None:
@@ -253,22 +261,24 @@ def load_checkpoint(
     dropout : float or None
         Dropout of the encoder's layers and attention; None: the checkpoint's own.
     shared : bool
-        Whether the encoder may be the one that others get as well, to be read only;
-        otherwise it is a copy.
+        Whether to return the cached encoder itself, which must not be changed, instead
+        of a copy.
     with_heads : bool
-        Whether to read the heads for masked words, and for BERT next sentences, too.
+        Whether to read the pretraining heads too: for masked words and, of BERT, for
+        next sentences.
 
     Raises
     ------
     CheckpointError
-        Of the subclass that says why.
+        If it cannot be read; the subclass says why.
     """
     name = os.fspath(checkpoint)
-    # Links resolved, so that all files are of one version should a link be moved.
+    # Links are resolved, so that all files are of one version even if somebody changes
+    # a link meanwhile.
     folder = find_checkpoint(name, revision).resolve()
     with damage_named(f"checkpoint {name!r} in {folder}"):
         state = _state_of(folder)
-    # Weights that the checkpoint lacks are random, but always the same.
+    # Weights that the checkpoint lacks are random, but the same in every process.
     with seeded(0, torch.device("cpu")):
         (found,) = WEIGHTS.get(
             [(name, dropout, state, with_heads)],
@@ -296,7 +306,8 @@ def _read(
         config = read_config(name, source)
         if getattr(config, "attention_type", None) == "block_sparse":
             config.attention_type = "original_full"  # as BigBird does for short texts
-        # Of the families that can, the model itself decides who attends to whom.
+        # Where the family uses our attention, `TextModel` masks later tokens, not the
+        # encoder of transformers.
         left_to_right = getattr(config, "is_decoder", False)
         left_to_right = left_to_right and config.model_type in ATTENDING
         if left_to_right:
@@ -317,7 +328,7 @@ def _read(
         missing_keys, new_heads = _missing(full_model, report["missing_keys"])
         check_encoder(name, source, encoder, missing_keys)
         check_finite(source, full_model.state_dict().items())
-        # What stands around every text, which the weights are known to know.
+        # The special tokens around a text; the weights have embeddings for them.
         frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
         check_reads_texts(name, source, encoder, frame or [0])
         longest = _position_limit(encoder, source / "config.json")
@@ -358,10 +369,10 @@ def _read(
 
 
 def _state_of(folder: Path) -> tuple[Any, ...]:
-    """Changes when a file of the folder does: another one, or the same written anew.
+    """Return a value that changes when a file of the folder is changed or replaced.
 
-    Size and time alone may be those of another version, where an archive or an image
-    has set the times.
+    Size and modification time alone may be equal for two versions: an archive or an
+    image sets the times of its files.
     """
     paths = [*folder.glob("*.*"), *folder.glob("*/*.*")]
     stats = [(str(path), path.stat()) for path in paths if path.is_file()]
@@ -375,7 +386,7 @@ def _state_of(folder: Path) -> tuple[Any, ...]:
 
 @functools.lru_cache(maxsize=32)
 def _fingerprint(folder: Path, source: Path, state: tuple[Any, ...]) -> str:
-    """A sha256 over the weights and the description of the model."""
+    """Return a sha256 of the weights and of the configuration."""
     sha256 = hashlib.sha256()
     for path in sorted([source / "config.json", *source.glob("*.safetensors")]):
         with path.open("rb") as file:
@@ -402,28 +413,28 @@ def _model_class(name: str, config: Any, with_heads: bool) -> Any:
 
 
 def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
-    # Files of weights have been looked at: what fails here is what config.json says.
+    # The files of weights were checked before: an error here is one of config.json.
     what = f"model of {folder / CONFIG}, with values that do not fit,"
     with damage_named(what, FIT):
         full_model, report = kind.from_pretrained(
             folder,
             config=config,
-            dtype=torch.float32,  # the masters, whatever precision the file has
+            dtype=torch.float32,  # whatever the dtype of the file
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # which are looked at then, and named
+            ignore_mismatched_sizes=True,  # `check_weights_fit` names them
         )
-    # transformers maps the file: who overwrites it later would change the weights, and
-    # who shortens it would end the process.
+    # transformers maps the file into memory: a program that overwrites the file would
+    # change the weights, and one that shortens it would crash this process.
     for tensor in (*full_model.parameters(), *full_model.buffers()):
         tensor.data = tensor.data.clone()
     return full_model, report
 
 
 def _missing(full_model: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
-    """Weights that a folder lacks: of the encoder, by their names in it; of heads."""
+    """Divide missing weights: those of the encoder, by their names in it; of heads."""
     if full_model.base_model is full_model:
         return sorted(keys), ()
     prefix = f"{full_model.base_model_prefix}."
@@ -436,7 +447,7 @@ def _missing(full_model: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _set_dropout(config: Any, dropout: float) -> None:
-    """Set every dropout that model families name in their configurations."""
+    """Set every dropout rate of a configuration, under the names of all families."""
     for name in (
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
@@ -456,7 +467,7 @@ def _head_dropout(config: Any) -> float:
 
 
 def _position_limit(encoder: nn.Module, source: Path) -> int:
-    """Most tokens that the position table has rows for."""
+    """Return the number of tokens that have an embedding of their position."""
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return module.num_embeddings - position_offset(encoder)
@@ -471,7 +482,7 @@ def _has_trained_pooler(encoder: nn.Module, missing_keys: Any) -> bool:
 
 
 def _read_attention(folder: Path, encoder: nn.Module) -> AttentionPooling | None:
-    """What a saved estimator has learnt to pool with."""
+    """Read the attention pooling of a saved estimator, if there is one."""
     path = folder / ATTENTION_FILE
     if not path.exists():
         return None
@@ -497,8 +508,8 @@ def _trained_pooling(
         return "attention"
     if modules.pooling is not None:
         return modules.pooling
-    # Of a decoder the first token, which a pooler reads, has seen itself alone.
+    # A pooler reads the first token, which in a decoder attends to itself only.
     if has_pooler and not left_to_right:
         return "pooler"
-    # ModernBERT says how its own classifier pools; the mean suits all others.
+    # ModernBERT names the pooling of its classifier; other families get the mean.
     return str(getattr(config, "classifier_pooling", "mean"))

@@ -24,12 +24,12 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextTokenizer:
-    """The tokenizer of a folder, for a network that starts from nothing.
+    """Read the tokenizer of a folder, for a network with random weights.
 
     Raises
     ------
     CheckpointError
-        Where there is none that can be used.
+        If there is none that can be used.
     """
     name, path = os.fspath(folder), as_path(os.fspath(folder))
     if not any((path / file).exists() for file in ("tokenizer.json", "vocab.txt")):
@@ -46,7 +46,7 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
 
 
 def read_checkpoint_tokenizer(what: str, folder: Path, config: Any) -> Any:
-    """The tokenizer of a folder, which holds all that is needed for one."""
+    """Read the tokenizer of a folder whose files have been checked."""
     with damage_named(tokenizer_damage(folder), SAVE_TOKENIZER):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
@@ -87,7 +87,7 @@ def tokenizers_of(
 
 
 def lowercase(backend: Any) -> None:
-    """Let a tokenizer make letters small, as sentence-transformers would."""
+    """Lowercase texts before the tokenizer's own normaliser, in place."""
     first = normalizers.Lowercase()
     before = backend.normalizer
     backend.normalizer = (
@@ -103,10 +103,10 @@ def _has_type_ids(config: Any, tokenizer: Any) -> bool:
 
 
 def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
-    """What `AutoTokenizer` needs beside a tokenizer.json."""
+    """Return the `tokenizer_config.json` that `AutoTokenizer` needs."""
     config: dict[str, Any] = {
-        # The class that takes a tokenizer.json as it is: BertTokenizer and others
-        # would build their normaliser anew from options that are not in here.
+        # This class takes a tokenizer.json as it is. BertTokenizer and others would
+        # build a new normaliser from options that are not in this file.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": longest_length,
         "model_input_names": list(tokenizer.model_input_names),

@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 
-# How the first bytes of a file betray that it is another one than its name says.
+# The first bytes of files that are not what their names say.
 PICKLE = (
     "is a pickle of torch (or another zip archive) under a wrong name",
     "Open it where you trust it, and write it anew with save_pretrained",
@@ -34,24 +34,24 @@ AGAIN = "Download or copy the folder again, or write it anew with save_pretraine
 
 
 def damaged(path: Path, problem: str, remedy: str = AGAIN) -> DamagedCheckpointError:
-    """The error that names a file, what is wrong with it, and what to do."""
+    """Return an error that names a file, its damage and a remedy."""
     return DamagedCheckpointError(f"{path} {problem}. {remedy}.")
 
 
 @contextmanager
 def damage_named(what: str, remedy: str = AGAIN) -> Iterator[None]:
-    """Turn whatever a library raises at a damaged file into one error of ours."""
+    """Turn any error of a library about a damaged file into a CheckpointError."""
     try:
         yield
     except (CheckpointError, MemoryError):
         raise
     except BaseException as error:
-        # A tokenizer that is written in Rust may panic, which is no Exception.
+        # tokenizers is written in Rust: a panic there is no subclass of Exception.
         is_panic = type(error).__name__ == "PanicException"
         if not (isinstance(error, Exception) or is_panic):
             raise
         text = " ".join(str(error).split())[:300] or "no reason given"
-        if "trust_remote_code" in text:  # that is no way on here
+        if "trust_remote_code" in text:  # advice that does not hold here
             raise DamagedCheckpointError(
                 f"{what} cannot be read: it needs code of its own, which is never run "
                 "here. Choose a checkpoint of a family that transformers has itself."
@@ -62,7 +62,7 @@ def damage_named(what: str, remedy: str = AGAIN) -> Iterator[None]:
 
 
 def check_file(path: Path, remedy: str = AGAIN) -> None:
-    """Raise DamagedCheckpointError where a file is missing, empty or another one."""
+    """Raise DamagedCheckpointError if a file is missing, empty or of another kind."""
     if path.is_dir():
         raise damaged(path, "is a folder; expected a file", remedy)
     if not path.is_file():
@@ -82,7 +82,7 @@ def check_file(path: Path, remedy: str = AGAIN) -> None:
 
 
 def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
-    """What a JSON file holds, of the kind of the default; the default without it."""
+    """Read a JSON file of the type of `default`; a missing file gives `default`."""
     if not (path.exists() or path.is_symlink()):
         return default
     check_file(path, remedy)
@@ -101,9 +101,9 @@ def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
 
 
 def path_in(folder: Path, name: Any, source: Path) -> Path:
-    """The path of a part that a file of a folder names: right inside it, or an error.
+    """Return the path of a part that a file names; it must lie directly in the folder.
 
-    What lies deeper could change unseen: only so far are files looked after.
+    The cache notices changes of files only to this depth.
     """
     if not isinstance(name, str):
         raise damaged(source, f"names the part {name!r}; expected a path")
@@ -122,7 +122,7 @@ NO_LIMIT = 10**9
 
 
 def token_limit(value: Any, name: str, source: Path) -> int:
-    """A number of tokens as a file has it; 0, -1 and none at all are no limit."""
+    """Return a limit in tokens from a file; 0, -1 and None mean no limit."""
     if value is None:
         return NO_LIMIT
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

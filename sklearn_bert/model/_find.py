@@ -42,7 +42,7 @@ FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 
 
 def find_checkpoint(name: str, revision: str | None) -> Path:
-    """The folder of the checkpoint: at home if it is there, from the Hub if not."""
+    """Return the folder of a checkpoint; download it if it is not here."""
     folder = as_path(name)
     if name and _answers(folder.is_dir):
         return folder
@@ -62,26 +62,26 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
         return _downloaded(name, revision)
     except CheckpointError:
         if cached is not None and any(cached.rglob("*.safetensors")):
-            return cached  # without the Hub, what is here has to do
+            return cached  # incomplete, but better than nothing without the Hub
         raise
 
 
 def as_path(name: str) -> Path:
     try:
         return Path(name).expanduser()
-    except RuntimeError:  # "~nobody/...": a folder of this very name, or none
+    except RuntimeError:  # "~nobody/...": a folder may have this very name
         return Path(name)
 
 
 def _answers(question: Callable[[], bool]) -> bool:
     try:
         return question()
-    except (OSError, ValueError):  # too long a name, or letters that no path has
+    except (OSError, ValueError):  # too long a name, or characters that no path has
         return False
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
-    """The folder in the local Hub cache, as far as it is there."""
+    """Return the folder in the local Hub cache, which may be incomplete, or None."""
     try:
         return _snapshot(name, revision, local_files_only=True)
     except HFValidationError as error:
@@ -95,10 +95,10 @@ def _cached(name: str, revision: str | None) -> Path | None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether nothing can be missing that decides how texts become vectors.
+    """Return whether a cached folder has all files that the vectors depend on.
 
-    Another program may have left a part of the files, and a checkpoint without its
-    modules.json would be pooled in another way, without a word.
+    Another program may have downloaded only some of the files. Without its modules.json
+    a checkpoint would silently be pooled in another way.
     """
     try:
         encoder_folder = read_sentence_modules(folder).encoder_folder
@@ -110,7 +110,7 @@ def _is_complete(folder: Path) -> bool:
 
 @functools.cache
 def _downloaded(name: str, revision: str | None) -> Path:
-    """The folder with every file that the Hub has; asked once per process."""
+    """Download a checkpoint, once per process, and return its folder."""
     looked = f"It is no folder, {_bundle_hint(name)}and not in the local Hub cache"
     try:
         return _snapshot(name, revision, local_files_only=False)
@@ -138,7 +138,7 @@ def _downloaded(name: str, revision: str | None) -> Path:
 
 
 def _forbidden() -> str:
-    """Which variable of the environment forbids the network, if one does."""
+    """Name the environment variable that forbids the network, if one does."""
     if not constants.is_offline_mode():
         return ""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -167,7 +167,7 @@ def _snapshot(name: str, revision: str | None, *, local_files_only: bool) -> Pat
 
 @functools.cache
 def _bundled(package: str) -> Path | None:
-    """The folder inside an installed weight package; its weights are checked once."""
+    """Return the folder of an installed weight package; check its weights once."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None

@@ -1,7 +1,7 @@
-"""A checkpoint's files, looked at before a library below reads them.
+"""Check the files of a checkpoint before transformers reads them.
 
-Whatever is wrong with a folder is said here: the file, what is wrong with it, and what
-to do. The libraries below would go on with what is left, or speak of their own insides.
+An error names the file, what is wrong with it, and what to do. transformers would go on
+with the files that are left, or raise errors about its own code.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 ADAPTER = "adapter_config.json"
-# Each is enough to build a tokenizer of; the last kind may have any name.
+# Each of these sets is enough for a tokenizer; a file *.model may have any name.
 TOKENIZER_FILES = [
     ["tokenizer.json"],
     ["vocab.txt"],
     ["vocab.json", "merges.txt"],
     ["*.model"],
 ]
-# What may stand beside them.
+# Optional files of a tokenizer.
 TOKENIZER_SETTINGS = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
 ]
-# How a process computes or answers, and nothing about the weights: ours to decide.
+# Entries of a configuration about how to compute, which say nothing about the weights.
 LEFT_OUT = (
     "return_dict",
     "torchscript",
@@ -54,7 +54,7 @@ LEFT_OUT = (
     "_attn_implementation",
     "_attn_implementation_internal",
 )
-# Weights in forms that are not read, and how they are turned into safetensors.
+# Weights in formats that are not read, and how to convert them to safetensors.
 OTHER_WEIGHTS = {
     "pytorch_model*.bin": "only pickled weights ({}), which could run code",
     "*.ckpt.index": "weights of TensorFlow 1 ({})",
@@ -87,7 +87,7 @@ CONVERT = {
 
 
 def read_config(name: str, folder: Path) -> Any:
-    """The configuration of a text encoder, less what is for the process to decide."""
+    """Read the configuration of a text encoder, without the entries in `LEFT_OUT`."""
     path = folder / CONFIG
     values = read_json(path, {})
     kind = values.get("model_type")
@@ -133,7 +133,7 @@ def _refuse_kind(name: str, folder: Path, values: dict[str, Any]) -> None:
 
 
 def _check_is_encoder(name: str, path: Path, config: Any) -> None:
-    """Raise CheckpointError where a configuration is not of an encoder of texts."""
+    """Raise CheckpointError if the model is no encoder of texts."""
     found: Any = MODEL_MAPPING.get(type(config), None)
     model = found[0] if isinstance(found, tuple) else found
     family = f"{config.model_type!r} in {path}"
@@ -158,7 +158,7 @@ def _check_is_encoder(name: str, path: Path, config: Any) -> None:
 
 
 def check_folder(name: str, folder: Path) -> None:
-    """Raise CheckpointError where a file that is needed is missing, or too many are."""
+    """Raise CheckpointError if a needed file is missing, or an adapter is present."""
     if not (folder / CONFIG).exists():
         raise _without_config(name, folder)
     if (folder / ADAPTER).exists():
@@ -197,12 +197,12 @@ def _without_config(name: str, folder: Path) -> DamagedCheckpointError:
 
 
 def _snapshots(folder: Path) -> Iterator[Path]:
-    """Where a folder of the Hub's cache has its checkpoints."""
+    """Return the configurations below a folder of the Hub's cache."""
     return folder.glob("snapshots/*/config.json")
 
 
 def weight_files(name: str, folder: Path) -> list[Path]:
-    """The files that hold the weights of a folder."""
+    """Return the files that hold the weights of a folder."""
     single, index = folder / WEIGHTS, folder / INDEX
     if single.exists() or single.is_symlink():
         return [single]
@@ -243,7 +243,7 @@ def _without_weights(name: str, folder: Path) -> DamagedCheckpointError:
 
 
 def check_weights(path: Path) -> None:
-    """Raise DamagedCheckpointError where a file is no whole one of weights."""
+    """Raise DamagedCheckpointError if a file of weights is damaged or quantised."""
     check_file(path)
     with damage_named(str(path)), safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no dict
@@ -257,12 +257,12 @@ def check_weights(path: Path) -> None:
 
 
 def check_tokenizer_files(what: str, folder: Path) -> None:
-    """Raise DamagedCheckpointError where no tokenizer can be built of the files.
+    """Raise DamagedCheckpointError if the files do not make a tokenizer.
 
     Parameters
     ----------
     what : str
-        Whose files they are: "checkpoint 'a/b'", "vocabulary 'c'".
+        The owner of the files: "checkpoint 'a/b'", "vocabulary 'c'".
     """
     for names in TOKENIZER_FILES:
         found = [sorted(folder.glob(file)) for file in names]

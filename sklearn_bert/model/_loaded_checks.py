@@ -1,4 +1,4 @@
-"""Check what was read from a checkpoint's folder: whether tokenizer and weights fit."""
+"""Check the tokenizer and the weights of a checkpoint after they were read."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from sklearn_bert.model._damage import (
 from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._folder_checks import CONFIG, TOKENIZER_FILES
 
-# Weights may have rows to spare, so that their number suits a processor; not so many.
+# Embeddings may have unused rows, to round their number up, but at most a tenth.
 LEAST_SHARE = 0.9
-PROBE = "a ᚠ 龘 ꙮ"  # at least one of these is in nobody's vocabulary
+PROBE = "a ᚠ 龘 ꙮ"  # at least one of these is in no vocabulary
 
 
 def check_tokenizer(
     what: str, folder: Path, tokenizer: Any, n_rows: int | None
 ) -> None:
-    """Raise CheckpointError where a tokenizer cannot read texts for the weights.
+    """Raise CheckpointError if a tokenizer does not fit the weights.
 
     Parameters
     ----------
     what : str
         As for `check_tokenizer_files`.
     n_rows : int or None
-        Of the checkpoint's table of words; None: there is none yet.
+        The number of word embeddings; None: there are no weights yet.
     """
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise CheckpointError(
@@ -88,7 +88,7 @@ def check_tokenizer(
 
 
 def tokenizer_damage(folder: Path) -> str:
-    """What to say of a tokenizer that the library below cannot build."""
+    """Describe the files of a tokenizer, for an error about them."""
     path = folder / "tokenizer.json"
     if not path.exists():
         files = [
@@ -102,7 +102,7 @@ def tokenizer_damage(folder: Path) -> str:
 def check_weights_fit(
     folder: Path, full_model: nn.Module, encoder: nn.Module, report: dict[str, Any]
 ) -> None:
-    """Raise DamagedCheckpointError where weights and configuration disagree."""
+    """Raise DamagedCheckpointError if weights and configuration disagree."""
     for found in sorted(report["mismatched_keys"], key=str):
         tensor, in_file, in_model = found
         raise damaged(
@@ -116,7 +116,7 @@ def check_weights_fit(
     for key in sorted(report["unexpected_keys"]):
         name = key.removeprefix(f"{encoder.base_model_prefix}.")
         bare = _without_number(name)
-        # The weights of a head are foreign to an encoder; one more layer is not.
+        # Unexpected weights of a head are harmless; those of one more layer are not.
         if bare != name and bare in known:
             raise damaged(
                 folder / CONFIG,
@@ -134,7 +134,7 @@ def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
     for name, value in tensors:
         if not value.is_floating_point() or torch.isfinite(value.sum()):
             continue
-        if not torch.isfinite(value).all():  # and not only too large a sum
+        if not torch.isfinite(value).all():  # not only the sum has overflowed
             raise DamagedCheckpointError(
                 f"the weights in {folder} are damaged: {name!r} holds NaN or infinity, "
                 f"and so would every result. {AGAIN}."
@@ -144,7 +144,7 @@ def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
 def check_reads_texts(
     name: str, folder: Path, encoder: nn.Module, ids: list[int]
 ) -> None:
-    """Raise CheckpointError where an encoder makes no state of each token."""
+    """Raise CheckpointError if an encoder does not return a state for each token."""
     tokens = torch.tensor([ids])
     what = f"checkpoint {name!r} in {folder}: a text given to {type(encoder).__name__}"
     with damage_named(what, "Choose an encoder of texts such as BERT"), torch.no_grad():
@@ -154,8 +154,8 @@ def check_reads_texts(
             raise ValueError(f"{tuple(states.shape)} states for {len(ids)} tokens")
 
 
-# How far, as a share of the largest state, padding may move a text's states: rounding
-# moves them by 1e-6.
+# The largest change of a text's states by padding, as a share of the largest state;
+# rounding alone changes them by 1e-6.
 PADDING_TOLERANCE = 1e-4
 
 
@@ -172,8 +172,8 @@ def check_encoder(
 
 
 def check_padding(name: str, encoder: Any, tokenizer: Any, limit: int) -> None:
-    """Raise CheckpointError where what fills a batch changes the states of a text."""
-    if encoder.config.model_type in ATTENDING:  # known to leave padding out
+    """Raise CheckpointError if padding changes the states of a text."""
+    if encoder.config.model_type in ATTENDING:  # families with our attention
         return
     ids = torch.tensor([tokenizer("padding").input_ids])
     ids = ids.clamp(max=encoder.config.vocab_size - 1)  # any ids do

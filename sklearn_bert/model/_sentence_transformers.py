@@ -27,14 +27,14 @@ SENTENCE_FILES = [
     "sentence_xlnet_config.json",
 ]
 PROMPTS_FILE = "config_sentence_transformers.json"
-# What sentence-transformers has called the module that is a transformer.
+# The names that sentence-transformers has used for the transformer module.
 TRANSFORMER = {"Transformer", "BERT", "RoBERTa", "DistilBERT", "CamemBERT", "ALBERT"}
 TRANSFORMER |= {"XLMRoBERTa", "XLNet"}
 
 
 @dataclass(frozen=True)
 class SentenceModules:
-    """What the files of a sentence-transformers folder say.
+    """The content of the files of a sentence-transformers folder.
 
     Attributes
     ----------

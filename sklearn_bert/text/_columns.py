@@ -19,14 +19,15 @@ N_ROWS_NAMED = 5  # how many offending rows an error lists
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the caller's container, and how to name its cells in an error."""
+    """One column of the caller's container, with what names its cells in an error."""
 
     cells: list[Any]
     name: Any = None
-    index: pd.Index | None = None  # of pandas
+    index: pd.Index | None = None  # the labels of its rows in pandas
     of: str = "X"
 
     def cell_name(self, row: int) -> str:
+        """Name a cell as the caller would index it, with its label in pandas."""
         column = "" if self.name is None else f", {self.name!r}"
         place = f"{self.of}[{row}{column}]"
         if self.index is None:
@@ -36,7 +37,7 @@ class Column:
         return place if is_place else f"{place} (index label {label!r})"
 
     def filled(self, missing: str) -> list[Any]:
-        """Return the cells with "" for missing ones, or say which are missing."""
+        """Return the cells, "" for missing ones, or raise an error that names them."""
         gaps = [row for row, cell in enumerate(self.cells) if is_missing(cell)]
         if not gaps:
             return self.cells
@@ -59,9 +60,9 @@ class Container:
 
 
 def open_container(X: Any) -> Container:
-    """Take the columns out of the caller's container, without looking at the cells."""
+    """Return the columns of the caller's container; their cells are not checked."""
     X = nw.to_native(X, pass_through=True)
-    _refuse_what_is_no_column(X)
+    _check_is_column(X)
     if _is_arrow_table(X):
         # Not through narwhals: Arrow allows a column name to occur twice.
         columns = zip(X.schema.names, X.columns, strict=True)
@@ -83,7 +84,8 @@ def open_container(X: Any) -> Container:
     )
 
 
-def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
+def _check_is_column(X: Any, name: str = "X") -> None:
+    """Raise TypeError if X is a container that cannot be a column of texts."""
     if isinstance(X, (str, bytes, bytearray)):
         raise TypeError(
             f"{name} is a single {type(X).__name__} ({excerpt(X)}); expected a "
@@ -116,7 +118,7 @@ def _refuse_what_is_no_column(X: Any, name: str = "X") -> None:
 
 
 def _first_value(X: Any, name: str) -> str:
-    """What to do with a mapping, such as columns or splits by their names."""
+    """Advise to take one value of a mapping, such as a column or a split."""
     if not isinstance(X, Mapping) or not X:
         return ""
     return f" Take one of its values, e.g. {name}[{next(iter(X))!r}]."
@@ -149,7 +151,7 @@ def _open_array(X: Any) -> Container:
             f"X is an array with {array.ndim} dimensions; expected one (texts) or two "
             "(one column of texts, or two columns of sentence pairs)."
         )
-    # An empty array has a number's dtype by default, and is told of its emptiness.
+    # An empty array is float64 by default; `check_texts` says that it is empty.
     if array.size and array.dtype.kind not in "UOT":
         raise TypeError(
             f"X is an array of dtype {array.dtype} and shape {array.shape}; expected "
@@ -167,7 +169,7 @@ def _open_array(X: Any) -> Container:
 
 
 def _open_rows(rows: list[Any], index: pd.Index | None = None) -> Container:
-    """One-dimensional input: texts, or 2-tuples as sentence pairs."""
+    """Return the columns of one-dimensional input: texts, or 2-tuples as pairs."""
     if not any(isinstance(row, tuple) for row in rows):
         return Container([Column(rows, index=index)], is_2d=False)
     pairs = [(None, None) if is_missing(row) else row for row in rows]
@@ -182,9 +184,9 @@ def _open_rows(rows: list[Any], index: pd.Index | None = None) -> Container:
 
 
 def rows_of_column(X: Any, name: str = "X") -> list[Any]:
-    """The cells of a one-dimensional container, or of a frame's only column."""
+    """Return the cells of a one-dimensional container or of a frame's only column."""
     X = nw.to_native(X, pass_through=True)
-    _refuse_what_is_no_column(X, name)
+    _check_is_column(X, name)
     if nw.dependencies.is_into_dataframe(X):
         columns = _open_frame(X).columns
         if len(columns) != 1:
@@ -213,7 +215,7 @@ def rows_of_column(X: Any, name: str = "X") -> list[Any]:
 
 
 def holds_lists(X: Any) -> bool:
-    """Whether the first row that is not missing is a list: of sentences."""
+    """Return whether the first row that is not missing is a list (of sentences)."""
     native = nw.to_native(X, pass_through=True)
     is_frame = nw.dependencies.is_into_dataframe(native) and native.shape[1] == 1
     is_column = nw.dependencies.is_into_series(native) or hasattr(native, "to_pylist")
@@ -226,7 +228,7 @@ def holds_lists(X: Any) -> bool:
 
 
 def cell_name(values: Any, name: str, row: int, column: int | None = None) -> str:
-    """A cell of `y` or the like, by its place and the label of pandas' index."""
+    """Name a cell of `y` or the like, by its row and its label in pandas' index."""
     values = nw.to_native(values, pass_through=True)
     kinds = (nw.dependencies.is_pandas_series, nw.dependencies.is_pandas_dataframe)
     index = values.index if any(kind(values) for kind in kinds) else None
@@ -234,7 +236,7 @@ def cell_name(values: Any, name: str, row: int, column: int | None = None) -> st
 
 
 def is_missing(cell: Any) -> bool:
-    """Whether a cell marks a missing value: None, NaN, NA, NaT, or masked."""
+    """Return whether a cell marks a missing value: None, NaN, NA, NaT, or masked."""
     if cell is None or cell is pd.NA or cell is pd.NaT or cell is np.ma.masked:
         return True
     kinds = (float, np.floating, np.datetime64, np.timedelta64)
@@ -248,5 +250,6 @@ def listed(items: Iterable[Any]) -> str:
 
 
 def excerpt(value: Any, width: int = 60) -> str:
+    """Return the repr of a value, shortened to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -1,4 +1,4 @@
-"""Texts -> rows of tokens to learn a language from: packed, one by one, or in pairs."""
+"""Documents -> rows of tokens for pretraining: packed, one by one, or in pairs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sklearn_bert.text._tokenizer import TextTokenizer
 
 @dataclass(frozen=True)
 class Corpus:
-    """The tokens of many texts, without special ones, in one flat array.
+    """The tokens of many texts, without special tokens, in one flat array.
 
-    Texts of which a tokenizer makes nothing are not among them.
+    Texts without any token are left out.
 
     Attributes
     ----------
     ids : ndarray of shape (n_tokens,), int32
     starts, lengths : ndarray of shape (n_texts,), int64
     document : ndarray of shape (n_texts,), int64
-        The place of the document that each text is a sentence of.
+        The document of each text, which is one of its sentences.
     """
 
     ids: np.ndarray
@@ -32,7 +32,7 @@ class Corpus:
     document: np.ndarray
 
     def text(self, place: int) -> np.ndarray:
-        """The ids of one text."""
+        """Return the ids of one text."""
         start = self.starts[place]
         return self.ids[start : start + self.lengths[place]]
 
@@ -58,7 +58,7 @@ def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
 
 
 def text_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
-    """One row per text, and more where it is longer than a row holds."""
+    """Lay out one row per text, and more for a text that is longer than a row."""
     special = tokenizer.special_tokens()
     budget = tokenizer.max_length - special.n_special
     contents = [
@@ -70,10 +70,10 @@ def text_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
 
 
 def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
-    """Rows of full length: all texts one after the other, with a separator between.
+    """Lay out rows of full length: all texts in sequence, with separators between.
 
-    As in Y. Liu et al., "RoBERTa: A Robustly Optimized BERT Pretraining Approach",
-    2019, section 4.2 (FULL-SENTENCES): a text may begin in one row and end in the next.
+    A text may begin in one row and end in the next: FULL-SENTENCES of Y. Liu et al.,
+    "RoBERTa: A Robustly Optimized BERT Pretraining Approach", 2019, section 4.2.
     """
     special = tokenizer.special_tokens()
     budget = tokenizer.max_length - special.n_special
@@ -86,14 +86,14 @@ def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
 
 
 def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> TokenTable:
-    """Rows to be read from left to right: texts with what stands before and after them.
+    """Lay out rows for a left-to-right model: texts with their special tokens.
 
-    A text that goes on in the next row has no end in this one and no beginning in that.
+    A text that continues in the next row has its last special token there only.
 
     Parameters
     ----------
     pack : bool
-        Whether a row goes on with the next text, or each text has rows of its own.
+        Whether texts follow each other in a row, or each text has rows of its own.
     """
     special = tokenizer.special_tokens()
     texts = [special(corpus.text(place))[0] for place in range(len(corpus.lengths))]
@@ -109,12 +109,12 @@ def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> Toke
 
 
 class SentencePairs:
-    """Pairs of segments, half of which follow each other in a document.
+    """Pairs of segments; in half of them the second follows the first in a document.
 
-    Devlin et al. (2019, appendix A.2): a document is cut into stretches of whole
-    sentences that fill a row, and each stretch into two segments at a sentence drawn
-    at random. Half of the time the second segment is replaced by one of another
-    document. Here every stretch is a pair in every epoch, drawn anew.
+    Devlin et al. (2019, appendix A.2): a document is divided into stretches of
+    whole sentences that fill a row, and each stretch into two segments at a random
+    sentence. Half of the time the second segment is replaced by one of another
+    document. Here every stretch gives one pair, drawn anew in every epoch.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class SentencePairs:
     Raises
     ------
     ValueError
-        Where no document has two sentences, or there are no two documents.
+        If no document has two sentences, or there is only one document.
     """
 
     def __init__(self, tokenizer: TextTokenizer, corpus: Corpus) -> None:
@@ -175,7 +175,8 @@ class SentencePairs:
             first = self._ids(slice(begin, firsts[pair]))
             second_ids = self._ids(second)
             budgets = token_budgets([len(first), len(second_ids)], self.budget)
-            # What is next to the border tells most about whether they belong together.
+            # The tokens next to the border say most about whether the segments follow
+            # each other, so the first segment loses its beginning, the second its end.
             rows.append(
                 self.special(
                     first[max(0, len(first) - budgets[0]) :], second_ids[: budgets[1]]
@@ -185,15 +186,17 @@ class SentencePairs:
         return _table(list(ids), list(types)), next_sentence_labels.astype(np.int64)
 
     def _split(self, rng: np.random.Generator) -> np.ndarray:
-        """In each stretch the sentence that begins its second segment."""
+        """Draw for each stretch the first sentence of its second segment."""
         begins, ends = np.array(self.stretches).T
         return rng.integers(begins + 1, ends)
 
     def _other_document(self, pair: int, rng: np.random.Generator) -> int:
-        """A stretch of another document."""
+        """Draw a stretch of another document than that of a pair."""
         first, last = np.searchsorted(
             self.document, [self.document[pair], self.document[pair] + 1]
         )
+        # Drawn from the others only: the stretches of its own document, which lie
+        # together, are skipped.
         place = int(rng.integers(len(self.document) - (last - first)))
         return place if place < first else place + int(last - first)
 
@@ -204,7 +207,7 @@ class SentencePairs:
 
 
 def _stretches(corpus: Corpus, budget: int) -> list[tuple[int, int]]:
-    """Where stretches of two sentences or more begin and end, that fill a row or so."""
+    """Divide documents into stretches of two or more sentences that fill a row."""
     found: list[tuple[int, int]] = []
     for document in np.unique(corpus.document):
         begin, stop = np.searchsorted(corpus.document, [document, document + 1])

@@ -1,4 +1,4 @@
-"""Calls of the tokenizers library, which are safe in a forked process."""
+"""Call the tokenizers library, in batches, and safely in a forked process."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from sklearn_bert.text._template import render, template_columns
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of one call: one list, or two of equal length for sentence pairs.
+    """The texts of one call: one list, or two lists of equal length for pairs.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Texts:
     second : list of str or None
         The other half of each pair; None where X holds single texts.
     n_features : int
-        Columns that are read: 1 for texts, 2 for pairs, with a template those it names.
+        Number of columns read: 1 for texts, 2 for pairs, or those of a template.
     is_2d : bool
         Whether the container was two-dimensional, so that it can have column names.
     """
@@ -40,13 +40,13 @@ class Texts:
         return len(self.first)
 
     def rows(self) -> list[Any]:
-        """Each text, or each pair as a tuple."""
+        """Return the texts, or the pairs as tuples."""
         if self.second is None:
             return self.first
         return list(zip(self.first, self.second, strict=True))
 
     def distinct(self) -> tuple[Texts, np.ndarray]:
-        """Each text (or pair) once, and for every row its place among them."""
+        """Return each distinct text (or pair) once, and for every row its index."""
         place: dict[Any, int] = {}
         row_of = [place.setdefault(row, len(place)) for row in self.rows()]
         if self.second is None:
@@ -55,14 +55,14 @@ class Texts:
         return replace(self, first=first, second=second), np.array(row_of)
 
     def joined(self, others: Texts) -> Texts:
-        """These texts and then others of the same form."""
+        """Return these texts followed by others of the same form."""
         second = None
         if self.second is not None and others.second is not None:
             second = self.second + others.second
         return replace(self, first=self.first + others.first, second=second)
 
     def part(self, begin: int, end: int) -> Texts:
-        """Some rows that follow each other."""
+        """Return the rows from `begin` to `end`."""
         second = None if self.second is None else self.second[begin:end]
         return replace(self, first=self.first[begin:end], second=second)
 
@@ -70,7 +70,7 @@ class Texts:
 def check_texts(
     X: Any, *, template: str | None = None, missing: str = "error"
 ) -> Texts:
-    """Return the texts in `X`, or say which row is wrong and what to do.
+    """Return the texts in `X`, or raise an error that names the row and a remedy.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ def check_texts(
     template : str or None
         Joins the named columns of a frame into one text, e.g. `"{title}. {body}"`.
     missing : {"error", "empty"}
-        Whether None, NaN and NA are refused or read as `""`.
+        Whether None, NaN and NA are an error or are read as `""`.
 
     Raises
     ------
     TypeError
-        Where X or one of its cells is of a kind that holds no text.
+        If X or one of its cells is of a type that holds no text.
     ValueError
-        Where texts are missing, X is empty, or its shape is neither texts nor pairs.
+        If texts are missing, X is empty, or its shape is neither texts nor pairs.
     """
     container = open_container(X)
     n_features = len(container.columns)
@@ -124,7 +124,7 @@ def _check_cells(column: Column, missing: str) -> list[str]:
         return list(cells)
     wrong = [row for row, cell in enumerate(cells) if not isinstance(cell, str)]
     if not wrong:
-        # Subclasses, such as numpy.str_; an Enum's own __str__ gives its name.
+        # Subclasses of str, such as numpy.str_. An Enum's own __str__ returns its name.
         return [str.__str__(cell) for cell in cells]
     cell = cells[wrong[0]]
     raise TypeError(

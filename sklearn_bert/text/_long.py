@@ -1,6 +1,6 @@
-"""What is read of a text that is longer than the model: its head and tail, or windows.
+"""Shorten or divide texts that are longer than the model: head and tail, or windows.
 
-Everything here counts tokens of the text itself, without the special ones around it.
+All lengths here are in tokens of the text itself, without special tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HEAD_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Windows:
-    """Which rows of a table are the windows of each text.
+    """The rows of a table that are the windows of each text.
 
     Attributes
     ----------
@@ -24,7 +24,8 @@ class Windows:
         The row of the first window.
     counts : ndarray of shape (n_texts,), int64
     shares : ndarray of shape (n_rows,), float32
-        How much of its text is new in a window: they add up to 1 over a text.
+        The share of its text's tokens that are new in a window; over a text they add up
+        to 1.
     """
 
     starts: np.ndarray
@@ -32,18 +33,18 @@ class Windows:
     shares: np.ndarray
 
     def take(self, texts: np.ndarray) -> Windows:
-        """Those of some of the texts; rows and shares stay where they are."""
+        """Return the windows of some texts; the rows of the table stay the same."""
         return replace(self, starts=self.starts[texts], counts=self.counts[texts])
 
     def rows(self) -> np.ndarray:
-        """The rows of the texts, one text after the other."""
+        """Return the rows of the texts, one text after the other."""
         begins = np.cumsum(self.counts) - self.counts
         return np.arange(self.counts.sum()) + np.repeat(
             self.starts - begins, self.counts
         )
 
     def text_of_row(self) -> np.ndarray:
-        """For each of `rows`, the place of its text among the texts."""
+        """Return for each of `rows` the index of its text."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
@@ -61,7 +62,7 @@ def token_budgets(lengths: list[int], budget: int) -> list[int]:
 
 
 def head_and_tail(ids: np.ndarray, budget: int) -> np.ndarray:
-    """The first quarter of the budget from the beginning, the rest from the end.
+    """Return a quarter of the budget from the beginning, the rest from the end.
 
     C. Sun, X. Qiu, Y. Xu, X. Huang, "How to Fine-Tune BERT for Text Classification?",
     CCL 2019, section 5.3.1.
@@ -72,15 +73,16 @@ def head_and_tail(ids: np.ndarray, budget: int) -> np.ndarray:
     return np.concatenate([ids[:n_head], ids[len(ids) - (budget - n_head) :]])
 
 
-def window_starts(length: int, budget: int, stride: int) -> range:
-    """Where windows of `budget` tokens begin, so that every token is in one."""
-    n_more = max(0, -(-(length - budget) // stride))
+def window_starts(length: int, size: int, stride: int) -> range:
+    """Return where windows of `size` tokens begin, so that every token is in one."""
+    n_more = max(0, -(-(length - size) // stride))  # rounded up
     return range(0, (n_more + 1) * stride, stride)
 
 
-def new_tokens(length: int, budget: int, stride: int) -> np.ndarray:
-    """How many tokens of each window no earlier window holds; at least one in all."""
-    ends = [
-        min(start + budget, length) for start in window_starts(length, budget, stride)
-    ]
+def new_tokens(length: int, size: int, stride: int) -> np.ndarray:
+    """Count the tokens of each window that no earlier window holds.
+
+    An empty text has one window, which counts as one token.
+    """
+    ends = [min(start + size, length) for start in window_starts(length, size, stride)]
     return np.diff([0, *ends]) if length else np.ones(1, dtype=np.int64)

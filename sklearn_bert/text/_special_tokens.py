@@ -22,6 +22,7 @@ class SpecialTokens:
     """
 
     def __init__(self, backend: Tokenizer, n_halves: int) -> None:
+        # One token stands for each half; what is around it in the result is special.
         probe = backend.encode("a", add_special_tokens=False)
         probe.truncate(1)
         encoding = backend.post_process(probe, probe if n_halves == 2 else None, True)
@@ -37,16 +38,16 @@ class SpecialTokens:
 
     @property
     def before(self) -> np.ndarray:
-        """The special tokens before a text."""
+        """The ids of the special tokens before a text."""
         return self._ids[0]
 
     @property
     def after(self) -> np.ndarray:
-        """The special tokens behind a text, or behind the first half of a pair."""
+        """The ids of the special tokens after a text, or a pair's first half."""
         return self._ids[1]
 
     def __call__(self, *halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and type ids of a whole row, int32 and uint8."""
+        """Return ids (int32) and type ids (uint8) of a row with these halves."""
         ids, types = [self._ids[0]], [self._types[0]]
         for i, half in enumerate(halves):
             ids += [half, self._ids[i + 1]]

@@ -14,8 +14,8 @@ def parse_template(template: str) -> list[tuple[str, str | None, str]]:
     Raises
     ------
     ValueError
-        Where the braces do not match, a field is unnamed, a field asks for a
-        conversion, or there is no field.
+        If the braces do not match, a field has no name or a conversion, or there is no
+        field.
     """
     try:
         pieces = list(string.Formatter().parse(template))
@@ -40,7 +40,7 @@ def parse_template(template: str) -> list[tuple[str, str | None, str]]:
 
 
 def template_columns(template: str) -> list[str]:
-    """The columns that a template reads, each once, in its order."""
+    """Return the columns that a template names, each once, in their order."""
     names = [name for _, name, _ in parse_template(template) if name is not None]
     return list(dict.fromkeys(names))
 
@@ -81,7 +81,7 @@ def _column_named(name: str, container: Container) -> Column:
 
 def _format(column: Column, row: int, spec: str) -> str:
     cell = column.cells[row]
-    # A missing number was filled with "", which a number's format spec would refuse.
+    # A missing number was replaced by "", which a number's format spec does not accept.
     if isinstance(cell, str) and cell == "":
         return ""
     if isinstance(cell, bytes):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from sklearn_bert.text._input import Texts
 
-KEY_LENGTH = 256  # characters; the cache knows a longer text by its hash
+KEY_LENGTH = 256  # characters; the key of a longer text is its hash
 
 
 class Tokens(NamedTuple):
-    """One text as the cache keeps it: bytes are smaller than arrays."""
+    """One text as the cache keeps it, in bytes, which are smaller than arrays."""
 
     ids: bytes  # int32
     type_ids: bytes | None  # uint8
@@ -21,9 +21,9 @@ class Tokens(NamedTuple):
 
 
 def cache_keys(fingerprint: str, texts: Texts) -> list[str]:
-    """What the cache knows each text by, or each pair of texts.
+    """Return the key of each text, or pair, in the cache.
 
-    One string each: tuples would set off the garbage collector.
+    Each key is one string: many tuples would start the garbage collector.
     """
     first = [t if len(t) <= KEY_LENGTH else hashed(t) for t in texts.first]
     if texts.second is None:
@@ -34,11 +34,11 @@ def cache_keys(fingerprint: str, texts: Texts) -> list[str]:
 
 
 def hashed(text: str) -> str:
-    # No text holds the lone surrogate before it, so none is taken for a hash.
+    # No text begins with a lone surrogate, so no text can be equal to a hash.
     return "\ud800" + blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def size_in_bytes(tokens: Tokens) -> int:
-    key = len(tokens.ids)  # a text is about as long as its ids
+    key = len(tokens.ids)  # the key, a text, is about as long as its ids
     n_bytes = len(tokens.ids) + len(tokens.type_ids or b"")
     return key + n_bytes + len(tokens.windows or b"")

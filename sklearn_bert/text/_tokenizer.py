@@ -1,4 +1,4 @@
-"""Texts -> token ids, once: a flat table, and a count of what was cut."""
+"""Texts -> a table of token ids, each distinct text tokenised once."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ class TextTokenizer:
     backend : tokenizers.Tokenizer
         Copied; the caller's truncation and padding settings are not touched.
     shares_backend : bool
-        Whether the backend is taken as it is: it neither truncates nor pads, and nobody
-        changes it.
+        Whether to use the backend itself, not a copy: it must neither truncate nor pad,
+        and nobody may change it.
     max_length : int
-        Most tokens of a text, special ones included.
+        Length limit of a text, in tokens, special tokens included.
     pad_id : int
         The id that fills the rows of a batch.
     has_type_ids : bool
         Whether the model tells the halves of a pair apart by token types.
     config : dict
-        What belongs beside a `tokenizer.json`, carried along for saving.
+        The content of `tokenizer_config.json`, for saving.
     long_text : {"truncate", "head_tail", "window"}
-        What is read of a text that is longer than that.
+        How to read a text that is longer.
     window_stride : int or None
-        Tokens from the start of one window to the next; None: as many as a window
-        holds.
+        Tokens from the start of one window to the start of the next; None: windows do
+        not overlap.
     n_embeddings : int or None
-        How many ids the model knows; None: all of the vocabulary.
+        The number of embeddings of the model; None: at least one per id.
 
     Raises
     ------
     ValueError
-        Where the stride is longer than a window, so that tokens would be left out.
+        If the stride is longer than a window, so that tokens would be left out.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class TextTokenizer:
         self.long_text = long_text
         self.window_stride = window_stride
         self.n_embeddings = n_embeddings
-        # Its settings never change again: switching truncation on and off on one
-        # shared tokenizer is a race between threads.
+        # Its settings must never change: threads that switch truncation on and off in a
+        # shared tokenizer would disturb each other.
         self.backend = backend if shares_backend else plain_backend(backend)
         self._special_tokens: dict[int, SpecialTokens] = {}
         budget = max_length - backend.num_special_tokens_to_add(is_pair=False)
@@ -104,11 +104,11 @@ class TextTokenizer:
         return cls(Tokenizer.from_str(text), **settings)
 
     def to_json(self) -> str:
-        """The tokenizer as the text of a `tokenizer.json`, without a length limit."""
+        """Return the text of a `tokenizer.json`, without a length limit."""
         return self.backend.to_str()
 
     def settings(self) -> dict[str, Any]:
-        """The arguments, beside the backend, that build this tokenizer again."""
+        """Return the arguments, beside the backend, that build this tokenizer again."""
         settings = {
             "max_length": self.max_length,
             "pad_id": self.pad_id,
@@ -122,28 +122,28 @@ class TextTokenizer:
         return settings
 
     def special_tokens(self, n_halves: int = 1) -> SpecialTokens:
-        """The special tokens around a text, or around the halves of a pair."""
+        """Return the special tokens around a text, or around the halves of a pair."""
         if n_halves not in self._special_tokens:
             self._special_tokens[n_halves] = SpecialTokens(self.backend, n_halves)
         return self._special_tokens[n_halves]
 
     def special_id(self, name: str) -> int | None:
-        """The id of the token that `config` names, e.g. "mask"; None: it has none."""
+        """Return the id of the special token with a name, e.g. "mask", or None."""
         token = self.config.get(f"{name}_token")
         return None if token is None else self.backend.token_to_id(token)
 
     def special_ids(self) -> np.ndarray:
-        """The ids of all tokens that are no part of a text."""
+        """Return the ids of all special tokens."""
         found = (self.special_id(name) for name in SPECIAL_NAMES)
         return np.unique([i for i in found if i is not None])
 
     def known_ids(self) -> np.ndarray:
-        """The ids of the vocabulary that the model knows, sorted."""
+        """Return the ids of the vocabulary that have an embedding, sorted."""
         ids = np.array(sorted(self.backend.get_vocab().values()))
         return ids if self.n_embeddings is None else ids[ids < self.n_embeddings]
 
     def check_ids(self, ids: np.ndarray) -> None:
-        """Raise ValueError where the model has no embedding for an id."""
+        """Raise ValueError if the model has no embedding for an id."""
         if self.n_embeddings is None:
             return
         largest = max(self.pad_id, int(ids.max(initial=0)))
@@ -159,13 +159,13 @@ class TextTokenizer:
 
     @property
     def unknown_id(self) -> int:
-        """What stands for a word that the tokenizer makes nothing of."""
+        """The id for a word that the tokenizer turns into no token at all."""
         known = (self.backend.token_to_id(name) for name in ("[UNK]", "<unk>"))
         return next((i for i in known if i is not None), self.pad_id)
 
     @functools.cached_property
     def for_words(self) -> Tokenizer:
-        """A tokenizer of single words, for which a space before them may matter."""
+        """The backend for single words: byte-level ones are read as after a space."""
         spec = json.loads(self.to_json())
         part = spec["pre_tokenizer"]
         for step in (part or {}).get("pretokenizers", [part or {}]):
@@ -182,13 +182,13 @@ class TextTokenizer:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The same for tokenizers that make the same of every text."""
+        """A hash that is equal for tokenizers with the same output for every text."""
         settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
         settings += f"{self.long_text} {self.window_stride} "
         return hashed(settings + self.to_json())
 
     def __call__(self, texts: Texts, *, remember: bool = True) -> TokenTable:
-        """Tokenise each distinct text once, and not at all if the process knows it."""
+        """Tokenise each distinct text once, or take its tokens from the cache."""
         distinct, row_of = texts.distinct()
         rows = distinct.rows()
         tokens = TOKENS.get(
@@ -219,7 +219,7 @@ class TextTokenizer:
     def in_parts(
         self, texts: Texts, size: int, *, remember: bool = True
     ) -> Iterator[TokenTable]:
-        """Tables of so many texts at a time; a thread makes the next one meanwhile."""
+        """Yield tables of `size` texts; a thread tokenises the next ones meanwhile."""
         begins = range(0, len(texts), size)
         parts = (texts.part(begin, begin + size) for begin in begins)
         tables = (self(part, remember=remember) for part in parts)
@@ -248,7 +248,7 @@ class TextTokenizer:
         return found
 
     def _truncate(self, encoding: Encoding, with_types: bool) -> Tokens:
-        """The beginning of a text, or of both halves of a pair, as tokenizers cut."""
+        """Return the beginning of a text, or of both halves of a pair."""
         half_of = np.array([-1 if i is None else i for i in encoding.sequence_ids])
         n_halves = encoding.n_sequences
         lengths = [int((half_of == i).sum()) for i in range(n_halves)]
@@ -263,7 +263,7 @@ class TextTokenizer:
         return Tokens(ids, type_bytes, len(encoding), is_cut=True)
 
     def _shorten(self, text: Any, length: int, with_types: bool) -> Tokens:
-        """What is read of a text that is longer than the model."""
+        """Return the head and tail, or the windows, of a text that is too long."""
         shorten = self._head_tail if self.long_text == "head_tail" else self._windows
         sides = text if isinstance(text, tuple) else (text,)
         self._check_budget(len(sides))
@@ -296,7 +296,10 @@ class TextTokenizer:
     def _windows(
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
-        """Windows over a text; over the longer half of a pair, each with the other."""
+        """Return windows over a text, or over the longer half of a pair.
+
+        Each window of a pair holds the other half, too.
+        """
         special = self.special_tokens(len(halves))
         lengths = [len(half) for half in halves]
         budgets = token_budgets(lengths, self.max_length - special.n_special)
@@ -324,14 +327,14 @@ class TextTokenizer:
     def _arrays(
         self, encoding: Encoding, with_types: bool
     ) -> tuple[bytes, bytes | None]:
-        # A tokenizer without special tokens makes nothing of "": one token of padding
-        # stands for it, because a model cannot read an empty row.
+        # Without special tokens "" has no token at all. It is read as one token of
+        # padding, because a model cannot read an empty row.
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int32).tobytes()
         return ids, bytes(encoding.type_ids or [0]) if with_types else None
 
 
 def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> TokenTable:
-    """The table, with the windows of its texts; a text without any is one itself."""
+    """Return the table with its windows; a short text is one window itself."""
     parts = [
         np.array([[length], [1]])
         if found is None
