@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from sklearn_bert import TruncationWarning, cache_info
 from sklearn_bert.compute._device import resolve_device, resolve_precision
-from sklearn_bert.model._checkpoint import _find
+from sklearn_bert.model._find import find_checkpoint
 
 logging.disable_progress_bar()
 logging.set_verbosity_error()
@@ -80,7 +80,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def checkpoint(model: str) -> Iterator[str]:
     """Folder of all-MiniLM-L6-v2, or of a BERT of a shape with random weights."""
     if model == "minilm":
-        yield str(_find(CHECKPOINT, None))
+        yield str(find_checkpoint(CHECKPOINT, None))
         return
     with tempfile.TemporaryDirectory() as folder:
         write_random_bert(folder, *SHAPES[model])
@@ -89,7 +89,7 @@ def checkpoint(model: str) -> Iterator[str]:
 
 def write_random_bert(folder: str, n_layers: int, width: int) -> None:
     """Write a BERT with random weights and MiniLM's English vocabulary."""
-    tokenizer = AutoTokenizer.from_pretrained(str(_find(CHECKPOINT, None)))
+    tokenizer = AutoTokenizer.from_pretrained(str(find_checkpoint(CHECKPOINT, None)))
     tokenizer.model_max_length = 512
     config = BertConfig(
         vocab_size=len(tokenizer),

@@ -15,7 +15,7 @@ from _data import DATA, WHERE_DATA, need_data, read_tsv
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 
 from sklearn_bert import BertClassifier
-from sklearn_bert.model._checkpoint import _find
+from sklearn_bert.model._find import find_checkpoint
 
 MARGIN = 0.005
 
@@ -77,7 +77,7 @@ def live_trainer(train, test, seed):
         tuple(X[c].tolist() for c in X) if isinstance(X, pd.DataFrame) else X
         for X in (train[0], test[0])
     ]
-    folder = str(_find(CHECKPOINT, None))
+    folder = str(find_checkpoint(CHECKPOINT, None))
     return classes[trainer(folder, texts, codes, epochs=3, seed=seed)(new_texts)]
 
 

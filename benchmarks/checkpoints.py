@@ -35,7 +35,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from sklearn_bert import BertClassifier, BertEmbedder, cache_info
 from sklearn_bert.datasets import load_support_tickets
-from sklearn_bert.model._checkpoint import _find
+from sklearn_bert.model._find import find_checkpoint
 
 MAX_LENGTH = 128
 DEFAULT = "MiniLM-L6, the default"
@@ -112,7 +112,7 @@ def tickets(n: int) -> tuple[list[str], list[str]]:
 
 def write(folder: str, family: str, shape: dict) -> str:
     """Write a checkpoint of this shape with random weights and MiniLM's tokenizer."""
-    tokenizer = AutoTokenizer.from_pretrained(str(_find(CHECKPOINT, None)))
+    tokenizer = AutoTokenizer.from_pretrained(str(find_checkpoint(CHECKPOINT, None)))
     tokenizer.model_max_length = 512
     tokenizer.save_pretrained(folder)
     with torch.random.fork_rng(devices=[]):

@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
 from sklearn_bert import BertClassifier
-from sklearn_bert.model._checkpoint import _find
+from sklearn_bert.model._find import find_checkpoint
 
 EPOCHS, BATCH, RATE, DECAY, WARMUP = 3, 32, 5e-5, 0.01, 0.1
 
@@ -48,7 +48,7 @@ def plain(train, test, seed: int) -> float:
     torch.manual_seed(seed)
     texts, labels = train
     classes, codes = np.unique(labels, return_inverse=True)
-    folder = str(_find(CHECKPOINT, None))
+    folder = str(find_checkpoint(CHECKPOINT, None))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = PlainClassifier(folder, len(classes)).train()
     groups = [

@@ -77,7 +77,7 @@ class Recorder(Callback):
 
     def on_train_begin(self, net, **kwargs) -> None:
         """Keep the first weights."""
-        state = net.module_.whole_state()
+        state = net.module_.full_state()
         # In bfloat16 the masters are what was there.
         masters = dict(net.masters_.named_parameters())
         for name, value in masters.items():
@@ -229,7 +229,7 @@ def equal_loss(ours: BertPretrainer, batch: dict) -> float:
     config = copy.deepcopy(model.encoder.config)
     config._attn_implementation = "sdpa"  # transformers' own, not ours
     whole = BertForPreTraining(config)
-    whole.load_state_dict(model.whole_state(), strict=False)
+    whole.load_state_dict(model.full_state(), strict=False)
     whole.tie_weights()
     theirs = whole.eval()(**batch).loss.item()
     inputs = dict(batch)

@@ -35,7 +35,7 @@ from sklearn.metrics import (
 )
 
 from sklearn_bert import BertClassifier, BertRegressor, BertTokenClassifier
-from sklearn_bert.model._checkpoint import _find
+from sklearn_bert.model._find import find_checkpoint
 
 EPOCHS = 3
 
@@ -222,7 +222,7 @@ def main() -> None:
     sides.add_argument("--ours-only", action="store_true")
     options = parser.parse_args()
 
-    folder = str(_find(CHECKPOINT, None))
+    folder = str(find_checkpoint(CHECKPOINT, None))
     runs = runs_on_file()
     for seed in options.seeds:
         for name in options.tasks:

@@ -25,7 +25,7 @@ from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._checkpoint import (
+from sklearn_bert.model._errors import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,

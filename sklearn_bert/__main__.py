@@ -22,10 +22,10 @@ from sklearn_bert.datasets import load_support_tickets
 from sklearn_bert.estimators._save import files_written
 
 N_SHOWN = 3
-MIN_ROWS = 10  # below, a file is too small to say what its columns are
-MANY_NUMBERS = 20  # more are rather quantities than labels
-FEW_ROWS = 5  # per label
-# What pandas raises, beside OSError, at a file that is no CSV, compressed or not.
+MIN_ROWS = 10  # a smaller file does not show whether a column holds labels
+MANY_NUMBERS = 20  # more different numbers are probably quantities, not labels
+FEW_ROWS = 5  # fewer rows per label are suspicious
+# The errors of pandas, beside OSError, for a file that is no CSV, compressed or not.
 UNREADABLE = (
     ValueError,
     EOFError,
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(options: argparse.Namespace) -> int:
     out = options.out or _default_folder(options.data)
-    # Now, and not after minutes of training.
+    # Checked before minutes of training, not after.
     check_replaceable(out, files_written)
     for folder in out.absolute().parents:
         if folder.exists() and not folder.is_dir():
@@ -110,7 +110,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _say(line: str, stream: TextIO | None = None) -> None:
-    """Print a line; what the console's encoding lacks, as backslash codes."""
+    """Print a line; characters that the console lacks become backslash codes."""
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
     line = line.encode(encoding, "backslashreplace").decode(encoding)
@@ -122,7 +122,7 @@ def _default_folder(data: Path | None) -> Path:
 
 
 def _read(options: argparse.Namespace) -> list[list[Any]]:
-    """Training and test texts and labels, from the caller's file or our own."""
+    """Read training and test texts and labels, from a file or the bundled data."""
     if options.data is None:
         frame = load_support_tickets().frame
         parts = [frame[frame["split"] == split] for split in ("train", "test")]
@@ -148,7 +148,7 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
     try:
         # Only an empty cell is missing: "None" or "NA" may be a label.
         frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except UNREADABLE as error:  # which does not say of which file it speaks
+    except UNREADABLE as error:  # whose message does not name the file
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
     except OSError as error:
         raise OSError(
@@ -158,15 +158,15 @@ def _read_columns(path: Path, text: str, target: str) -> tuple[pd.Series, pd.Ser
     for column in (text, target):
         if column not in frame:
             raise ValueError(f"{path} has no column {column!r}; it has {list(frame)}.")
-    whole = frame.dropna(subset=[text, target])
-    if len(whole) < len(frame):
-        _say(f"Left out: {len(frame) - len(whole)} rows without text or label.")
-    _check_labels(path, whole[target])
-    return whole[text], whole[target]
+    complete = frame.dropna(subset=[text, target])
+    if len(complete) < len(frame):
+        _say(f"Left out: {len(frame) - len(complete)} rows without text or label.")
+    _check_labels(path, complete[target])
+    return complete[text], complete[target]
 
 
 def _check_labels(path: Path, labels: pd.Series) -> None:
-    """Raise ValueError where a column is no labels, and say so where it may be none."""
+    """Raise ValueError if a column holds no labels; print a note if it may not."""
     n_rows, n_labels = len(labels), labels.nunique()
     if n_rows < MIN_ROWS:
         return

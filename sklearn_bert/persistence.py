@@ -24,7 +24,7 @@ from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._save import FORMAT, MANIFEST, canonical, save, sha256_of
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._checkpoint import CheckpointError, DamagedCheckpointError
+from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._files import read_model
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet
@@ -41,7 +41,7 @@ Estimator = (
 )
 ESTIMATORS = {cls.__name__: cls for cls in get_args(Estimator)}
 AGAIN = "Save the estimator again, to another folder."
-# What reading a manifest may raise.
+# The errors of reading a damaged manifest.
 UNREADABLE = (
     OSError,
     ValueError,
@@ -50,16 +50,16 @@ UNREADABLE = (
     OverflowError,
     RecursionError,
 )
-# What may stand as a parameter of another.
+# The estimators that may be a parameter of another.
 NESTED = {cls.__name__: cls for cls in (BertPretrainer, WordPieceVocabulary)}
-# What classifiers of earlier formats did not have.
+# Fitted attributes that formats before 3 did not save.
 SINCE_FORMAT_3: dict[str, dict[str, Any]] = {
     "BertClassifier": {"multilabel_": False, "_indicator": None, "_made_of": {}}
 }
 
 
 def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
-    """Read an estimator that `save` wrote; runs no code from the folder.
+    """Load an estimator from a folder that `save` wrote, without running code from it.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
 
     See Also
     --------
-    save : The way there, with an example.
+    save : Save an estimator, with an example.
     """
     if device is not None:
         _check_device(device)
@@ -110,7 +110,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
         return _build(source, content, device)
     except (CheckpointError, FileNotFoundError, MemoryError, Warning):
         raise
-    except Exception as error:  # what a manifest may hold has no end
+    except Exception as error:  # a manifest may hold anything
         if is_shortage(error):
             raise
         raise DamagedCheckpointError(

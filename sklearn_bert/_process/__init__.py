@@ -1,1 +1,1 @@
-"""What belongs to the process, not to a fit: caches, locks, folders, warnings."""
+"""Services of the process, not of one fit: caches, locks, folders, warnings."""

@@ -1,4 +1,4 @@
-"""A folder that is written whole, or not at all."""
+"""Write a folder completely, or not at all."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-# A folder -> the files in it that we wrote, by their path in it; None: it is not ours.
+# Takes a folder and returns the relative paths of the files that this package wrote;
+# None: the folder was not written by this package.
 WrittenFiles = Callable[[Path], Set[str] | None]
 
 
 @contextmanager
 def new_folder(target: Path, *, written: WrittenFiles) -> Iterator[Path]:
-    """Yield a draft beside the folder, and put it in its place at the end.
+    """Yield a draft beside the folder, and replace the folder by it at the end.
 
-    Whoever is killed meanwhile leaves the old folder or none, never a mixture. What
-    others have put into the old folder is in the new one, too.
+    A process that is killed meanwhile leaves the old folder or none, never a mixture.
+    Files of others in the old folder are kept.
 
     Parameters
     ----------
     target : Path
-        Made if needed.
+        The folder; it and its parents are created if needed.
     written : callable
-        Which files of a folder that is there are ours, and may go.
+        Returns the files of an existing folder that may be removed.
 
     Raises
     ------
     FileExistsError
-        Where the folder is not ours, or a file in it that is not has the name of one of
-        the draft's.
+        If the folder was not written by this package, or a file of others in it has the
+        name of a new file.
     """
-    target = target.resolve()  # what a link points to, not the link, is replaced
+    target = target.resolve()  # the folder is replaced, not a link to it
     check_replaceable(target, written)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A part of the name: the whole, with more around it, may be too long for a name.
+    # A part of the name only: the full name with a suffix may be too long.
     draft = target.parent / f".{target.name[:20]}.{uuid.uuid4().hex}.saving"
     try:
         draft.mkdir()
@@ -49,7 +50,7 @@ def new_folder(target: Path, *, written: WrittenFiles) -> Iterator[Path]:
 
 
 def check_replaceable(target: Path, written: WrittenFiles) -> None:
-    """Raise FileExistsError where `new_folder` would not write."""
+    """Raise FileExistsError if `new_folder` would not write."""
     if not target.exists():
         return
     if target.is_dir() and (not any(target.iterdir()) or written(target) is not None):
@@ -66,9 +67,9 @@ def _paths_of(folder: Path, written: WrittenFiles) -> Set[Path]:
 
 
 def _keep(folder: Path, draft: Path, ours: Set[Path]) -> None:
-    """Give the draft what is in the folder and not ours, as hard links where possible.
+    """Copy the files of others from the folder to the draft, as hard links if possible.
 
-    The folder stays as it is: until the draft is in its place, nothing may be missing.
+    They are not moved: until the draft has replaced the folder, nothing may be missing.
     """
     for path in folder.iterdir():
         if _is_ours(path, ours):
@@ -87,7 +88,7 @@ def _keep(folder: Path, draft: Path, ours: Set[Path]) -> None:
 
 
 def _is_ours(path: Path, ours: Set[Path]) -> bool:
-    """Whether this is a file of ours, or a folder of such files only."""
+    """Return whether this is one of our files, or a folder of such files only."""
     if not _is_folder(path):
         return path in ours
     inside = list(path.iterdir())
@@ -118,7 +119,7 @@ def _put_in_place(draft: Path, target: Path) -> None:
         if target.exists():
             target.rename(old)
         draft.rename(target)
-    finally:  # an interrupt may come before, between and after the two
+    finally:  # an interrupt may come before, between or after the two renamings
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(old, ignore_errors=True)

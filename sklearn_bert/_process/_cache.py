@@ -1,8 +1,7 @@
-"""What a process remembers between calls: tokens, frozen features, weights.
+"""The caches of the process: tokens, frozen features and weights.
 
-The only global state of the package. Each cache is bounded in bytes, forgets what was
-used longest ago, and is shared by all estimators and threads of a process; none is in
-a pickle.
+They are the only global state of the package. Each is bounded in bytes, drops the least
+recently used values, and is shared by all estimators and threads; none is pickled.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from typing import Any
 from sklearn_bert._process._lock import ProcessLock
 
 MEBIBYTE = 2**20
-ENTRY_BYTES = 800  # of the dictionary, the key and the objects around a value, about
+ENTRY_BYTES = 800  # the approximate size of an entry's dictionary slot, key and objects
 
 
 class BoundedCache:
-    """Values by key, at most so many bytes of them, the last used ones.
+    """Values by key: the most recently used ones, up to a number of bytes.
 
     Parameters
     ----------
     max_bytes : int
-        A call that alone would fill more than half of it is computed and not kept.
+        The values of a call that would fill more than half of it are not kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -33,7 +32,7 @@ class BoundedCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, the counts included."""
+        """Remove all values and reset the counts."""
         with self._lock:
             self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
             self._bytes = self._hits = self._misses = 0
@@ -46,24 +45,25 @@ class BoundedCache:
         *,
         keep: bool = True,
     ) -> list[Any]:
-        """The values of some keys, those that are not here computed in one go.
+        """Return the values of some keys; compute the missing ones in one call.
 
         Parameters
         ----------
         keys : sequence of hashable
         compute : callable
-            Takes the places (in `keys`) of what is missing, returns their values. Other
-            threads wait meanwhile instead of computing the same.
+            Takes the indices (in `keys`) of missing values and returns the values.
+            Other threads wait meanwhile instead of computing the same values.
         size : callable
-            Bytes of a value.
+            Returns the bytes of a value.
         keep : bool
-            Whether to keep what is computed: a stream of new texts would drive out what
-            a search comes back to.
+            Whether to keep the computed values. A stream of new texts would evict the
+            values that a parameter search uses again.
         """
         values, missing = self._look_up(keys)
         if missing:
             with self._computing:
-                values, missing = self._look_up(keys)  # another may have come before
+                # Another thread may have computed them since.
+                values, missing = self._look_up(keys)
                 first = [places[0] for places in missing.values()]
                 computed = compute(first) if first else []
                 for places, value in zip(missing.values(), computed, strict=True):
@@ -79,7 +79,7 @@ class BoundedCache:
     def _look_up(
         self, keys: Sequence[Hashable]
     ) -> tuple[list[Any], dict[Hashable, list[int]]]:
-        """The values that are here, and the places of each key that is not."""
+        """Return the known values, and the indices of each missing key."""
         values: list[Any] = []
         missing: dict[Hashable, list[int]] = {}
         with self._lock:
@@ -113,7 +113,7 @@ class BoundedCache:
                 self._bytes -= n_bytes
 
     def info(self) -> dict[str, int]:
-        """Entries, bytes, limit, hits and misses since the last `clear`."""
+        """Return entries, bytes, limit, and hits and misses since the last `clear`."""
         with self._lock:
             return {
                 "entries": len(self._values),
@@ -130,13 +130,14 @@ WEIGHTS = BoundedCache(4096 * MEBIBYTE)
 
 
 def cache_info(*, clear: bool = False) -> dict[str, dict[str, int]]:
-    """Tell what this process keeps between calls, and forget it if asked.
+    """Report what this process keeps between calls, and clear it if asked.
 
     Estimators share three caches, so that a grid search does nothing twice: `tokens`
-    (the ids of a text, by tokenizer and text; 64 MiB), `features` (what the frozen part
-    of a model makes of a text: the vectors of `BertEmbedder`, and of `BertClassifier`
-    with `trainable="head"` or a number; 256 MiB) and `weights` (checkpoints as they
-    were read; 4 GiB). What was used longest ago goes first.
+    (the ids of a text, by tokenizer and text; 64 MiB), `features` (the output of the
+    frozen part of a model for a text: the vectors of `BertEmbedder`, and the vectors or
+    states of `BertClassifier` with `trainable="head"` or a number; 256 MiB) and
+    `weights` (checkpoints as they were read; 4 GiB). The least recently used values are
+    dropped first.
 
     Parameters
     ----------

@@ -1,8 +1,7 @@
-"""What a forked child must do differently from its parent.
+"""Make torch usable in a forked process.
 
-A child has none of its parent's threads. torch's own would be waited for, for ever, by
-the first product that is shared between threads; with one thread there is nothing to
-share.
+A forked child has none of its parent's threads. The first operation that torch divides
+between threads would wait for them for ever, so a child uses one thread.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ _is_forked = False
 
 
 def is_forked() -> bool:
-    """Whether this process was forked after the package was imported."""
+    """Return whether this process was forked after the package was imported."""
     return _is_forked
 
 

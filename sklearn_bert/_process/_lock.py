@@ -1,4 +1,4 @@
-"""A lock that a forked process can take."""
+"""A lock that also works in a forked process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class ProcessLock:
-    """One thread of a process at a time; the same thread may enter again.
+    """Reentrant lock between the threads of a process.
 
-    A child that is forked while another thread holds an ordinary lock waits for ever
-    for that thread, which it does not have. This one is new in every child.
+    If a process is forked while another thread holds an ordinary lock, the child waits
+    for ever for that thread, which it does not have. This lock is new in every child.
     """
 
     def __init__(self) -> None:

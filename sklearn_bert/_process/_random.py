@@ -1,8 +1,8 @@
-"""torch's random numbers, drawn from a seed and not from the caller's generators.
+"""Random numbers of torch from a seed, independent of the caller's generators.
 
-The generator of the CPU belongs to the process: any thread may draw from it or set it.
-So what is drawn here on a CPU comes from a generator of its own, which only the thread
-that drew up a seed has. A GPU's own kernels draw from no generator but the process's.
+torch's default generator of the CPU belongs to the process: any thread may draw from
+it or seed it. So on a CPU each seeded thread draws from a generator of its own. GPU
+kernels draw only from the default generator of the device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _thread = threading.local()
 
 
 def own_generator() -> torch.Generator | None:
-    """What this thread draws from on a CPU; None: the generator of the process."""
+    """Return the CPU generator of this thread; None: the default of the process."""
     generators = _own_generators()
     return generators[0] if generators else None
 
@@ -29,8 +29,8 @@ def own_generator() -> torch.Generator | None:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw this thread's random numbers from `seed`.
 
-    On a GPU the generator belongs to the process, so threads take turns, and it is
-    given back as it was.
+    On a GPU the generator belongs to the process, so only one thread at a time is
+    seeded, and the state of the generator is restored at the end.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     if device.type != "cuda":
@@ -53,7 +53,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def going_back() -> AbstractContextManager[None]:
-    """Inside, the numbers that this thread draws from now on are drawn again."""
+    """Return a context in which the numbers drawn from now on are drawn again."""
     generators = _own_generators()
     return _going_back(generators, [g.get_state() for g in generators])
 
@@ -62,7 +62,7 @@ def going_back() -> AbstractContextManager[None]:
 def _going_back(
     generators: list[torch.Generator], states: list[torch.Tensor]
 ) -> Iterator[None]:
-    # The backward pass of a GPU runs in a thread that has no generators yet.
+    # On a GPU the backward pass runs in another thread, which has no generators yet.
     with _drawing_from(generators):
         later = [generator.get_state() for generator in generators]
         _set_states(generators, states)

@@ -6,14 +6,14 @@ import numpy as np
 
 
 def as_python(value: Any) -> Any:
-    """A scalar of NumPy as Python's: 'b' instead of np.str_('b')."""
+    """Convert a scalar of NumPy to Python's: 'b' instead of np.str_('b')."""
     if isinstance(value, np.floating):
-        return float(value)  # item() of a longdouble is none of Python's
+        return float(value)  # item() of a longdouble returns a longdouble
     return value.item() if isinstance(value, np.generic) else value
 
 
 def to_float(number: Any) -> float:
-    """A number as Python's, infinite where it is too large for that."""
+    """Convert a number to a float, infinite if it is too large."""
     try:
         return float(number)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""scikit-learn's private names, through one door."""
+"""The private names of scikit-learn that the package uses."""
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import (

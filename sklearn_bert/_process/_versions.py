@@ -1,4 +1,4 @@
-"""Which versions made a saved estimator, and which of them matter now."""
+"""Compare the versions that made a saved estimator with the installed ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn_bert._process._warn import warn
 from sklearn_bert._version import __version__
 
-# Those that turn texts into ids, ids into scores, and scores into answers.
+# The libraries on which the predictions of a saved estimator depend.
 LIBRARIES = ("scikit-learn", "skorch", "tokenizers", "torch", "transformers")
 PICKLED_VERSION = "_sklearn_bert_version"
 
 
 class OtherVersionsWarning(InconsistentVersionWarning):
-    """scikit-learn's warning, in words that say what to do."""
+    """scikit-learn's InconsistentVersionWarning, with advice on what to do."""
 
     def __init__(self, message: str, *, estimator: str, then: str, now: str) -> None:
         super().__init__(
@@ -30,7 +30,7 @@ class OtherVersionsWarning(InconsistentVersionWarning):
         self.message = message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the arguments that have names, too."""
+        """Pickle the keyword-only arguments, too."""
         make = functools.partial(
             type(self),
             estimator=self.estimator_name,
@@ -44,19 +44,19 @@ class OtherVersionsWarning(InconsistentVersionWarning):
 
 
 def versions() -> dict[str, str]:
-    """The versions that a saved folder notes, by the library's name."""
+    """Return the installed versions, by the library's name."""
     found = {"sklearn_bert": __version__}
     for name in LIBRARIES:
-        with suppress(PackageNotFoundError):  # a frozen application may not say it
+        with suppress(PackageNotFoundError):  # a frozen application has no metadata
             found[name] = version(name)
     return found
 
 
 def warn_of_other_versions(name: str, folder: object, then: Mapping[str, Any]) -> None:
-    """Compare the versions that a folder notes with those that read it.
+    """Warn if a folder was saved with other minor versions than the installed ones.
 
-    A new minor version may read the same files otherwise; a patch should not, and a
-    library that the folder does not note was not thought to matter.
+    A new minor version may read the same files differently; a patch should not. A
+    library without an entry in the folder is not compared.
     """
     now = versions()
     differ = [n for n in now if n in then and _minor(str(then[n])) != _minor(now[n])]
@@ -71,7 +71,7 @@ def warn_of_other_versions(name: str, folder: object, then: Mapping[str, Any]) -
 
 
 class PickledWithVersion:
-    """Mixin: a pickle notes the package's version; another one warns at unpickling."""
+    """Mixin that pickles the package's version, and warns when another unpickles it."""
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
@@ -79,7 +79,7 @@ class PickledWithVersion:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        then = state.pop(PICKLED_VERSION, "0.1 or older")  # which did not note it
+        then = state.pop(PICKLED_VERSION, "0.1 or older")  # which stored no version
         if _minor(then) != _minor(__version__):
             name = type(self).__name__
             message = (

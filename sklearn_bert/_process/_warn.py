@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 
-# scikit-learn's decorators stand between a caller and `fit`.
+# The packages whose frames are skipped: scikit-learn's decorators wrap `fit`.
 INSIDE = {"sklearn_bert", "sklearn"}
 
 
 def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
-    """Warn with the nearest line that is outside of this package and scikit-learn."""
+    """Warn at the caller's line: the nearest outside this package and scikit-learn."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_inside(frame.f_globals):
         frame, level = frame.f_back, level + 1

@@ -21,7 +21,7 @@ from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._input import excerpt
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._long import LONG_TEXT
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet
@@ -159,7 +159,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             pooling=checkpoint.resolve_pooling(
                 pooling,
                 of_pairs=of_pairs,
-                learns=n_outputs is not None or trainable != "head",
+                is_trained=n_outputs is not None or trainable != "head",
             ),
             attention=copy.deepcopy(checkpoint.attention),
             normalize=bool(normalize),

@@ -22,7 +22,7 @@ from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
-from sklearn_bert.text._input import excerpt
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks

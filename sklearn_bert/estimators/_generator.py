@@ -20,11 +20,12 @@ from sklearn_bert.estimators._language_model import (
 )
 from sklearn_bert.estimators._sampling import Sampling
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import causal_rows
-from sklearn_bert.text._input import excerpt
+from sklearn_bert.text._encode import encode_texts
 from sklearn_bert.text._masking import MaskedTable, causal_targets, masked_table
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
+from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._losses import LanguageModelingLoss
 
@@ -404,7 +405,7 @@ class BertGenerator(BaseLanguageModel):
     def _begin(self, prompts: list[str]) -> list[list[int]]:
         """Tokenise the prompts, with the special tokens that stand before a text."""
         frame = self.tokenizer_.special_tokens()
-        contents = encode_batch(
+        contents = encode_texts(
             self.tokenizer_.backend, prompts, add_special_tokens=False
         )
         sequences = [[*frame.before.tolist(), *content.ids] for content in contents]

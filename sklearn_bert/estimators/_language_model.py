@@ -25,20 +25,21 @@ from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint, read_tokenizer
+from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint
+from sklearn_bert.model._checkpoint_tokenizer import read_tokenizer
 from sklearn_bert.model._language_model import (
     NSP_HEAD,
     POOLER,
     LanguageModel,
     new_language_model,
 )
+from sklearn_bert.text._columns import holds_lists
 from sklearn_bert.text._corpus import Corpus, read_corpus
 from sklearn_bert.text._documents import (
     check_documents,
     check_single_texts,
     split_sentences,
 )
-from sklearn_bert.text._input import holds_lists
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 
@@ -208,7 +209,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
                 dropout=as_python(self.dropout),
                 with_heads=True,
             )
-            whole = checkpoint.whole
+            whole = checkpoint.full_model
             has_new_head = _lacks_word_head(checkpoint)
             tokenizer = checkpoint.text_tokenizer(as_python(self.max_length))
             untrained = [] if next_sentence else _untrained(checkpoint)

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
-from sklearn_bert.model._files import model_settings, write_model
+from sklearn_bert.model._files import write_model
 
 FORMAT = 4
 MANIFEST = "estimator.json"
@@ -119,7 +119,7 @@ def _describe(estimator: BertEstimator) -> dict[str, Any]:
         "params": {name: _encode(value, name) for name, value in params.items()},
         "fitted": {name: _encode(value, name) for name, value in fitted.items()},
         "requests": _requests(estimator),
-        "model": model_settings(estimator.net_.module),
+        "model": estimator.net_.module.settings(),
         "net": estimator.net_.settings(),
         "tokenizer": estimator.tokenizer_.settings(),
         "versions": {"python": platform.python_version()} | versions(),

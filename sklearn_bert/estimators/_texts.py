@@ -14,7 +14,8 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_bert._process._sklearn import get_feature_names
-from sklearn_bert.text._input import Texts, check_texts, template_columns
+from sklearn_bert.text._input import Texts, check_texts
+from sklearn_bert.text._template import template_columns
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._truncation import truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown

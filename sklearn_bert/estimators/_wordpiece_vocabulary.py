@@ -24,10 +24,11 @@ from sklearn_bert._process._sklearn import (
 )
 from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.estimators._texts import TextInputMixin
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._documents import check_single_texts
-from sklearn_bert.text._input import check_texts, excerpt
+from sklearn_bert.text._input import check_texts
+from sklearn_bert.text._special_tokens import BERT_SPECIAL
 from sklearn_bert.text._wordpiece import (
-    SPECIAL_TOKENS,
     build_tokenizer,
     is_stream,
     join_pieces,
@@ -429,7 +430,7 @@ def _config_for_transformers(
         "do_lower_case": tokenizer.normalizer.lowercase,
         "strip_accents": tokenizer.normalizer.strip_accents,
         "tokenize_chinese_chars": True,
-        **dict(zip(names, SPECIAL_TOKENS, strict=True)),
+        **dict(zip(names, BERT_SPECIAL, strict=True)),
     }
     return (
         config if max_length is None else config | {"model_max_length": int(max_length)}

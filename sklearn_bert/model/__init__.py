@@ -1,4 +1,4 @@
 """First floor: token ids become vectors and scores.
 
-Knows torch and transformers; knows no labels, no skorch and no scikit-learn.
+This folder uses torch and transformers, and neither labels nor skorch.
 """

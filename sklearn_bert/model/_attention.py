@@ -1,7 +1,7 @@
-"""Attention without padding, and a quicker one for short texts on a CPU.
+"""Attention without padding, and a faster one for short texts on a CPU.
 
-Registered with transformers under one name, for the model families whose attention is
-the plain one; the others keep their own.
+It is registered with transformers under one name and used for the model families with
+plain softmax attention; the other families keep their own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from sklearn_bert.model._dropout import drop
 
 NAME = "sklearn_bert"
 FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
-# The kernel that walks over texts of any length takes heads of this size at most.
+# The largest head that the kernel for packed texts takes.
 LARGEST_HEAD = 256
-# Tokens up to which plain products beat the fused kernel on a CPU in bfloat16.
+# Texts of up to so many tokens: plain matrix products beat the fused kernel on a CPU in
+# bfloat16.
 SHORT = 128
 
 
@@ -37,17 +38,17 @@ def attend(
     left_to_right: bool = False,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as a layer of transformers calls it.
+    """Compute attention, with the arguments that a layer of transformers passes.
 
     Parameters
     ----------
     query, key, value : Tensor of shape (n_texts, n_heads, n_tokens, head_size)
-        With `cu_seq_lens` all texts follow each other, as one text.
+        With `cu_seq_lens` the texts are packed one after the other, as one text.
     attention_mask : bool Tensor of shape (n_texts, 1, 1, n_tokens), or None
     cu_seq_lens : int32 Tensor of shape (n_texts + 1,), or None
         Where each text begins and the last ends.
     longest : int or None
-        Tokens of the longest text, or more.
+        At least the number of tokens of the longest text.
     left_to_right : bool
         Whether a token attends only to itself and those before it.
 
@@ -66,6 +67,8 @@ def attend(
     if left_to_right:
         earlier = _earlier(query.shape[2], query.device)
         attention_mask = earlier if attention_mask is None else attention_mask & earlier
+    # The fused kernel draws dropout from the generator of the process; `attend_plainly`
+    # draws it from that of the thread.
     is_on_cpu = query.device.type == "cpu"
     is_short = query.dtype == torch.bfloat16 and query.shape[2] <= SHORT
     if is_on_cpu and (dropout > 0 or is_short):
@@ -78,7 +81,7 @@ def attend(
 
 
 def use_own_attention(encoder: nn.Module) -> None:
-    """Let the encoder attend by `attend`, if it is of a family that can."""
+    """Make the encoder use `attend`, if its family can."""
     config: Any = encoder.config
     if config.model_type in FAMILIES and not getattr(config, "is_decoder", False):
         # Here and not at import: reading this name loads half of transformers.
@@ -97,7 +100,7 @@ def check_left_to_right(encoder: nn.Module) -> None:
 
 
 def can_pack(encoder: nn.Module) -> bool:
-    """Whether the encoder can read texts that follow each other without padding."""
+    """Return whether the encoder can read texts that are packed without padding."""
     config: Any = encoder.config
     head_size = config.hidden_size // config.num_attention_heads
     fits = head_size % 8 == 0 and head_size <= LARGEST_HEAD
@@ -105,7 +108,7 @@ def can_pack(encoder: nn.Module) -> bool:
 
 
 def position_offset(encoder: nn.Module) -> int:
-    """The position of a text's first token: RoBERTa and its kin do not begin at 0."""
+    """Return the position of a text's first token, which is not 0 for RoBERTa."""
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return 0 if module.padding_idx is None else module.padding_idx + 1
@@ -120,12 +123,15 @@ def attend_plainly(
     scaling: float,
     dropout: float,
 ) -> Tensor:
-    """Attention as its formula says; `mask` is what counts, or what to add."""
+    """Compute attention by its formula.
+
+    `mask` says which tokens are attended to (bool), or is added to the scores.
+    """
     scores = torch.matmul(query * scaling, key.transpose(-1, -2))
     if mask is not None and mask.dtype != torch.bool:
         scores = scores + mask
     elif mask is not None:
-        # Not -inf: of padding that attends to nothing, that would make NaN.
+        # The softmax of a row of -inf would be NaN: padding may attend to nothing.
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     shares = torch.softmax(scores, -1)
     return torch.matmul(drop(shares, dropout) if dropout > 0 else shares, value)
@@ -167,7 +173,7 @@ def _text_by_text(
     dropout: float,
     left_to_right: bool,
 ) -> Tensor:
-    """What the kernel computes, said simply: the reference on a CPU."""
+    """Compute on a CPU, text by text, what the kernel computes."""
     sizes = cu_seq_lens.diff().tolist()
     parts = zip(*(x.transpose(0, 1).split(sizes, 1) for x in (query, key, value)))  # noqa: B905
     outputs = []
@@ -178,5 +184,5 @@ def _text_by_text(
 
 
 def _earlier(n_tokens: int, device: torch.device) -> Tensor:
-    """Which tokens each may look back to: bool, (n_tokens, n_tokens)."""
+    """Return which tokens each token may attend to: bool, (n_tokens, n_tokens)."""
     return torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=device).tril()

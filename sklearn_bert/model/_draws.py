@@ -1,4 +1,4 @@
-"""What other libraries draw at random, drawn from the generator of the own thread."""
+"""Make other libraries draw random numbers from the generator of this thread."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sklearn_bert.model._attention import NAME, attend_plainly
 from sklearn_bert.model._dropout import drop
 
 _thread = threading.local()
-# Functions of torch that draw from a `generator`, if they are given one. Those of
-# torch.nn.init name it themselves, and other libraries put their own in their place.
+# The functions of torch that take a `generator`. Those of torch.nn.init pass it on by
+# name, also where another library has replaced them.
 DRAWING = {
     *(
         getattr(Tensor, name)
@@ -33,10 +33,10 @@ DRAWING = {
 
 
 class OwnDraws(TorchFunctionMode):
-    """Inside, what an encoder draws on a CPU comes from the thread's generator.
+    """Context in which torch draws on a CPU from the generator of this thread.
 
-    For what other libraries do: weights that start from nothing, and dropout in the
-    attention of a family that keeps its own. It concerns this thread alone.
+    It serves what other libraries draw: random initial weights, and dropout in the
+    attention of a model family that keeps its own. Other threads are not affected.
     """
 
     def __enter__(self) -> OwnDraws:
@@ -50,7 +50,7 @@ class OwnDraws(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call a function of torch, with the generator where it draws."""
+        """Call a function of torch, with the generator if it draws random numbers."""
         kwargs = kwargs or {}
         generator = own_generator()
         if generator is not None:
@@ -66,11 +66,12 @@ class OwnDraws(TorchFunctionMode):
 
 
 def same_draws() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    """For `torch.utils.checkpoint`: what is computed again draws the same numbers.
+    """Return the contexts in which `torch.utils.checkpoint` runs forward and again.
 
-    torch's own way sets the generator of the process.
+    The second pass draws the numbers of the first. torch would set the generator of the
+    process for it, which belongs to the caller.
     """
-    # torch leaves the mode for the length of `backward`, a function of torch's.
+    # torch leaves the mode during `backward`, so the second pass enters it again.
     return nullcontext(), _again(going_back(), OwnDraws() if _depth() else None)
 
 
@@ -83,19 +84,19 @@ def _again(
 
 
 def _depth() -> int:
-    """How often this thread is inside of `OwnDraws`."""
+    """Return how many `OwnDraws` this thread has entered."""
     return getattr(_thread, "depth", 0)
 
 
 def draws_of(model: Any) -> AbstractContextManager[Any]:
-    """What a model has to be trained in, to draw from the thread's generator."""
+    """Return the context in which a model draws from the generator of this thread."""
     encoder = model.encoder
     is_own = encoder is None or encoder.config._attn_implementation == NAME
     return nullcontext() if is_own else OwnDraws()
 
 
 def _device_of(args: Any, kwargs: Any) -> torch.device:
-    """Where a function draws."""
+    """Return the device on which a function draws."""
     if kwargs.get("device") is not None:
         return torch.device(kwargs["device"])
     for value in (*args, *kwargs.values()):
@@ -127,7 +128,7 @@ def _attention(
         if is_causal:
             n_queries, n_keys = query.shape[-2], key.shape[-2]
             attn_mask = torch.ones(n_queries, n_keys, dtype=torch.bool).tril()
-        if enable_gqa:  # several heads of queries share one of keys and values
+        if enable_gqa:  # several query heads share one head of keys and values
             n_sharing = query.shape[-3] // key.shape[-3]
             key = key.repeat_interleave(n_sharing, -3)
             value = value.repeat_interleave(n_sharing, -3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class CheckpointError(OSError, ValueError):
-    """A checkpoint cannot be used; the subclasses tell why."""
+    """A checkpoint cannot be used; the subclasses say why."""
 
     __module__ = "sklearn_bert"
 
@@ -28,6 +28,6 @@ class GatedCheckpointError(CheckpointError):
 
 
 class DamagedCheckpointError(CheckpointError):
-    """The folder is there, but a file is missing, broken or of a kind not read."""
+    """The folder exists, but a file is missing, broken or of an unsupported kind."""
 
     __module__ = "sklearn_bert"

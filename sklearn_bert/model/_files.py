@@ -8,37 +8,33 @@ from typing import Any
 
 import torch
 from safetensors.torch import load, load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert.model._folder_checks import check_finite
 from sklearn_bert.model._language_model import LanguageModel, language_class
-from sklearn_bert.model._pooling import ATTENTION_FILE
+from sklearn_bert.model._loaded_checks import check_finite
 from sklearn_bert.model._post_processing import (
     OWN_MODULES,
     Normalize,
     n_features_after,
-    plan_of,
     read_step_weights,
     write_step,
 )
-from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._text_model import ENCODER_FILE, FILE_OF_PART, TextModel
 from sklearn_bert.model._torch_state import building
 from sklearn_bert.text._tokenizer import TextTokenizer
 
-ENCODER_FILE = "model.safetensors"
-# What is not the encoder's, by the beginning of its name.
-FILES_BESIDE = {"head.": "head.safetensors", "attention.": ATTENTION_FILE}
-# What a configuration says of a head: transformers would make one up, with no weights.
-OF_A_HEAD = ("id2label", "label2id", "num_labels", "problem_type")
+# What a configuration says of transformers' own heads. transformers would make up a
+# head for it, with random weights.
+HEAD_SETTINGS = ("id2label", "label2id", "num_labels", "problem_type")
 # The modules of a folder that come before the steps: Transformer and Pooling.
 N_BEFORE_STEPS = 2
 
 
 def pack_model(model: TextModel) -> dict[str, Any]:
-    """The model as plain text and bytes: its weights once, and no class of torch."""
-    config, settings, weights = _config(model), model_settings(model), _weights(model)
+    """Return the model as text and bytes: its weights once, and no class of torch."""
+    config, settings, weights = _config(model), model.settings(), _weights(model)
     _check_state(config, settings, weights)
     return {
         "config": json.dumps(config),
@@ -53,44 +49,14 @@ def unpack_model(packed: dict[str, Any]) -> TextModel:
     return _build_model(config, packed["settings"], load(packed["weights"]))
 
 
-def model_settings(model: TextModel) -> dict[str, Any]:
-    """What the model was built with, beside what transformers' configuration says."""
-    if isinstance(model, LanguageModel):
-        return {
-            "pooling": model.pooling,
-            "normalize": model.normalize,
-            "left_to_right": model.left_to_right,
-            "untrained": list(model.untrained),
-        }
-    return {
-        "pooling": model.pooling,
-        "steps": plan_of(model.steps),
-        "normalize": model.normalize,
-        "n_outputs": None if model.head is None else model.head.out_features,
-        "dropout": model.dropout.p,
-        "trainable": model.trainable,
-        "left_to_right": model.left_to_right,
-    }
-
-
 def write_model(model: TextModel, folder: Path, *, tokenizer: TextTokenizer) -> None:
     """Write a folder that transformers and sentence-transformers open as well."""
     config, weights = _config(model), _weights(model)
-    _check_state(config, model_settings(model), weights)
-    if isinstance(model, LanguageModel):
-        lost = model.untrained
-        encoder = {n: w for n, w in weights.items() if not n.startswith(lost)}
-    else:
-        encoder = _starting_with("encoder.", weights)
+    _check_state(config, model.settings(), weights)
     _write_json(folder / "config.json", config)
-    # Not save_file: it makes files that only their owner may read.
-    (folder / ENCODER_FILE).write_bytes(save(encoder, metadata={"format": "pt"}))
-    for start, file in FILES_BESIDE.items():
-        if isinstance(model, LanguageModel):
-            break  # ModernBERT's own head has such a name
-        if found := _starting_with(start, weights):
-            named = {f"{start}{name}": value for name, value in found.items()}
-            (folder / file).write_bytes(save(named, metadata={"format": "pt"}))
+    for file, content in model.weights_by_file(weights).items():
+        # `save_file` would make a file that only its owner may read.
+        (folder / file).write_bytes(save(content, metadata={"format": "pt"}))
     width = model.width
     for place, step in enumerate(model.steps):
         write_step(step, _step_path(folder, place), width)
@@ -101,47 +67,74 @@ def write_model(model: TextModel, folder: Path, *, tokenizer: TextTokenizer) -> 
 
 
 def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
-    """Build the model that `write_model` wrote; `settings` are `model_settings`."""
+    """Build the model that `write_model` wrote; `settings` are those of the model."""
     weights = load_file(folder / ENCODER_FILE)
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    if "untrained" in settings:
-        check_finite(folder, weights.items())
-        return _build_language_model(config, settings, weights)
-    weights = {f"encoder.{name}": value for name, value in weights.items()}
-    if settings["n_outputs"] is not None:
-        weights |= load_file(folder / FILES_BESIDE["head."])
-    if settings["pooling"] == "attention":
-        weights |= load_file(folder / ATTENTION_FILE)
-    for place, (kind, *_) in enumerate(settings.get("steps", [])):
-        if kind == "dense":
-            found = read_step_weights(_step_path(folder, place))
-            weights |= {f"steps.{place}.{n}": value for n, value in found.items()}
+    if not _is_language_model(settings):
+        weights = {f"encoder.{name}": value for name, value in weights.items()}
+        if settings["n_outputs"] is not None:
+            weights |= load_file(folder / FILE_OF_PART["head"])
+        if settings["pooling"] == "attention":
+            weights |= load_file(folder / FILE_OF_PART["attention"])
+        for place, (kind, *_) in enumerate(settings.get("steps", [])):
+            if kind == "dense":
+                of_step = read_step_weights(_step_path(folder, place))
+                weights |= {f"steps.{place}.{n}": value for n, value in of_step.items()}
     check_finite(folder, weights.items())
     return _build_model(config, settings, weights)
+
+
+def _is_language_model(settings: dict[str, Any]) -> bool:
+    return "untrained" in settings
 
 
 def _build_model(
     config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
 ) -> TextModel:
-    """A model of this shape with these weights; every tensor must find its place."""
-    if "untrained" in settings:
-        return _build_language_model(config, settings, weights)
-    if "left_to_right" in settings:
-        config = {**config, "is_decoder": False}  # the model itself knows
+    """Build a model of this shape with these weights; no tensor may be left over."""
+    is_language_model = _is_language_model(settings)
+    # Folders of the first formats have no "left_to_right", and read as they were saved.
+    if is_language_model or "left_to_right" in settings:
+        config = {**config, "is_decoder": False}  # the model itself masks later tokens
     # The random weights that it starts with must not cost the caller random numbers.
     with seeded(0, torch.device("cpu")), building():
-        model = _new_model(config, settings)
-    model.load_state_dict(weights, strict=True)
-    return model.eval()
+        network = _new_network(config, settings)
+    if is_language_model:
+        weights = _with_second_names(network, weights, settings["untrained"])
+    network.load_state_dict(weights, strict=True)
+    if is_language_model:
+        network = LanguageModel(network, **settings)
+    assert isinstance(network, TextModel)
+    return network.eval()
 
 
-def _new_model(config: dict[str, Any], settings: dict[str, Any]) -> TextModel:
+def _new_network(config: dict[str, Any], settings: dict[str, Any]) -> nn.Module:
+    """Build the network, with random weights, whose names `full_state` uses."""
+    configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    if _is_language_model(settings):
+        return language_class(configuration)(configuration)
     encoder = AutoModel.from_config(
-        CONFIG_MAPPING[config["model_type"]].from_dict(config),
-        dtype=torch.float32,
-        trust_remote_code=False,
+        configuration, dtype=torch.float32, trust_remote_code=False
     )
     return TextModel(encoder, **settings)
+
+
+def _with_second_names(
+    full_model: nn.Module, weights: dict[str, Tensor], untrained: list[str]
+) -> dict[str, Tensor]:
+    """Add the weights that were not saved: second names of a tensor, and random ones.
+
+    A language model has its word embeddings under two names, and they are saved once.
+    """
+    state = full_model.state_dict(keep_vars=True)
+    given = {id(state[name]): weights[name] for name in weights if name in state}
+    weights = dict(weights)
+    for name, value in state.items():
+        if id(value) in given:
+            weights[name] = given[id(value)]
+        elif name.startswith(tuple(untrained)):
+            weights[name] = value.detach()
+    return weights
 
 
 def _check_state(
@@ -149,13 +142,9 @@ def _check_state(
 ) -> None:
     """Raise ValueError where a model that is built anew could not take the weights."""
     config = json.loads(json.dumps({**config, "is_decoder": False}))
-    # Where random weights cost neither time nor numbers.
+    # On the device "meta" random weights take no time and no memory.
     with seeded(0, torch.device("cpu")), building(), torch.device("meta"):
-        if "untrained" in settings:
-            configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
-            new: Any = language_class(configuration)(configuration)
-        else:
-            new = _new_model(config, settings)
+        new = _new_network(config, settings)
     expected = new.state_dict(keep_vars=True)
     given = {id(expected[name]) for name in weights if name in expected}
     fresh = tuple(settings.get("untrained", ()))
@@ -178,28 +167,8 @@ def _check_state(
         )
 
 
-def _build_language_model(
-    config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
-) -> LanguageModel:
-    """The same with its heads; a weight may stand under two names in it."""
-    config = {**config, "is_decoder": False}  # what is read, it says itself
-    configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
-    # For what was never trained.
-    with seeded(0, torch.device("cpu")), building():
-        whole = language_class(configuration)(configuration)
-    state = whole.state_dict(keep_vars=True)
-    given = {id(state[name]): weights[name] for name in weights if name in state}
-    for name, value in state.items():
-        if id(value) in given:
-            weights[name] = given[id(value)]
-        elif name.startswith(tuple(settings["untrained"])):
-            weights[name] = value.detach()
-    whole.load_state_dict(weights, strict=True)
-    return LanguageModel(whole, **settings).eval()
-
-
 def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> None:
-    """Say how the states are pooled, in the words of sentence-transformers."""
+    """Write how the states are pooled, in the files of sentence-transformers."""
     _write_json(
         folder / "sentence_bert_config.json",
         {"max_seq_length": max_length, "do_lower_case": False},
@@ -216,7 +185,7 @@ def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> 
         for place, kind in enumerate(["Transformer", "Pooling", *kinds])
     ]
     if model.pooling in ("pooler", "attention"):
-        # sentence-transformers has no word for it, but what comes then is ours to know.
+        # sentence-transformers has no such pooling; only this package reads the steps.
         _write_json(folder / OWN_MODULES, modules[N_BEFORE_STEPS:])
         return
     (folder / "1_Pooling").mkdir()
@@ -236,34 +205,18 @@ def _step_path(folder: Path, place: int) -> Path:
     return folder / f"{place + N_BEFORE_STEPS}_Dense"
 
 
-def _starting_with(start: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(start): value
-        for name, value in weights.items()
-        if name.startswith(start)
-    }
-
-
 def _config(model: TextModel) -> dict[str, Any]:
-    config: dict[str, Any] = model.encoder.config.to_dict()  # type: ignore[union-attr,operator]
-    config["architectures"] = [type(model.encoder).__name__]
-    if isinstance(model, LanguageModel):
-        config["architectures"] = [model.transformers_class()]
-        config["is_decoder"] = model.left_to_right
-    elif model.left_to_right:
-        config["is_decoder"] = True
+    config = model.transformers_config()
     config["dtype"] = "float32"
     config.pop("_name_or_path", None)  # a path of this machine
-    for name in OF_A_HEAD:
+    for name in HEAD_SETTINGS:
         config.pop(name, None)
     return config
 
 
 def _weights(model: TextModel) -> dict[str, Tensor]:
-    named = model.state_dict()
-    if isinstance(model, LanguageModel):
-        named = model.whole_state()
-    return {name: value.detach().cpu().contiguous() for name, value in named.items()}
+    state = model.full_state()
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -1,67 +1,47 @@
-"""A checkpoint's files, looked at before a library below reads them.
+"""Check the files of a checkpoint before transformers reads them.
 
-Whatever is wrong with a folder is said here: the file, what is wrong with it, and what
-to do. The libraries below would go on with what is left, or speak of their own insides.
+An error names the file, what is wrong with it, and what to do. transformers would go on
+with the files that are left, or raise errors about its own code.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
-from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_MAPPING
 
+from sklearn_bert.model._damage import (
+    FIT,
+    OF_THE_WEIGHTS,
+    SAVE_TOKENIZER,
+    check_file,
+    damage_named,
+    damaged,
+    path_in,
+    read_json,
+)
 from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 ADAPTER = "adapter_config.json"
-# Each is enough to build a tokenizer of; the last kind may have any name.
+# Each of these sets is enough for a tokenizer; a file *.model may have any name.
 TOKENIZER_FILES = [
     ["tokenizer.json"],
     ["vocab.txt"],
     ["vocab.json", "merges.txt"],
     ["*.model"],
 ]
-# What may stand beside them.
+# Optional files of a tokenizer.
 TOKENIZER_SETTINGS = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
 ]
-# How the first bytes of a file betray that it is another one than its name says.
-PICKLE = (
-    "is a pickle of torch (or another zip archive) under a wrong name",
-    "Open it where you trust it, and write it anew with save_pretrained",
-)
-POINTER = (
-    "is a Git LFS pointer and not the file itself",
-    "Fetch the file: git lfs install, and git lfs pull in that folder",
-)
-WEB_PAGE = (
-    "is a web page and not the file itself",
-    "Download the file again, with an account that may read it",
-)
-FOREIGN: dict[bytes, tuple[str, str]] = {
-    b"version https://git-lfs": POINTER,
-    b"PK\x03\x04": PICKLE,
-    b"<!doctype": WEB_PAGE,
-    b"<html": WEB_PAGE,
-}
-AGAIN = "Download or copy the folder again, or write it anew with save_pretrained"
-FIT = "Take config.json and weights of the same checkpoint"
-SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
-OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
-# Weights may have rows to spare, so that their number suits a processor; not so many.
-LEAST_SHARE = 0.9
-# How a process computes or answers, and nothing about the weights: ours to decide.
+# Entries of a configuration about how to compute, which say nothing about the weights.
 LEFT_OUT = (
     "return_dict",
     "torchscript",
@@ -74,7 +54,7 @@ LEFT_OUT = (
     "_attn_implementation",
     "_attn_implementation_internal",
 )
-# Weights in forms that are not read, and how they are turned into safetensors.
+# Weights in formats that are not read, and how to convert them to safetensors.
 OTHER_WEIGHTS = {
     "pytorch_model*.bin": "only pickled weights ({}), which could run code",
     "*.ckpt.index": "weights of TensorFlow 1 ({})",
@@ -101,99 +81,13 @@ CONVERT = {
         "Convert it once with the command `transformers-cli convert` of transformers 4"
     ),
 }
-PROBE = "a ᚠ 龘 ꙮ"  # at least one of these is in nobody's vocabulary
-
-
-def damaged(path: Path, problem: str, remedy: str = AGAIN) -> DamagedCheckpointError:
-    """The error that names a file, what is wrong with it, and what to do."""
-    return DamagedCheckpointError(f"{path} {problem}. {remedy}.")
-
-
-@contextmanager
-def damage_named(what: str, remedy: str = AGAIN) -> Iterator[None]:
-    """Turn whatever a library raises at a damaged file into one error of ours."""
-    try:
-        yield
-    except (CheckpointError, MemoryError):
-        raise
-    except BaseException as error:
-        # A tokenizer that is written in Rust may panic, which is no Exception.
-        is_panic = type(error).__name__ == "PanicException"
-        if not (isinstance(error, Exception) or is_panic):
-            raise
-        text = " ".join(str(error).split())[:300] or "no reason given"
-        if "trust_remote_code" in text:  # that is no way on here
-            raise DamagedCheckpointError(
-                f"{what} cannot be read: it needs code of its own, which is never run "
-                "here. Choose a checkpoint of a family that transformers has itself."
-            ) from error
-        raise DamagedCheckpointError(
-            f"{what} cannot be read: {text} ({type(error).__name__}). {remedy}."
-        ) from error
-
-
-def check_file(path: Path, remedy: str = AGAIN) -> None:
-    """Raise DamagedCheckpointError where a file is missing, empty or another one."""
-    if path.is_dir():
-        raise damaged(path, "is a folder; expected a file", remedy)
-    if not path.is_file():
-        raise damaged(path, "is missing", remedy)
-    try:
-        with path.open("rb") as file:
-            begin = file.read(64)
-    except OSError as error:
-        raise damaged(
-            path, f"cannot be opened ({error.strerror})", "Look at its permissions"
-        ) from error
-    if not begin.strip():
-        raise damaged(path, "is empty", remedy)
-    for start, (problem, way_on) in FOREIGN.items():
-        if begin.lower().lstrip().startswith(start.lower()):
-            raise damaged(path, problem, way_on)
-
-
-def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
-    """What a JSON file holds, of the kind of the default; the default without it."""
-    if not (path.exists() or path.is_symlink()):
-        return default
-    check_file(path, remedy)
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, f"is not JSON in UTF-8 ({error})", remedy) from error
-    if type(found) is not type(default):
-        raise damaged(
-            path,
-            f"holds JSON of type {type(found).__name__}; expected "
-            f"{type(default).__name__}",
-            remedy,
-        )
-    return found
-
-
-def path_in(folder: Path, name: Any, source: Path) -> Path:
-    """The path of a part that a file of a folder names: right inside it, or an error.
-
-    What lies deeper could change unseen: only so far are files looked after.
-    """
-    if not isinstance(name, str):
-        raise damaged(source, f"names the part {name!r}; expected a path")
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise damaged(source, f"names the part {name!r}, outside of the folder")
-    if len(Path(name).parts) > 1:
-        raise damaged(
-            source,
-            f"names the part {name!r}, a path of several folders",
-            "Move it into the folder itself, and correct the path",
-        )
-    return folder / name
 
 
 # -- configuration -----------------------------------------------------------------
 
 
 def read_config(name: str, folder: Path) -> Any:
-    """The configuration of a text encoder, less what is for the process to decide."""
+    """Read the configuration of a text encoder, without the entries in `LEFT_OUT`."""
     path = folder / CONFIG
     values = read_json(path, {})
     kind = values.get("model_type")
@@ -239,7 +133,7 @@ def _refuse_kind(name: str, folder: Path, values: dict[str, Any]) -> None:
 
 
 def _check_is_encoder(name: str, path: Path, config: Any) -> None:
-    """Raise CheckpointError where a configuration is not of an encoder of texts."""
+    """Raise CheckpointError if the model is no encoder of texts."""
     found: Any = MODEL_MAPPING.get(type(config), None)
     model = found[0] if isinstance(found, tuple) else found
     family = f"{config.model_type!r} in {path}"
@@ -264,7 +158,7 @@ def _check_is_encoder(name: str, path: Path, config: Any) -> None:
 
 
 def check_folder(name: str, folder: Path) -> None:
-    """Raise CheckpointError where a file that is needed is missing, or too many are."""
+    """Raise CheckpointError if a needed file is missing, or an adapter is present."""
     if not (folder / CONFIG).exists():
         raise _without_config(name, folder)
     if (folder / ADAPTER).exists():
@@ -303,15 +197,15 @@ def _without_config(name: str, folder: Path) -> DamagedCheckpointError:
 
 
 def _snapshots(folder: Path) -> Iterator[Path]:
-    """Where a folder of the Hub's cache has its checkpoints."""
+    """Return the configurations below a folder of the Hub's cache."""
     return folder.glob("snapshots/*/config.json")
 
 
 def weight_files(name: str, folder: Path) -> list[Path]:
-    """The files that hold the weights of a folder."""
-    whole, index = folder / WEIGHTS, folder / INDEX
-    if whole.exists() or whole.is_symlink():
-        return [whole]
+    """Return the files that hold the weights of a folder."""
+    single, index = folder / WEIGHTS, folder / INDEX
+    if single.exists() or single.is_symlink():
+        return [single]
     if not index.exists():
         raise _without_weights(name, folder)
     content = read_json(index, {})
@@ -349,7 +243,7 @@ def _without_weights(name: str, folder: Path) -> DamagedCheckpointError:
 
 
 def check_weights(path: Path) -> None:
-    """Raise DamagedCheckpointError where a file is no whole one of weights."""
+    """Raise DamagedCheckpointError if a file of weights is damaged or quantised."""
     check_file(path)
     with damage_named(str(path)), safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no dict
@@ -363,12 +257,12 @@ def check_weights(path: Path) -> None:
 
 
 def check_tokenizer_files(what: str, folder: Path) -> None:
-    """Raise DamagedCheckpointError where no tokenizer can be built of the files.
+    """Raise DamagedCheckpointError if the files do not make a tokenizer.
 
     Parameters
     ----------
     what : str
-        Whose files they are: "checkpoint 'a/b'", "vocabulary 'c'".
+        The owner of the files: "checkpoint 'a/b'", "vocabulary 'c'".
     """
     for names in TOKENIZER_FILES:
         found = [sorted(folder.glob(file)) for file in names]
@@ -387,135 +281,3 @@ def check_tokenizer_files(what: str, folder: Path) -> None:
         )
     for file in TOKENIZER_SETTINGS:
         read_json(folder / file, {}, SAVE_TOKENIZER)
-
-
-# -- the tokenizer -----------------------------------------------------------------
-
-
-def check_tokenizer(
-    what: str, folder: Path, tokenizer: Any, n_rows: int | None
-) -> None:
-    """Raise CheckpointError where a tokenizer cannot read texts for the weights.
-
-    Parameters
-    ----------
-    what : str
-        As for `check_tokenizer_files`.
-    n_rows : int or None
-        Of the checkpoint's table of words; None: there is none yet.
-    """
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise CheckpointError(
-            f"{what} has a tokenizer written in Python "
-            f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
-        )
-    backend = tokenizer.backend_tokenizer
-    n_tokens, n_added = (
-        backend.get_vocab_size(),
-        len(backend.get_added_tokens_decoder()),
-    )
-    if n_tokens <= n_added:
-        whose = "" if n_rows is None else OF_THE_WEIGHTS
-        raise DamagedCheckpointError(
-            f"{what}: the tokenizer files in {folder} hold {n_tokens} special tokens "
-            f"and no word, so every text would be read as the same. {SAVE_TOKENIZER}"
-            f"{whose}."
-        )
-    with damage_named(f"{what}: tokenizer in {folder}", SAVE_TOKENIZER):
-        backend.encode(PROBE)
-        frame = backend.encode("")
-    is_from_lines = not (folder / "tokenizer.json").exists()
-    if is_from_lines and (folder / "vocab.txt").exists():
-        lines = (folder / "vocab.txt").read_text("utf-8").splitlines()
-        needed = {*frame.tokens, tokenizer.unk_token} - {None}
-        if lost := sorted(needed - set(lines)):
-            raise damaged(
-                folder / "vocab.txt",
-                f"lacks the special token {lost[0]!r}: it is cut short, or of another "
-                "checkpoint",
-                SAVE_TOKENIZER,
-            )
-        if n_rows is not None and n_tokens < LEAST_SHARE * n_rows:
-            raise damaged(
-                folder / "vocab.txt",
-                f"gives {n_tokens} tokens, but the weights know {n_rows}: it is cut "
-                "short, or of another checkpoint",
-                SAVE_TOKENIZER + OF_THE_WEIGHTS,
-            )
-    for token, place in zip(frame.tokens, frame.ids, strict=True):
-        if n_rows is not None and place >= n_rows:
-            raise DamagedCheckpointError(
-                f"{what}: the tokenizer in {folder} puts {token!r} (id {place}) around "
-                f"every text, but the weights know only {n_rows} tokens: it belongs to "
-                f"another checkpoint. {SAVE_TOKENIZER}{OF_THE_WEIGHTS}."
-            )
-
-
-def tokenizer_damage(folder: Path) -> str:
-    """What to say of a tokenizer that the library below cannot build."""
-    path = folder / "tokenizer.json"
-    if not path.exists():
-        files = [
-            p.name for names in TOKENIZER_FILES for n in names for p in folder.glob(n)
-        ]
-        return f"tokenizer in {folder} ({', '.join(files)})"
-    read_json(path, {}, SAVE_TOKENIZER)
-    return f"{path}, made by a newer or older version of tokenizers perhaps,"
-
-
-# -- the weights -------------------------------------------------------------------
-
-
-def check_weights_fit(
-    folder: Path, whole: nn.Module, encoder: nn.Module, report: dict[str, Any]
-) -> None:
-    """Raise DamagedCheckpointError where weights and configuration disagree."""
-    for found in sorted(report["mismatched_keys"], key=str):
-        tensor, in_file, in_model = found
-        raise damaged(
-            folder / CONFIG,
-            f"does not fit the weights beside it: {tensor!r} has shape "
-            f"{tuple(in_file)} there, and {tuple(in_model)} by the configuration",
-            FIT,
-        )
-    known = {_without_number(name) for name in whole.state_dict()}
-    known |= {_without_number(name) for name in encoder.state_dict()}
-    for key in sorted(report["unexpected_keys"]):
-        name = key.removeprefix(f"{encoder.base_model_prefix}.")
-        bare = _without_number(name)
-        # The weights of a head are foreign to an encoder; one more layer is not.
-        if bare != name and bare in known:
-            raise damaged(
-                folder / CONFIG,
-                f"has fewer layers than the weights beside it, which hold {key!r}",
-                FIT,
-            )
-
-
-def _without_number(name: str) -> str:
-    return re.sub(r"\.\d+(?=\.)", ".*", name)
-
-
-def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise DamagedCheckpointError at the first tensor that holds NaN or infinity."""
-    for name, value in tensors:
-        if not value.is_floating_point() or torch.isfinite(value.sum()):
-            continue
-        if not torch.isfinite(value).all():  # and not only too large a sum
-            raise DamagedCheckpointError(
-                f"the weights in {folder} are damaged: {name!r} holds NaN or infinity, "
-                f"and so would every result. {AGAIN}."
-            )
-
-
-def check_reads_texts(
-    name: str, folder: Path, encoder: nn.Module, ids: list[int]
-) -> None:
-    """Raise CheckpointError where an encoder makes no state of each token."""
-    tokens = torch.tensor([ids])
-    what = f"checkpoint {name!r} in {folder}: a text given to {type(encoder).__name__}"
-    with damage_named(what, "Choose an encoder of texts such as BERT"), torch.no_grad():
-        output = encoder(input_ids=tokens, attention_mask=torch.ones_like(tokens))
-        states = output.last_hidden_state
-        if states.shape[:2] != tokens.shape:
-            raise ValueError(f"{tuple(states.shape)} states for {len(ids)} tokens")

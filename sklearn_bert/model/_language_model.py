@@ -1,4 +1,4 @@
-"""An encoder with the heads it was pretrained with: which word, and which sentence."""
+"""An encoder with its pretraining heads: for masked words and next sentences."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from sklearn_bert.model._layers import with_submodule
 from sklearn_bert.model._positions import use_sinusoids
 from sklearn_bert.model._recompute import recompute
-from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._text_model import ENCODER_FILE, TextModel
 from sklearn_bert.model._torch_state import building
 
-# Words whose scores over a whole vocabulary are held at a time.
+# Tokens whose scores over the whole vocabulary are in memory at a time.
 WORDS_AT_ONCE = 2048
-# Names of BERT's weights for next sentences.
+# Prefixes of BERT's weights for next-sentence prediction.
 POOLER, NSP_HEAD = "bert.pooler.", "cls.seq_relationship."
 
 
 def language_class(config: Any) -> Any:
-    """The class of transformers that has an encoder of this kind and its word head.
+    """Return the class of transformers with this encoder and its head for words.
 
-    Of BERT it is the one with both heads of Devlin et al. (2019, section 3.1).
+    For BERT it is the class with both heads of Devlin et al. (2019, section 3.1).
 
     Raises
     ------
     ValueError
-        Where there is none.
+        If there is none.
     """
     if config.model_type == "bert":
         return BertForPreTraining
@@ -51,39 +51,37 @@ def language_class(config: Any) -> Any:
 
 
 class LanguageModel(TextModel):
-    """Token ids -> how likely the words are that stand, or stood, at some places.
+    """Token ids -> how likely each token of the vocabulary is at some positions.
 
-    Only at those places, and not for every token, is a score computed for each word of
-    the vocabulary. The head works in the number format of the encoder, whose word
-    embeddings it shares; its scores are compared in float32.
+    The scores over the vocabulary are computed at those positions only, and not for
+    every token. The head runs in the dtype of the encoder, whose word embeddings it
+    shares; its scores are compared in float32.
 
     Parameters
     ----------
-    whole : transformers.PreTrainedModel
-        Of `language_class`. It is taken apart.
+    full_model : transformers.PreTrainedModel
+        Of `language_class`. Its encoder is taken out of it.
     pooling : {"cls", "pooler", "mean", "max"}
-        Of the vectors that the encoder gives besides.
+        Of the vectors that `vectors` computes.
     normalize : bool
     left_to_right : bool
         Whether a token attends only to itself and those before it.
     has_new_head : bool
-        Whether the head for words starts from nothing, above an encoder that does not.
+        Whether the head for words has random weights, above a pretrained encoder.
     untrained : iterable of str
-        Beginnings of the names, in `whole`, of weights that are as good as random and
-        do not learn either.
+        Prefixes of the names, in `full_model`, of weights that are random and are not
+        trained either.
 
     Notes
     -----
-    Texts come as a `TextModel` takes them, with `word_positions` among all tokens that
-    are
-    laid out.
+    Texts have the forms of `TextModel`; `word_positions` count all tokens of the batch.
     """
 
     ties_words = True
 
     def __init__(
         self,
-        whole: Any,
+        full_model: Any,
         *,
         pooling: str,
         normalize: bool = False,
@@ -92,24 +90,24 @@ class LanguageModel(TextModel):
         untrained: Iterable[str] = (),
     ) -> None:
         super().__init__(
-            whole.base_model,
+            full_model.base_model,
             pooling=pooling,
             normalize=normalize,
             left_to_right=left_to_right,
         )
         self.new_parameters = ("language_head.",) if has_new_head else ()
         self.untrained = tuple(untrained)
-        self.prefix: str = whole.base_model_prefix
-        embeddings = SimpleNamespace(word_embeddings=whole.get_input_embeddings())
+        self.prefix: str = full_model.base_model_prefix
+        embeddings = SimpleNamespace(word_embeddings=full_model.get_input_embeddings())
         stand_in = _StandIn(embeddings)
-        self.language_head = with_submodule(whole, self.prefix, stand_in)
+        self.language_head = with_submodule(full_model, self.prefix, stand_in)
 
     def frozen_modules(self) -> list[nn.Module]:
-        """None: the pooler learns next sentences, whatever vectors are made of."""
+        """Return none: the pooler is trained too, for next-sentence prediction."""
         return []
 
     def half_precision_modules(self) -> list[nn.Module]:
-        """The parts that may work in bfloat16: the word head as well."""
+        """Return the modules that may run in bfloat16: the head for words as well."""
         return [*super().half_precision_modules(), self.language_head]
 
     def forward(  # type: ignore[override]
@@ -123,19 +121,19 @@ class LanguageModel(TextModel):
         next_sentence_labels: Tensor | None = None,
         **inputs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """The losses of a batch, float32.
+        """Compute the losses of a batch, float32.
 
         Parameters
         ----------
         word_positions, labels : int64 Tensor of shape (n_words,)
-            Where to guess, and what is right.
+            The positions to predict, and the right token ids.
         next_sentence_labels : int64 Tensor of shape (n_texts,), or None
             1 where the second half of a pair follows the first in its document.
 
         Returns
         -------
         word_losses : Tensor of shape (n_words,)
-            Minus the log-likelihood (in nats) of each word.
+            Minus the log-likelihood (in nats) of each right token.
         follow_losses : Tensor of shape (n_texts,), or None
         """
         states = self._states(input_ids, attention_mask, token_type_ids, **inputs)
@@ -145,7 +143,7 @@ class LanguageModel(TextModel):
         )
         if len(at_words) <= WORDS_AT_ONCE or not torch.is_grad_enabled():
             losses = [self._word_losses(*part) for part in parts]
-        else:  # what a chunk went through is computed again instead of kept
+        else:  # scores of a chunk are computed again instead of kept
             losses = [recompute(self._word_losses, *part) for part in parts]
         if next_sentence_labels is None:
             return torch.cat(losses), None
@@ -158,7 +156,7 @@ class LanguageModel(TextModel):
         )
 
     def recall(self, *args: Any, labels: Tensor, **inputs: Any) -> Tensor:
-        """Of each word its log-likelihood, and 1 where it is the likeliest of all.
+        """Compute of each token its log-likelihood, and whether it is the most likely.
 
         Returns
         -------
@@ -167,19 +165,19 @@ class LanguageModel(TextModel):
         parts = []
         states = self._at_words(*args, **inputs).split(WORDS_AT_ONCE)
         for some, ids in zip(states, labels.split(WORDS_AT_ONCE), strict=True):
-            scores = self._word_scores(some)
+            scores = self._word_scores(some)  # (n_at_once, vocabulary)
             losses = functional.cross_entropy(scores, ids, reduction="none")
             parts.append(torch.stack([-losses, (scores.argmax(1) == ids).float()], 1))
         return torch.cat(parts)
 
     def top_tokens(self, *args: Any, n_best: int, **inputs: Any) -> Tensor:
-        """The likeliest words at some places.
+        """Compute the most likely tokens at some positions.
 
         Returns
         -------
         Tensor of shape (n_words, 2 * n_best), float32
-            Their ids (exact up to 2 ** 24), and then their probabilities. Of a smaller
-            vocabulary all.
+            Their ids (float32 is exact up to 2 ** 24), then their probabilities. A
+            smaller vocabulary gives all its tokens.
         """
         parts = []
         for some in self._at_words(*args, **inputs).split(WORDS_AT_ONCE):
@@ -189,11 +187,11 @@ class LanguageModel(TextModel):
         return torch.cat(parts)
 
     def next_token_logits(self, *args: Any, **inputs: Any) -> Tensor:
-        """Scores of all words at some places: (n_words, vocabulary), float32."""
+        """Compute the scores of all tokens at some positions: (n_words, n_tokens)."""
         return self._word_scores(self._at_words(*args, **inputs))
 
     def next_sentence_logits(self, *args: Any, **inputs: Any) -> Tensor:
-        """Scores of each pair: that its halves follow each other, and that not.
+        """Compute two scores of each pair: its halves follow each other, or do not.
 
         Returns
         -------
@@ -204,13 +202,37 @@ class LanguageModel(TextModel):
 
     @property
     def reads_as_decoder(self) -> bool:
-        """Whether transformers has a class that reads from left to right as this."""
+        """Whether transformers has a left-to-right class for this model."""
         return self.left_to_right and (
             type(self.encoder.config) in MODEL_FOR_CAUSAL_LM_MAPPING
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments, as JSON can hold them, that build this model again."""
+        return {
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "left_to_right": self.left_to_right,
+            "untrained": list(self.untrained),
+        }
+
+    def transformers_config(self) -> dict[str, Any]:
+        """Return the configuration of transformers for a saved folder."""
+        return super().transformers_config() | {"is_decoder": self.left_to_right}
+
+    def weights_by_file(
+        self, weights: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Leave out what was not trained; the rest goes into one file."""
+        trained = {
+            name: value
+            for name, value in weights.items()
+            if not name.startswith(self.untrained)
+        }
+        return {ENCODER_FILE: trained}
+
     def transformers_class(self) -> str:
-        """The class of transformers that a folder of this model is opened with."""
+        """Return the name of the class of transformers that opens a saved folder."""
         if self.reads_as_decoder:
             config: Any = self.encoder.config
             found: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -220,13 +242,13 @@ class LanguageModel(TextModel):
             return BertForMaskedLM.__name__
         return type(self.language_head).__name__
 
-    def whole_state(self) -> dict[str, Tensor]:
-        """All weights once, under the names that transformers has for them."""
+    def full_state(self) -> dict[str, Tensor]:
+        """Return each weight once, under the name that transformers has for it."""
         found: dict[str, Tensor] = {}
         names: dict[int, str] = {}
         for name, value in self.state_dict(keep_vars=True).items():
             if names.setdefault(id(value), name) != name:
-                continue  # the same tensor under a second name
+                continue  # a second name of the same tensor
             if name.startswith("encoder."):
                 name = f"{self.prefix}.{name.removeprefix('encoder.')}"
             found[name.removeprefix("language_head.")] = value.detach()
@@ -243,7 +265,7 @@ class LanguageModel(TextModel):
         next_sentence_labels: Tensor | None = None,
         **inputs: Any,
     ) -> Tensor:
-        """The states of some tokens, whatever is right for them."""
+        """Compute the states at the word positions; labels are ignored."""
         return self._states(*args, **inputs).flatten(0, 1)[word_positions]
 
     def _word_scores(self, states: Tensor) -> Tensor:
@@ -264,7 +286,7 @@ class LanguageModel(TextModel):
 
 
 class _StandIn(nn.Module):
-    """Stands where the encoder was, and hands on the states that it has made."""
+    """Module in the place of the encoder, which returns the states it is given."""
 
     def __init__(self, embeddings: SimpleNamespace) -> None:
         super().__init__()
@@ -289,7 +311,7 @@ def new_language_model(
     dropout: float | None,
     position_encoding: str,
 ) -> Any:
-    """A BERT with random weights and both of its heads, as Devlin et al. start it.
+    """Build a BERT with random weights and both heads, as Devlin et al. start it.
 
     `position_encoding` is "learned" or "sinusoidal".
     """
@@ -306,7 +328,7 @@ def new_language_model(
         attention_probs_dropout_prob=rate,
     )
     with building():
-        whole = BertForPreTraining(config).eval()
+        full_model = BertForPreTraining(config).eval()
         if position_encoding == "sinusoidal":
-            use_sinusoids(whole.base_model)
-    return whole
+            use_sinusoids(full_model.base_model)
+    return full_model

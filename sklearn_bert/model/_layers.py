@@ -1,4 +1,4 @@
-"""The layers of an encoder: which learn, and an encoder cut in two between them."""
+"""The layers of an encoder: which are trained, and how to split an encoder."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# Where families keep their layers, one of these.
+# The attributes in which model families keep their layers.
 LAYERS = ("encoder.layer", "encoder.layers", "transformer.layer", "layers", "layer")
-# Families of which a part of the layers can run alone.
+# The families whose lower and upper layers can run separately.
 SPLIT = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
 BELOW_THE_LAYERS = ("embeddings", "embeddings_project")
 
 
 def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
-    """Raise ValueError where the encoder does not have so many layers."""
+    """Raise ValueError if the encoder does not have so many layers."""
     if isinstance(trainable, str):
         return
     if isinstance(trainable, bool):
@@ -39,10 +39,10 @@ def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
 
 
 def layer_depths(model: nn.Module) -> dict[str, int]:
-    """How far below the head each parameter of a `TextModel` lies, by its name.
+    """Return the depth of each parameter of a `TextModel` below the head, by its name.
 
-    The head and what pools are at 0, the top layer at 1, the embeddings one below the
-    lowest layer.
+    The head and the pooling are at depth 0, the top layer at 1, and the embeddings one
+    below the lowest layer.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
 def frozen_modules(
     encoder: nn.Module, trainable: str | int, pooling: str
 ) -> list[nn.Module]:
-    """The parts of the encoder that take no gradient, and no weight decay either."""
+    """Return the parts of the encoder that take neither gradient nor weight decay."""
     if trainable == "head":
         return [encoder]
     pooler = getattr(encoder, "pooler", None)
@@ -91,7 +91,7 @@ def frozen_modules(
 
 
 def _below(encoder: nn.Module) -> list[nn.Module]:
-    """The largest parts of the encoder that are neither layers nor above them."""
+    """Return the largest parts of the encoder that lie below its layers."""
     path = _path(encoder)
     kept = (path, *_above(encoder))
 
@@ -109,16 +109,18 @@ def _below(encoder: nn.Module) -> list[nn.Module]:
 
 
 def _above(encoder: nn.Module) -> list[str]:
-    """The names of what comes behind the layers: a pooler and a last norm.
+    """Return the names of the modules above the layers: a pooler and a final norm.
 
-    The rest is below the layers, or belongs to all of them, as relative positions do.
+    Everything else lies below the layers, or serves all of them, as relative positions
+    do.
     """
     above, start, parent = ["pooler"], "", encoder
     for part in str(_path(encoder)).split("."):
         children = dict(parent.named_children())
         later = list(children)[list(children).index(part) + 1 :]
-        # Families call the norm as they like, and register it after the layers. So does
-        # DeBERTa with that of its relative positions.
+        # Families give the final norm different names, but all register it after the
+        # layers. DeBERTa registers the norm of its relative positions there, too, and
+        # that one is not above the layers.
         if "rel_embeddings" not in children:
             norms = [n for n in later if "Norm" in type(children[n]).__name__]
             above += [start + name for name in norms]
@@ -127,7 +129,7 @@ def _above(encoder: nn.Module) -> list[str]:
 
 
 def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
-    """Cut a model where the frozen part ends; both parts share its weights.
+    """Split a model where the frozen part ends; both parts share its weights.
 
     Parameters
     ----------
@@ -136,11 +138,11 @@ def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
     Returns
     -------
     lower : callable or None
-        Takes texts as `TextModel` does and gives what the upper part needs of them:
+        Takes the inputs of a `TextModel` and returns the inputs of the upper part:
         vectors, (n_texts, width), or states, (n_texts, n_tokens, width). None: nothing
-        is frozen, or layers of this family do not run alone.
+        is frozen, or the family is not in `SPLIT`.
     upper : TextModel
-        Takes `vectors` or `lower_states`; it holds everything that learns.
+        Takes `vectors` or `lower_states`; it holds everything that is trained.
     """
     if model.trainable == "all":
         return None, model
@@ -164,10 +166,10 @@ def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
 
 
 class PassOn(nn.Module):
-    """Stands where embeddings were: the states have been through them."""
+    """Module in the place of the embeddings, which the states have passed already."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Give back the one tensor among the arguments that has states."""
+        """Return the one tensor of states among the arguments."""
         found = [x for x in (*args, *kwargs.values()) if _has_states(x)]
         assert len(found) == 1
         return found[0]
@@ -178,7 +180,7 @@ def _has_states(x: Any) -> bool:
 
 
 def _states_of(model: Any) -> Callable[..., Tensor]:
-    """Takes texts as `TextModel` does and gives the states of their tokens."""
+    """Return a function from the inputs of a `TextModel` to its token states."""
 
     def states(*args: Any, **inputs: Any) -> Tensor:
         return model.states(*args, **inputs).last_hidden_state
@@ -187,14 +189,14 @@ def _states_of(model: Any) -> Callable[..., Tensor]:
 
 
 def can_split(model: Any) -> bool:
-    """Whether a part of the model is frozen and can run without the rest."""
+    """Return whether a part of the model is frozen and can run without the rest."""
     if isinstance(model.trainable, str):
         return bool(model.trainable == "head")
     return model.encoder.config.model_type in SPLIT
 
 
 def _path(encoder: nn.Module) -> str | None:
-    """Where the encoder keeps its layers, one module each; None: it does not."""
+    """Return the path of the encoder's list of layers; None: it has no such list."""
     modules = dict(encoder.named_modules())
     found = (path for path in LAYERS if isinstance(modules.get(path), nn.ModuleList))
     return next(found, None)
@@ -205,7 +207,7 @@ def _layers(encoder: nn.Module) -> nn.ModuleList:
 
 
 def with_submodule(module: Any, path: str, new: nn.Module | None) -> Any:
-    """A copy of the module that differs in one submodule and shares all others."""
+    """Return a copy of the module with one other submodule; the rest is shared."""
     name, _, rest = path.partition(".")
     changed = copy.copy(module)
     changed._modules = dict(module._modules)

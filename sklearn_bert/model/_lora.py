@@ -8,7 +8,7 @@ from torch import nn
 
 from sklearn_bert.model._torch_state import building
 
-SCALE = 2  # of the additions: what peft calls lora_alpha, divided by the rank
+SCALE = 2  # of the products: peft's lora_alpha divided by the rank
 
 
 def add_lora(encoder: nn.Module, rank: int = 8) -> Any:
@@ -20,8 +20,8 @@ def add_lora(encoder: nn.Module, rank: int = 8) -> Any:
     Returns
     -------
     peft.LoraModel
-        Its `merge_and_unload` adds the products to the weights, in place, so that what
-        is left is a plain encoder.
+        Its `merge_and_unload` adds the products to the weights, in place, and returns a
+        plain encoder.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 POOLINGS = ("cls", "pooler", "mean", "max", "attention")
-# Where a folder has the weights of an `AttentionPooling`.
+# The file of a folder with the weights of an `AttentionPooling`.
 ATTENTION_FILE = "attention.safetensors"
 
 
@@ -36,7 +36,7 @@ def pool(states: Tensor, mask: Tensor | None, how: str) -> Tensor:
 
 
 def pool_packed(states: Tensor, cu_seq_lens: Tensor, how: str) -> Tensor:
-    """Do the same for texts that follow each other without padding.
+    """Pool texts that are packed one after the other without padding.
 
     Parameters
     ----------
@@ -55,17 +55,17 @@ def pool_packed(states: Tensor, cu_seq_lens: Tensor, how: str) -> Tensor:
 
 
 class AttentionPooling(nn.Module):
-    """The mean of the tokens' states by weights that are learnt: additive attention.
+    """Weighted mean of the tokens' states, with learned weights: additive attention.
 
-    Of a token in the state h it looks at u = tanh(W h + b) and scores it u . q; the
-    weights are the softmax of the scores over the tokens of a text. The score is that
-    of D. Bahdanau, K. Cho, Y. Bengio, "Neural Machine Translation by Jointly Learning
-    to Align and Translate", ICLR 2015, appendix A.1.2; with a query q that is learnt,
-    and for pooling, Z. Yang et al., "Hierarchical Attention Networks for Document
+    A token with the state h gets the score u . q, where u = tanh(W h + b); the weights
+    are the softmax of the scores over the tokens of a text. The score is that of
+    D. Bahdanau, K. Cho, Y. Bengio, "Neural Machine Translation by Jointly Learning to
+    Align and Translate", ICLR 2015, appendix A.1.2; with a learned query q, and for
+    pooling, it is that of Z. Yang et al., "Hierarchical Attention Networks for Document
     Classification", NAACL 2016, equations 5 to 7.
 
-    It begins as the mean, because q begins at 0. W begins at random, for otherwise the
-    gradient of either would be 0 as long as the other is.
+    It starts as the mean, because q starts at 0. W starts at random: if both started at
+    0, the gradient of each would be 0.
 
     Parameters
     ----------
@@ -76,13 +76,13 @@ class AttentionPooling(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(width, width)
-        # Keeps what goes into the tanh as large as the states are.
+        # Xavier keeps the input of the tanh at the scale of the states.
         nn.init.xavier_uniform_(self.hidden.weight)
         nn.init.zeros_(self.hidden.bias)
         self.query = nn.Parameter(torch.zeros(width))
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool as `pool` does: (n_texts, width), in the weights' format, float32."""
+        """Pool padded texts, as `pool` does: (n_texts, width), float32."""
         states = states.to(self.query.dtype)
         scores = self._scores(states)
         if mask is not None:
@@ -90,11 +90,11 @@ class AttentionPooling(nn.Module):
         return (scores.softmax(1)[..., None] * states).sum(1)
 
     def packed(self, states: Tensor, cu_seq_lens: Tensor) -> Tensor:
-        """Pool as `pool_packed` does."""
+        """Pool packed texts, as `pool_packed` does."""
         states = states.to(self.query.dtype)
         scores = self._scores(states)
         lengths = cu_seq_lens.diff().long()
-        # What is subtracted cancels out; without it a large score would be infinite.
+        # Subtracting the maximum changes no weight, and exp cannot overflow.
         greatest = _reduce(scores.detach(), "max", lengths)
         shifts = greatest.repeat_interleave(lengths, output_size=len(scores))
         weights = (scores - shifts).exp()[:, None]
@@ -107,8 +107,8 @@ class AttentionPooling(nn.Module):
 
 
 def _reduce(values: Tensor, how: str, lengths: Tensor) -> Tensor:
-    """Values that follow each other, to one per text."""
-    # unsafe: the lengths are right, and to check them a GPU would have to wait.
+    """Reduce packed values to one per text."""
+    # unsafe=True: checking the lengths, which are right, would make a GPU wait.
     return torch.segment_reduce(values, how, lengths=lengths, unsafe=True)
 
 

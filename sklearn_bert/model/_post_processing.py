@@ -1,6 +1,6 @@
-"""What becomes of pooled vectors: scaled to length 1, shortened, mapped linearly.
+"""Steps after pooling: scale vectors to length 1, shorten them, map them linearly.
 
-A plan tells the steps as JSON can: `["normalize"]`, `["first", n]`,
+A plan describes the steps as JSON can: `["normalize"]`, `["first", n]`,
 `["dense", n_in, n_out, has_bias]`. In a folder each is a module of
 sentence-transformers: Normalize, or Dense without an activation.
 """
@@ -18,16 +18,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert.model._folder_checks import (
-    CONFIG,
-    WEIGHTS,
-    check_finite,
-    check_weights,
-    read_json,
-)
+from sklearn_bert.model._damage import read_json
+from sklearn_bert.model._folder_checks import CONFIG, WEIGHTS, check_weights
+from sklearn_bert.model._loaded_checks import check_finite
 from sklearn_bert.model._torch_state import building
 
-# Where a folder that sentence-transformers cannot pool says what becomes of vectors.
+# The file with the steps of a folder that sentence-transformers cannot pool.
 OWN_MODULES = "sklearn_bert_modules.json"
 IDENTITY = "torch.nn.modules.linear.Identity"
 
@@ -36,7 +32,7 @@ class Normalize(nn.Module):
     """Scale vectors to length 1."""
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(n_texts, width) -> the same shape."""
+        """Normalise vectors: (n_texts, width) -> the same shape."""
         return functional.normalize(vectors)
 
 
@@ -53,23 +49,23 @@ class First(nn.Module):
         self.n = n
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(n_texts, width) -> (n_texts, n)."""
+        """Shorten vectors: (n_texts, width) -> (n_texts, n)."""
         return vectors[:, : self.n]
 
 
 def build_steps(plan: Iterable[Any]) -> nn.Sequential:
-    """The steps of a plan; linear maps have random weights."""
+    """Build the steps of a plan; linear maps have random weights."""
     kinds = {"normalize": Normalize, "first": First, "dense": nn.Linear}
     return nn.Sequential(*(kinds[kind](*sizes) for kind, *sizes in plan))
 
 
 def plan_of(steps: Iterable[nn.Module]) -> list[list[Any]]:
-    """The plan that `build_steps` makes such steps of."""
+    """Return the plan from which `build_steps` builds these steps."""
     return [_describe(step) for step in steps]
 
 
 def n_features_after(steps: Iterable[nn.Module], width: int) -> int:
-    """How many entries vectors of this width have after the steps."""
+    """Return how many entries vectors of this width have after the steps."""
     for step in steps:
         if isinstance(step, First):
             width = step.n
@@ -79,7 +75,7 @@ def n_features_after(steps: Iterable[nn.Module], width: int) -> int:
 
 
 def linear_map(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    """X -> weight x + bias, which does not learn; weight of shape (n_out, n_in)."""
+    """Build x -> weight x + bias, which is not trained; weight: (n_out, n_in)."""
     n_out, n_in = weight.shape
     with building():
         linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
@@ -89,7 +85,7 @@ def linear_map(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
 
 
 def write_step(step: nn.Module, path: Path, width: int) -> None:
-    """Write a step as the folder of a module, unless it is known by its name alone."""
+    """Write a step as the folder of a module; Normalize needs no folder."""
     if isinstance(step, Normalize):
         return
     if isinstance(step, First):
@@ -113,7 +109,7 @@ def write_step(step: nn.Module, path: Path, width: int) -> None:
 
 
 def read_step(path: Path) -> nn.Linear | None:
-    """The linear map that the folder of a Dense module describes; None: it is none."""
+    """Read the linear map in the folder of a Dense module; None: it is not linear."""
     if not ((path / CONFIG).is_file() and (path / WEIGHTS).is_file()):
         return None
     config = read_json(path / CONFIG, {})
@@ -134,7 +130,7 @@ def read_step(path: Path) -> nn.Linear | None:
 
 
 def read_step_weights(path: Path) -> dict[str, Tensor]:
-    """Weights of a linear map, by their names there."""
+    """Read the weights of a linear map, by their names in it."""
     weights = load_file(path / WEIGHTS)
     return {name.removeprefix("linear."): value for name, value in weights.items()}
 

@@ -1,4 +1,4 @@
-"""Activation checkpointing: compute layers twice instead of keeping their insides."""
+"""Activation checkpointing: compute layers twice instead of keeping activations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sklearn_bert.model._draws import same_draws
 
 
 def can_checkpoint(encoder: Any) -> bool:
-    """Whether the layers of this family can be computed twice."""
+    """Return whether this model family supports activation checkpointing."""
     return bool(getattr(encoder, "supports_gradient_checkpointing", False))
 
 
 def recompute(function: Callable[..., Any], *args: Any) -> Any:
-    """What a function gives; its insides are computed again in the backward pass."""
+    """Call a function, whose activations are computed again in the backward pass."""
     return checkpoint.checkpoint(
         function,
         *args,
@@ -27,7 +27,9 @@ def recompute(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class Checkpointing:
-    """Keeps only what goes from layer to layer for the backward pass, until `stop`.
+    """Activation checkpointing of an encoder, from construction until `stop`.
+
+    Only the states between the layers are kept for the backward pass.
 
     T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
 
@@ -39,12 +41,12 @@ class Checkpointing:
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
         self._use_cache = getattr(encoder.config, "use_cache", None)
-        # transformers complains where it sees a cache, which encoders never have.
+        # transformers warns if use_cache is on, although encoders have no cache.
         encoder.config.use_cache = False
-        # Its public switch would also hook into the embeddings, for good.
+        # The public method would also leave a hook in the embeddings.
         encoder._set_gradient_checkpointing(True, recompute)
 
     def stop(self) -> None:
-        """Keep everything again."""
+        """Keep all activations again."""
         self._encoder.config.use_cache = self._use_cache
         self._encoder._set_gradient_checkpointing(False)

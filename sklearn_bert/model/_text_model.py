@@ -17,47 +17,56 @@ from sklearn_bert.model._attention import (
 )
 from sklearn_bert.model._dropout import Dropout, use_own_dropout
 from sklearn_bert.model._layers import check_trainable, frozen_modules
-from sklearn_bert.model._pooling import AttentionPooling, pool, pool_packed
+from sklearn_bert.model._pooling import (
+    ATTENTION_FILE,
+    AttentionPooling,
+    pool,
+    pool_packed,
+)
 from sklearn_bert.model._positions import keep_fixed_positions
-from sklearn_bert.model._post_processing import build_steps, n_features_after
+from sklearn_bert.model._post_processing import build_steps, n_features_after, plan_of
 from sklearn_bert.model._torch_state import building
+
+ENCODER_FILE = "model.safetensors"
+# The parts of a model whose weights have files of their own in a saved folder.
+FILE_OF_PART = {"head": "head.safetensors", "attention": ATTENTION_FILE}
 
 
 class TextModel(nn.Module):
     """Token ids -> one vector per text -> scores.
 
-    The head sees vectors of mean 0 and deviation 1, whatever scale a checkpoint pools
-    to; a sentence encoder's are so short that its head would learn several times more
-    slowly. The encoder may run in bfloat16; pooling and head always work in float32,
-    because eight bits of mantissa make ties of scores that differ.
+    The head gets vectors that are scaled to mean 0 and standard deviation 1. The
+    vectors of a sentence encoder are so short that the head would learn several times
+    more slowly from them. The encoder may run in bfloat16; pooling and head always run
+    in float32, because the eight bits of bfloat16 turn different scores into ties.
 
     Parameters
     ----------
     encoder : transformers.PreTrainedModel
-        With `trainable="head"` it is only read, and may be shared.
+        With `trainable="head"` it is not changed, and may be shared.
     pooling : {"cls", "pooler", "mean", "max", "attention"}
     attention : AttentionPooling or None
-        What pools with `pooling="attention"`; None: a new one.
+        The pooling of `pooling="attention"`; None: a new one.
     steps : iterable of list
-        What `finish` does with the vectors first, as `build_steps` takes it.
+        The plan of the steps that `finish` applies first, for `build_steps`.
     normalize : bool
-        Whether `finish` scales the vectors to length 1 at last.
+        Whether `finish` scales the vectors to length 1 at the end.
     n_outputs : int or None
         Width of the scores; None: no head, the scores are the vectors.
     dropout : float
-        Share of the vector's entries that the head drops in training.
+        Dropout of the head: the share of the vector's entries.
     trainable : {"all", "head"} or int
-        What learns: everything, the head alone, or the head and so many top layers.
+        What is trained: everything, the head alone, or the head and so many top layers.
     left_to_right : bool
         Whether a token attends only to itself and those before it.
 
     Notes
     -----
-    Texts come in one of four forms, by the names of the arguments: padded
-    (`input_ids`, `attention_mask`), packed one after the other (`input_ids`,
-    `position_ids`, `cu_seq_lens`, `longest`), and both with `lower_states` instead of
-    `input_ids`. A head alone takes `vectors`. With `word_positions`, where words begin
-    among all tokens laid out, there is a vector for each word instead of each text.
+    Texts have one of four forms, by the names of the arguments: padded (`input_ids`,
+    `attention_mask`), packed one after the other (`input_ids`, `position_ids`,
+    `cu_seq_lens`, `longest`), and both with `lower_states` instead of `input_ids`. A
+    head alone takes `vectors`. With `word_positions`, the positions of the words' first
+    tokens among all tokens of the batch, there is a vector per word, not per text.
     """
 
     def __init__(
@@ -96,15 +105,15 @@ class TextModel(nn.Module):
     # Of the checkpoint that the frozen part comes from, to know its features by; None:
     # they are not remembered.
     fingerprint: str | None = None
-    # Whether the word embeddings also score words, so that all are needed.
+    # Whether the word embeddings are also the output layer, so that all are needed.
     ties_words = False
-    # How the names of parameters begin that start from nothing: the linear head, and
-    # what learns to pool for it.
+    # The prefixes of parameters that start from random weights: the linear head and the
+    # attention pooling.
     new_parameters: tuple[str, ...] = ("head.", "attention.")
 
     @property
     def has_dropout(self) -> bool:
-        """Whether two passes of the encoder over a text in training differ."""
+        """Whether the encoder has dropout, so that two training passes differ."""
         config: Any = self.encoder.config
         return any(
             value > 0
@@ -113,39 +122,80 @@ class TextModel(nn.Module):
         )
 
     def half_precision_modules(self) -> list[nn.Module]:
-        """The parts that may work in bfloat16."""
+        """Return the modules that may run in bfloat16."""
         return [] if self.encoder is None else [self.encoder]
 
     def set_trainable(self, trainable: str | int) -> None:
-        """Choose what learns: "all", "head", or the head and so many top layers."""
+        """Choose what is trained: "all", "head", or the head and so many top layers."""
         check_trainable(self.encoder, trainable)
         if not isinstance(trainable, str):
-            trainable = int(trainable)  # NumPy's would not be written as JSON
+            trainable = int(trainable)  # json cannot write NumPy's integers
         self.trainable = trainable
-        if trainable != "head":  # then the encoder may be another's as well
+        if trainable != "head":  # with "head" the encoder may be shared
             self.requires_grad_(True)
             keep_fixed_positions(self.encoder)
         self.steps.requires_grad_(False)
         for module in self.frozen_modules():
             module.requires_grad_(False)
 
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments, as JSON can hold them, that build this model again."""
+        return {
+            "pooling": self.pooling,
+            "steps": plan_of(self.steps),
+            "normalize": self.normalize,
+            "n_outputs": None if self.head is None else self.head.out_features,
+            "dropout": self.dropout.p,
+            "trainable": self.trainable,
+            "left_to_right": self.left_to_right,
+        }
+
+    def transformers_class(self) -> str:
+        """Return the name of the class of transformers that opens a saved folder."""
+        return type(self.encoder).__name__
+
+    def transformers_config(self) -> dict[str, Any]:
+        """Return the configuration of transformers for a saved folder."""
+        config: dict[str, Any] = self.encoder.config.to_dict()  # type: ignore[union-attr,operator]
+        config["architectures"] = [self.transformers_class()]
+        if self.left_to_right:
+            config["is_decoder"] = True
+        return config
+
+    def full_state(self) -> dict[str, Tensor]:
+        """Return each weight once, under the name that `weights_by_file` takes."""
+        return self.state_dict()
+
+    def weights_by_file(
+        self, weights: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Divide the weights of `full_state` over the files of a saved folder."""
+        files: dict[str, dict[str, Tensor]] = {ENCODER_FILE: {}}
+        for name, value in weights.items():
+            part = name.partition(".")[0]
+            if part == "encoder":
+                files[ENCODER_FILE][name.removeprefix("encoder.")] = value
+            elif part in FILE_OF_PART:
+                files.setdefault(FILE_OF_PART[part], {})[name] = value
+        return files
+
     def frozen_modules(self) -> list[nn.Module]:
-        """The parts of the encoder that do not learn."""
+        """Return the parts of the encoder that are not trained."""
         return frozen_modules(self.encoder, self.trainable, self.pooling)
 
     @property
     def n_features(self) -> int:
-        """Entries of a finished vector."""
+        """Number of entries of a finished vector."""
         return n_features_after(self.steps, self.width)
 
     @property
     def freezes_vectors(self) -> bool:
-        """Whether nothing learns before the vectors are there."""
+        """Whether the vectors, before the head, are the same throughout training."""
         pools_as_it_learns = self.attention is not None and self.head is not None
         return self.trainable == "head" and not pools_as_it_learns
 
     def train(self, mode: bool = True) -> TextModel:
-        """Switch dropout on, but for the frozen part: its answers stay the same."""
+        """Switch dropout on, except in the frozen part, whose output stays the same."""
         super().train(mode)
         if self.encoder is not None:
             for module in self.frozen_modules():
@@ -162,19 +212,19 @@ class TextModel(nn.Module):
         lower_states: Tensor | None = None,
         **packing: Any,
     ) -> Any:
-        """Run the encoder: its output, with `last_hidden_state` and perhaps a pooler's.
+        """Run the encoder; return its output, with `last_hidden_state`.
 
         The states are of shape (n_texts, n_tokens, width), or (1, n_tokens, width)
         where the texts are packed.
         """
-        if self.encoder is None:  # it has run before, from the bottom to the top
+        if self.encoder is None:  # it is all frozen, and has run in the lower part
             return BaseModelOutput(last_hidden_state=lower_states)
         inputs = {"input_ids": input_ids, "inputs_embeds": lower_states, **packing}
         if self.left_to_right:
             inputs["left_to_right"] = True
         if attention_mask is not None:
             is_own = self.encoder.config._attn_implementation == NAME  # type: ignore[union-attr]
-            # Not all families that attend in their own way take a mask of bool.
+            # Some families with an attention of their own refuse a mask of bool.
             mask = attention_mask[:, None, None] if is_own else attention_mask.long()
             inputs["attention_mask"] = mask
         if token_type_ids is not None:
@@ -193,7 +243,11 @@ class TextModel(nn.Module):
         word_positions: Tensor | None = None,
         **inputs: Any,
     ) -> Tensor:
-        """One vector per text, or per word: (n_texts, width), float32."""
+        """Compute one vector per text, or per word: (n_texts, width), float32.
+
+        The steps and the normalisation are left to `finish`, because the vectors of the
+        windows of a long text are averaged first.
+        """
         if cu_seq_lens is not None:
             inputs["cu_seq_lens"] = cu_seq_lens
         output = self.states(input_ids, attention_mask, token_type_ids, **inputs)
@@ -216,7 +270,7 @@ class TextModel(nn.Module):
         return vectors
 
     def finish(self, vectors: Tensor) -> Tensor:
-        """Take whole texts' vectors through the steps, if there are any."""
+        """Apply the steps, and the normalisation, to the vectors of whole texts."""
         vectors = self.steps(vectors)
         return functional.normalize(vectors) if self.normalize else vectors
 
@@ -229,18 +283,18 @@ class TextModel(nn.Module):
         vectors: Tensor | None = None,
         **inputs: Any,
     ) -> Tensor:
-        """Scores of each text: (n_texts, n_outputs), float32."""
+        """Compute the scores of each text: (n_texts, n_outputs), float32."""
         if vectors is None:
             vectors = self.vectors(input_ids, attention_mask, token_type_ids, **inputs)
         if self.head is None:
             return self.steps(vectors)
-        if self.pooling != "pooler":  # its tanh has given the vectors a scale already
+        if self.pooling != "pooler":  # whose tanh has scaled the vectors already
             vectors = functional.layer_norm(vectors, (self.width,))
         return self.head(self.dropout(vectors))
 
 
 def _linear(width: int, n_outputs: int) -> nn.Linear:
-    """A head as BERT starts it: normal weights of deviation 0.02 and no bias."""
+    """Build a linear layer with BERT's initial weights: normal, deviation 0.02."""
     head = nn.Linear(width, n_outputs)
     nn.init.normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)

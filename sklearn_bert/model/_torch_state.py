@@ -1,4 +1,4 @@
-"""torch as it comes, whatever the caller has set: for this thread, or this process."""
+"""The default state of torch and transformers, whatever the caller has set."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from transformers.utils import logging
 
 from sklearn_bert._process._lock import ProcessLock
 from sklearn_bert.model._draws import OwnDraws
 
-# transformers' settings, and torch's number format, belong to the process: threads
-# change them one at a time.
+# transformers' settings and torch's default dtype belong to the process, so only one
+# thread at a time may change them.
 _settings_lock = ProcessLock()
 
 
 @contextmanager
 def own_torch_state() -> Iterator[None]:
-    """Put aside what the caller's thread has set for its own tensors.
+    """Suspend the modes that the caller has set for this thread.
 
-    `no_grad`, `inference_mode`, `autocast` and a default device are the thread's.
+    These are `no_grad`, `inference_mode`, `autocast` and a default device.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -34,10 +35,11 @@ def own_torch_state() -> Iterator[None]:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Let transformers make a network, which it does by settings of the process.
+    """Build networks in here: one thread at a time, from a known state of torch.
 
-    It switches off how weights are tied, and sets torch's number format, while it reads
-    a checkpoint: another thread must not make a network meanwhile.
+    While transformers reads a checkpoint, it changes settings of the process: it
+    switches off the tying of weights and sets torch's default dtype. Another thread
+    must not build a network meanwhile.
     """
     with _settings_lock, own_torch_state(), OwnDraws():
         dtype = torch.get_default_dtype()
@@ -46,3 +48,19 @@ def building() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep progress bars and load reports off stderr; restore the caller's settings."""
+    with building():
+        verbosity = logging.get_verbosity()
+        had_bar = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if had_bar:
+                logging.enable_progress_bar()

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert._process._scalars import as_python, to_float
-from sklearn_bert.text._input import cell_name, excerpt, is_missing
+from sklearn_bert.text._columns import cell_name, excerpt, is_missing
 from sklearn_bert.training._losses import BinaryCrossEntropy, CrossEntropy, Objective
 
 

@@ -14,7 +14,7 @@ from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import check_sample_weight
 from sklearn_bert._process._warn import warn
 from sklearn_bert.targets._labels import check_no_nul, read_column, remedy
-from sklearn_bert.text._input import excerpt, is_missing, rows_of_column
+from sklearn_bert.text._columns import excerpt, is_missing, rows_of_column
 
 OUTSIDE = "O"
 IGNORED = -100  # by the losses of torch and transformers

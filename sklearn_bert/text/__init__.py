@@ -1,4 +1,4 @@
 """Ground floor: what the caller hands in becomes token ids.
 
-Knows NumPy, data frames and tokenizers; knows no model and no estimator.
+This folder uses NumPy, data frames and tokenizers, and neither models nor estimators.
 """

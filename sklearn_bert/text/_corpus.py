@@ -1,4 +1,4 @@
-"""Texts -> rows of tokens to learn a language from: packed, one by one, or in pairs."""
+"""Documents -> rows of tokens for pretraining: packed, one by one, or in pairs."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_bert.text._long import rooms
+from sklearn_bert.text._encode import encode_texts
+from sklearn_bert.text._long import token_budgets
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
-
-TEXTS_PER_CALL = 8192
+from sklearn_bert.text._tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The tokens of many texts, without special ones, in one flat array.
+    """The tokens of many texts, without special tokens, in one flat array.
 
-    Texts of which a tokenizer makes nothing are not among them.
+    Texts without any token are left out.
 
     Attributes
     ----------
     ids : ndarray of shape (n_tokens,), int32
     starts, lengths : ndarray of shape (n_texts,), int64
     document : ndarray of shape (n_texts,), int64
-        The place of the document that each text is a sentence of.
+        The document of each text, which is one of its sentences.
     """
 
     ids: np.ndarray
@@ -33,7 +32,7 @@ class Corpus:
     document: np.ndarray
 
     def text(self, place: int) -> np.ndarray:
-        """The ids of one text."""
+        """Return the ids of one text."""
         start = self.starts[place]
         return self.ids[start : start + self.lengths[place]]
 
@@ -41,14 +40,8 @@ class Corpus:
 def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
     """Tokenise the sentences of all documents."""
     sentences = [sentence for document in documents for sentence in document]
-    parts = []
-    for begin in range(0, len(sentences), TEXTS_PER_CALL):
-        encodings = encode_batch(
-            tokenizer.backend,
-            sentences[begin : begin + TEXTS_PER_CALL],
-            add_special_tokens=False,
-        )
-        parts += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+    encodings = encode_texts(tokenizer.backend, sentences, add_special_tokens=False)
+    parts = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
     ids = np.concatenate([*parts, np.zeros(0, dtype=np.int32)])
     mask_id = tokenizer.special_id("mask")
     tokenizer.check_ids(ids if mask_id is None else np.append(ids, mask_id))
@@ -65,45 +58,45 @@ def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
 
 
 def text_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
-    """One row per text, and more where it is longer than a row holds."""
-    frame = tokenizer.special_tokens()
-    room = tokenizer.max_length - frame.n_special
+    """Lay out one row per text, and more for a text that is longer than a row."""
+    special = tokenizer.special_tokens()
+    budget = tokenizer.max_length - special.n_special
     contents = [
-        text[begin : begin + room]
+        text[begin : begin + budget]
         for text in map(corpus.text, range(len(corpus.lengths)))
-        for begin in range(0, len(text), room)
+        for begin in range(0, len(text), budget)
     ]
-    return _table([frame(content)[0] for content in contents])
+    return _table([special(content)[0] for content in contents])
 
 
 def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
-    """Rows of full length: all texts one after the other, with a separator between.
+    """Lay out rows of full length: all texts in sequence, with separators between.
 
-    As in Y. Liu et al., "RoBERTa: A Robustly Optimized BERT Pretraining Approach",
-    2019, section 4.2 (FULL-SENTENCES): a text may begin in one row and end in the next.
+    A text may begin in one row and end in the next: FULL-SENTENCES of Y. Liu et al.,
+    "RoBERTa: A Robustly Optimized BERT Pretraining Approach", 2019, section 4.2.
     """
-    frame = tokenizer.special_tokens()
-    room = tokenizer.max_length - frame.n_special
-    separator = frame.after.astype(np.int32)
+    special = tokenizer.special_tokens()
+    budget = tokenizer.max_length - special.n_special
+    separator = special.after.astype(np.int32)
     texts = [corpus.text(place) for place in range(len(corpus.lengths))]
     stream = np.concatenate([part for text in texts for part in (text, separator)])
     stream = stream[: len(stream) - len(separator)]
-    starts = range(0, len(stream), room)
-    return _table([frame(stream[begin : begin + room])[0] for begin in starts])
+    starts = range(0, len(stream), budget)
+    return _table([special(stream[begin : begin + budget])[0] for begin in starts])
 
 
 def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> TokenTable:
-    """Rows to be read from left to right: texts with what stands before and after them.
+    """Lay out rows for a left-to-right model: texts with their special tokens.
 
-    A text that goes on in the next row has no end in this one and no beginning in that.
+    A text that continues in the next row has its last special token there only.
 
     Parameters
     ----------
     pack : bool
-        Whether a row goes on with the next text, or each text has rows of its own.
+        Whether texts follow each other in a row, or each text has rows of its own.
     """
-    frame = tokenizer.special_tokens()
-    texts = [frame(corpus.text(place))[0] for place in range(len(corpus.lengths))]
+    special = tokenizer.special_tokens()
+    texts = [special(corpus.text(place))[0] for place in range(len(corpus.lengths))]
     streams = [np.concatenate(texts)] if pack else texts
     size = tokenizer.max_length
     return _table(
@@ -116,12 +109,12 @@ def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> Toke
 
 
 class SentencePairs:
-    """Pairs of segments, half of which follow each other in a document.
+    """Pairs of segments; in half of them the second follows the first in a document.
 
-    Devlin et al. (2019, appendix A.2): a document is cut into stretches of whole
-    sentences that fill a row, and each stretch into two segments at a sentence drawn
-    at random. Half of the time the second segment is replaced by one of another
-    document. Here every stretch is a pair in every epoch, drawn anew.
+    Devlin et al. (2019, appendix A.2): a document is divided into stretches of
+    whole sentences that fill a row, and each stretch into two segments at a random
+    sentence. Half of the time the second segment is replaced by one of another
+    document. Here every stretch gives one pair, drawn anew in every epoch.
 
     Parameters
     ----------
@@ -131,20 +124,20 @@ class SentencePairs:
     Raises
     ------
     ValueError
-        Where no document has two sentences, or there are no two documents.
+        If no document has two sentences, or there is only one document.
     """
 
     def __init__(self, tokenizer: TextTokenizer, corpus: Corpus) -> None:
         self.corpus = corpus
-        self.frame = tokenizer.special_tokens(2)
-        self.room = tokenizer.max_length - self.frame.n_special
-        if self.room < 2:
+        self.special = tokenizer.special_tokens(2)
+        self.budget = tokenizer.max_length - self.special.n_special
+        if self.budget < 2:
             raise ValueError(
                 f"max_length is {tokenizer.max_length}, of which "
-                f"{self.frame.n_special} are special tokens of a pair; expected at "
-                f"least {self.frame.n_special + 2}, a token for each half."
+                f"{self.special.n_special} are special tokens of a pair; expected at "
+                f"least {self.special.n_special + 2}, a token for each half."
             )
-        self.stretches = _stretches(corpus, self.room)
+        self.stretches = _stretches(corpus, self.budget)
         if len(self.stretches) == 0:
             raise ValueError(
                 "next_sentence=True needs documents of two sentences or more, and X "
@@ -177,28 +170,33 @@ class SentencePairs:
         for pair, (begin, end) in enumerate(self.stretches):
             second = slice(firsts[pair], end)
             if not next_sentence_labels[pair]:
-                other = self._stranger(pair, rng)
+                other = self._other_document(pair, rng)
                 second = slice(others[other], self.stretches[other][1])
             first = self._ids(slice(begin, firsts[pair]))
             second_ids = self._ids(second)
-            room = rooms([len(first), len(second_ids)], self.room)
-            # What is next to the border tells most about whether they belong together.
+            budgets = token_budgets([len(first), len(second_ids)], self.budget)
+            # The tokens next to the border say most about whether the segments follow
+            # each other, so the first segment loses its beginning, the second its end.
             rows.append(
-                self.frame(first[max(0, len(first) - room[0]) :], second_ids[: room[1]])
+                self.special(
+                    first[max(0, len(first) - budgets[0]) :], second_ids[: budgets[1]]
+                )
             )
         ids, types = zip(*rows, strict=True)
         return _table(list(ids), list(types)), next_sentence_labels.astype(np.int64)
 
     def _split(self, rng: np.random.Generator) -> np.ndarray:
-        """In each stretch the sentence that begins its second segment."""
+        """Draw for each stretch the first sentence of its second segment."""
         begins, ends = np.array(self.stretches).T
         return rng.integers(begins + 1, ends)
 
-    def _stranger(self, pair: int, rng: np.random.Generator) -> int:
-        """A stretch of another document."""
+    def _other_document(self, pair: int, rng: np.random.Generator) -> int:
+        """Draw a stretch of another document than that of a pair."""
         first, last = np.searchsorted(
             self.document, [self.document[pair], self.document[pair] + 1]
         )
+        # Drawn from the others only: the stretches of its own document, which lie
+        # together, are skipped.
         place = int(rng.integers(len(self.document) - (last - first)))
         return place if place < first else place + int(last - first)
 
@@ -208,8 +206,8 @@ class SentencePairs:
         return self.corpus.ids[starts[sentences.start] : starts[last] + lengths[last]]
 
 
-def _stretches(corpus: Corpus, room: int) -> list[tuple[int, int]]:
-    """Where stretches of two sentences or more begin and end, that fill a row or so."""
+def _stretches(corpus: Corpus, budget: int) -> list[tuple[int, int]]:
+    """Divide documents into stretches of two or more sentences that fill a row."""
     found: list[tuple[int, int]] = []
     for document in np.unique(corpus.document):
         begin, stop = np.searchsorted(corpus.document, [document, document + 1])
@@ -218,7 +216,7 @@ def _stretches(corpus: Corpus, room: int) -> list[tuple[int, int]]:
             n_tokens += int(corpus.lengths[place])
             is_last = place + 1 == stop
             n_sentences = place + 1 - first
-            if n_sentences < 2 or (n_tokens < room and not is_last):
+            if n_sentences < 2 or (n_tokens < budget and not is_last):
                 continue
             if is_last or stop - place - 1 > 1:  # a lone last sentence stays with these
                 found.append((first, place + 1))

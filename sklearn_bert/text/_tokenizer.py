@@ -1,4 +1,4 @@
-"""Texts -> token ids, once: a flat table, and a count of what was cut."""
+"""Texts -> a table of token ids, each distinct text tokenised once."""
 
 from __future__ import annotations
 
@@ -7,38 +7,24 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from sklearn_bert._process._cache import TOKENS
-from sklearn_bert._process._fork import is_forked
+from sklearn_bert.text._encode import encode_texts, plain_backend
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import (
-    SpecialTokens,
     Windows,
     head_and_tail,
     new_tokens,
-    rooms,
+    token_budgets,
     window_starts,
 )
+from sklearn_bert.text._special_tokens import SPECIAL_NAMES, SpecialTokens
 from sklearn_bert.text._table import TokenTable
-
-TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
-SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-KEY_LENGTH = 256  # characters; the cache knows a longer text by its hash
-
-
-class Tokens(NamedTuple):
-    """One text as the cache keeps it: bytes are smaller than arrays."""
-
-    ids: bytes  # int32
-    type_ids: bytes | None  # uint8
-    whole_length: int  # in tokens, before cutting
-    is_cut: bool = False
-    windows: bytes | None = None  # pairs of int32: length, and tokens that are new
+from sklearn_bert.text._token_cache import Tokens, cache_keys, hashed, size_in_bytes
 
 
 class TextTokenizer:
@@ -49,28 +35,28 @@ class TextTokenizer:
     backend : tokenizers.Tokenizer
         Copied; the caller's truncation and padding settings are not touched.
     shares_backend : bool
-        Whether the backend is taken as it is: it neither truncates nor pads, and nobody
-        changes it.
+        Whether to use the backend itself, not a copy: it must neither truncate nor pad,
+        and nobody may change it.
     max_length : int
-        Most tokens of a text, special ones included.
+        Length limit of a text, in tokens, special tokens included.
     pad_id : int
         The id that fills the rows of a batch.
     has_type_ids : bool
         Whether the model tells the halves of a pair apart by token types.
     config : dict
-        What belongs beside a `tokenizer.json`, carried along for saving.
+        The content of `tokenizer_config.json`, for saving.
     long_text : {"truncate", "head_tail", "window"}
-        What is read of a text that is longer than that.
+        How to read a text that is longer.
     window_stride : int or None
-        Tokens from the start of one window to the next; None: as many as a window
-        holds.
+        Tokens from the start of one window to the start of the next; None: windows do
+        not overlap.
     n_embeddings : int or None
-        How many ids the model knows; None: all of the vocabulary.
+        The number of embeddings of the model; None: at least one per id.
 
     Raises
     ------
     ValueError
-        Where the stride is longer than a window, so that tokens would be left out.
+        If the stride is longer than a window, so that tokens would be left out.
     """
 
     def __init__(
@@ -93,16 +79,20 @@ class TextTokenizer:
         self.long_text = long_text
         self.window_stride = window_stride
         self.n_embeddings = n_embeddings
-        # Its settings never change again: switching truncation on and off on one
-        # shared tokenizer is a race between threads.
-        self._whole = backend if shares_backend else plain_backend(backend)
-        self._frames: dict[int, SpecialTokens] = {}
-        room = max_length - backend.num_special_tokens_to_add(is_pair=False)
-        if window_stride is not None and long_text == "window" and window_stride > room:
+        # Its settings must never change: threads that switch truncation on and off in a
+        # shared tokenizer would disturb each other.
+        self.backend = backend if shares_backend else plain_backend(backend)
+        self._special_tokens: dict[int, SpecialTokens] = {}
+        budget = max_length - backend.num_special_tokens_to_add(is_pair=False)
+        if (
+            window_stride is not None
+            and long_text == "window"
+            and window_stride > budget
+        ):
             raise ValueError(
-                f"window_stride is {window_stride}, but a window holds {room} tokens "
+                f"window_stride is {window_stride}, but a window holds {budget} tokens "
                 f"of a text (max_length {max_length} less the special ones), so that "
-                f"tokens between windows would not be read; expected at most {room}."
+                f"tokens between windows would not be read; expected at most {budget}."
             )
 
     def __repr__(self) -> str:
@@ -114,11 +104,11 @@ class TextTokenizer:
         return cls(Tokenizer.from_str(text), **settings)
 
     def to_json(self) -> str:
-        """The tokenizer as the text of a `tokenizer.json`, without a length limit."""
-        return self._whole.to_str()
+        """Return the text of a `tokenizer.json`, without a length limit."""
+        return self.backend.to_str()
 
     def settings(self) -> dict[str, Any]:
-        """The arguments, beside the backend, that build this tokenizer again."""
+        """Return the arguments, beside the backend, that build this tokenizer again."""
         settings = {
             "max_length": self.max_length,
             "pad_id": self.pad_id,
@@ -132,38 +122,33 @@ class TextTokenizer:
         return settings
 
     def special_tokens(self, n_halves: int = 1) -> SpecialTokens:
-        """The special tokens around a text, or around the halves of a pair."""
-        if n_halves not in self._frames:
-            self._frames[n_halves] = SpecialTokens(self._whole, n_halves)
-        return self._frames[n_halves]
-
-    @property
-    def backend(self) -> Tokenizer:
-        """The tokenizer without a length limit; not to be changed."""
-        return self._whole
+        """Return the special tokens around a text, or around the halves of a pair."""
+        if n_halves not in self._special_tokens:
+            self._special_tokens[n_halves] = SpecialTokens(self.backend, n_halves)
+        return self._special_tokens[n_halves]
 
     def special_id(self, name: str) -> int | None:
-        """The id of the token that `config` names, e.g. "mask"; None: it has none."""
+        """Return the id of the special token with a name, e.g. "mask", or None."""
         token = self.config.get(f"{name}_token")
-        return None if token is None else self._whole.token_to_id(token)
+        return None if token is None else self.backend.token_to_id(token)
 
     def special_ids(self) -> np.ndarray:
-        """The ids of all tokens that are no part of a text."""
-        found = (self.special_id(name) for name in SPECIAL)
+        """Return the ids of all special tokens."""
+        found = (self.special_id(name) for name in SPECIAL_NAMES)
         return np.unique([i for i in found if i is not None])
 
     def known_ids(self) -> np.ndarray:
-        """The ids of the vocabulary that the model knows, sorted."""
-        ids = np.array(sorted(self._whole.get_vocab().values()))
+        """Return the ids of the vocabulary that have an embedding, sorted."""
+        ids = np.array(sorted(self.backend.get_vocab().values()))
         return ids if self.n_embeddings is None else ids[ids < self.n_embeddings]
 
     def check_ids(self, ids: np.ndarray) -> None:
-        """Raise ValueError where the model has no embedding for an id."""
+        """Raise ValueError if the model has no embedding for an id."""
         if self.n_embeddings is None:
             return
         largest = max(self.pad_id, int(ids.max(initial=0)))
         if largest >= self.n_embeddings:
-            token = self._whole.id_to_token(largest)
+            token = self.backend.id_to_token(largest)
             raise ValueError(
                 f"the tokenizer makes the token {token!r} with the id {largest}, but "
                 f"the checkpoint has embeddings for ids below {self.n_embeddings} "
@@ -174,13 +159,13 @@ class TextTokenizer:
 
     @property
     def unknown_id(self) -> int:
-        """What stands for a word that the tokenizer makes nothing of."""
-        known = (self._whole.token_to_id(name) for name in ("[UNK]", "<unk>"))
+        """The id for a word that the tokenizer turns into no token at all."""
+        known = (self.backend.token_to_id(name) for name in ("[UNK]", "<unk>"))
         return next((i for i in known if i is not None), self.pad_id)
 
     @functools.cached_property
     def for_words(self) -> Tokenizer:
-        """A tokenizer of single words, for which a space before them may matter."""
+        """The backend for single words: byte-level ones are read as after a space."""
         spec = json.loads(self.to_json())
         part = spec["pre_tokenizer"]
         for step in (part or {}).get("pretokenizers", [part or {}]):
@@ -197,19 +182,19 @@ class TextTokenizer:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The same for tokenizers that make the same of every text."""
+        """A hash that is equal for tokenizers with the same output for every text."""
         settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
         settings += f"{self.long_text} {self.window_stride} "
-        return _hash(settings + self.to_json())
+        return hashed(settings + self.to_json())
 
     def __call__(self, texts: Texts, *, remember: bool = True) -> TokenTable:
-        """Tokenise each distinct text once, and not at all if the process knows it."""
+        """Tokenise each distinct text once, or take its tokens from the cache."""
         distinct, row_of = texts.distinct()
         rows = distinct.rows()
         tokens = TOKENS.get(
-            _keys(self.fingerprint, distinct),
+            cache_keys(self.fingerprint, distinct),
             lambda missing: self._tokenise([rows[i] for i in missing]),
-            size=_size,
+            size=size_in_bytes,
             keep=remember,
         )
         ids, types, whole_lengths, is_cut, windows = zip(*tokens, strict=True)
@@ -234,7 +219,7 @@ class TextTokenizer:
     def in_parts(
         self, texts: Texts, size: int, *, remember: bool = True
     ) -> Iterator[TokenTable]:
-        """Tables of so many texts at a time; a thread makes the next one meanwhile."""
+        """Yield tables of `size` texts; a thread tokenises the next ones meanwhile."""
         begins = range(0, len(texts), size)
         parts = (texts.part(begin, begin + size) for begin in begins)
         tables = (self(part, remember=remember) for part in parts)
@@ -251,46 +236,44 @@ class TextTokenizer:
     def _tokenise(self, texts: list[Any]) -> list[Tokens]:
         with_types = isinstance(texts[0], tuple) and self.has_type_ids
         found = []
-        for begin in range(0, len(texts), TEXTS_PER_CALL):
-            chunk = texts[begin : begin + TEXTS_PER_CALL]
-            for text, encoding in zip(
-                chunk, encode_batch(self._whole, chunk), strict=True
-            ):
-                if len(encoding) <= self.max_length:
-                    arrays = self._arrays(encoding, with_types)
-                    found.append(Tokens(*arrays, len(encoding)))
-                elif self.long_text == "truncate":
-                    found.append(self._truncate(encoding, with_types))
-                else:
-                    found.append(self._shorten(text, len(encoding), with_types))
+        encodings = encode_texts(self.backend, texts)
+        for text, encoding in zip(texts, encodings, strict=True):
+            if len(encoding) <= self.max_length:
+                arrays = self._arrays(encoding, with_types)
+                found.append(Tokens(*arrays, len(encoding)))
+            elif self.long_text == "truncate":
+                found.append(self._truncate(encoding, with_types))
+            else:
+                found.append(self._shorten(text, len(encoding), with_types))
         return found
 
     def _truncate(self, encoding: Encoding, with_types: bool) -> Tokens:
-        """The beginning of a text, or of both halves of a pair, as tokenizers cut."""
+        """Return the beginning of a text, or of both halves of a pair."""
         half_of = np.array([-1 if i is None else i for i in encoding.sequence_ids])
         n_halves = encoding.n_sequences
         lengths = [int((half_of == i).sum()) for i in range(n_halves)]
         n_special = len(half_of) - sum(lengths)
+        budgets = token_budgets(lengths, max(0, self.max_length - n_special))
         keep = half_of < 0
-        for i, room in enumerate(rooms(lengths, max(0, self.max_length - n_special))):
-            keep[np.flatnonzero(half_of == i)[:room]] = True
+        for i, budget in enumerate(budgets):
+            keep[np.flatnonzero(half_of == i)[:budget]] = True
         ids = np.array(encoding.ids, dtype=np.int32)[keep].tobytes()
         types = np.array(encoding.type_ids, dtype=np.uint8)[keep].tobytes()
         type_bytes = types if with_types else None
         return Tokens(ids, type_bytes, len(encoding), is_cut=True)
 
     def _shorten(self, text: Any, length: int, with_types: bool) -> Tokens:
-        """What is read of a text that is longer than the model."""
+        """Return the head and tail, or the windows, of a text that is too long."""
         shorten = self._head_tail if self.long_text == "head_tail" else self._windows
         sides = text if isinstance(text, tuple) else (text,)
-        self._check_room(len(sides))
+        self._check_budget(len(sides))
         halves = [
-            np.array(self._whole.encode(side, add_special_tokens=False).ids)
+            np.array(self.backend.encode(side, add_special_tokens=False).ids)
             for side in sides
         ]
         return shorten(halves, length, with_types)
 
-    def _check_room(self, n_halves: int) -> None:
+    def _check_budget(self, n_halves: int) -> None:
         n_special = self.special_tokens(n_halves).n_special
         if self.max_length <= n_special:
             raise ValueError(
@@ -301,28 +284,33 @@ class TextTokenizer:
     def _head_tail(
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
-        frame = self.special_tokens(len(halves))
-        room = rooms([len(h) for h in halves], self.max_length - frame.n_special)
-        kept = [head_and_tail(h, n) for h, n in zip(halves, room, strict=True)]
-        ids, types = frame(*kept)
+        special = self.special_tokens(len(halves))
+        budgets = token_budgets(
+            [len(h) for h in halves], self.max_length - special.n_special
+        )
+        kept = [head_and_tail(h, n) for h, n in zip(halves, budgets, strict=True)]
+        ids, types = special(*kept)
         type_bytes = types.tobytes() if with_types else None
         return Tokens(ids.tobytes(), type_bytes, length, is_cut=True)
 
     def _windows(
         self, halves: list[np.ndarray], length: int, with_types: bool
     ) -> Tokens:
-        """Windows over a text; over the longer half of a pair, each with the other."""
-        frame = self.special_tokens(len(halves))
+        """Return windows over a text, or over the longer half of a pair.
+
+        Each window of a pair holds the other half, too.
+        """
+        special = self.special_tokens(len(halves))
         lengths = [len(half) for half in halves]
-        room = rooms(lengths, self.max_length - frame.n_special)
+        budgets = token_budgets(lengths, self.max_length - special.n_special)
         side = int(len(halves) == 2 and lengths[0] <= lengths[1])
-        long, size = halves[side], room[side]
+        long, size = halves[side], budgets[side]
         stride = min(self.window_stride or size, size)
-        others = [half[:n] for half, n in zip(halves, room, strict=True)]
+        others = [half[:n] for half, n in zip(halves, budgets, strict=True)]
 
         def window(start: int) -> tuple[np.ndarray, np.ndarray]:
             part = long[start : start + size]
-            return frame(*others[:side], part, *others[side + 1 :])
+            return special(*others[:side], part, *others[side + 1 :])
 
         starts = window_starts(len(long), size, stride)
         ids, types = zip(*map(window, starts), strict=True)
@@ -332,39 +320,21 @@ class TextTokenizer:
             np.concatenate(ids).tobytes(),
             np.concatenate(types).tobytes() if with_types else None,
             length,
-            is_cut=sum(lengths) - len(long) > sum(room) - size,
+            is_cut=sum(lengths) - len(long) > sum(budgets) - size,
             windows=windows.tobytes(),
         )
 
     def _arrays(
         self, encoding: Encoding, with_types: bool
     ) -> tuple[bytes, bytes | None]:
-        # A tokenizer without special tokens makes nothing of "": one token of padding
-        # stands for it, because a model cannot read an empty row.
+        # Without special tokens "" has no token at all. It is read as one token of
+        # padding, because a model cannot read an empty row.
         ids = np.array(encoding.ids or [self.pad_id], dtype=np.int32).tobytes()
         return ids, bytes(encoding.type_ids or [0]) if with_types else None
 
 
-def encode_batch(
-    backend: Tokenizer, texts: list[Any], **options: Any
-) -> list[Encoding]:
-    """Tokenise with all cores; in a forked process with one.
-
-    The threads of a process do not live on in its children, and a tokenizer that was
-    told to use them (TOKENIZERS_PARALLELISM=true) would wait for them for ever.
-    """
-    if not is_forked():
-        return backend.encode_batch_fast(texts, **options)
-    return [
-        backend.encode(*text, **options)
-        if isinstance(text, tuple)
-        else backend.encode(text, **options)
-        for text in texts
-    ]
-
-
 def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> TokenTable:
-    """The table, with the windows of its texts; a text without any is one itself."""
+    """Return the table with its windows; a short text is one window itself."""
     parts = [
         np.array([[length], [1]])
         if found is None
@@ -380,35 +350,3 @@ def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> Token
         windows=Windows(starts, counts, shares.astype(np.float32)),
         window_lengths=lengths.astype(np.int64),
     )
-
-
-def _keys(mark: str, texts: Texts) -> list[str]:
-    """What the cache knows each text by, or each pair of texts.
-
-    One string each: tuples would set off the garbage collector.
-    """
-    first = [t if len(t) <= KEY_LENGTH else _hash(t) for t in texts.first]
-    if texts.second is None:
-        return [f"{mark} {text}" for text in first]
-    second = [t if len(t) <= KEY_LENGTH else _hash(t) for t in texts.second]
-    pairs = zip(first, second, strict=True)
-    return [f"{mark}{len(one)} {one}{other}" for one, other in pairs]
-
-
-def _hash(text: str) -> str:
-    # No text holds the lone surrogate before it, so none is taken for a hash.
-    return "\ud800" + blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _size(tokens: Tokens) -> int:
-    key = len(tokens.ids)  # a text is about as long as its ids
-    n_bytes = len(tokens.ids) + len(tokens.type_ids or b"")
-    return key + n_bytes + len(tokens.windows or b"")
-
-
-def plain_backend(backend: Tokenizer) -> Tokenizer:
-    """A copy that neither truncates nor pads."""
-    copy = Tokenizer.from_str(backend.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    return copy

@@ -1,4 +1,4 @@
-"""Counts the texts that were cut, and warns of them once."""
+"""Count the texts that were cut, and warn of them once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TruncationWarning(UserWarning):
 def truncation_report(
     whole_lengths: np.ndarray, max_length: int, is_cut: np.ndarray | None = None
 ) -> dict[str, int]:
-    """Count what was cut: `is_cut`, or what is longer than `max_length` in tokens."""
+    """Count the texts that were cut: `is_cut`, or longer than `max_length` tokens."""
     if is_cut is None:
         is_cut = whole_lengths > max_length
     return {
@@ -28,7 +28,7 @@ def truncation_report(
 
 
 def warn_if_cut(report: dict[str, int]) -> None:
-    """Emit one `TruncationWarning` that counts what was cut, if anything was."""
+    """Emit one `TruncationWarning` if any text was cut."""
     if report["n_truncated"] == 0:
         return
     warn(

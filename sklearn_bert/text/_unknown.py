@@ -1,12 +1,13 @@
-"""Token ids -> how many stand for words that the tokenizer does not know."""
+"""Count the tokens that stand for words outside the vocabulary."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sklearn_bert._process._warn import warn
+from sklearn_bert.text._special_tokens import SPECIAL_NAMES
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import SPECIAL, TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 
 # Measured with the default checkpoint: of English and German posts up to 0.4 % are
@@ -21,14 +22,14 @@ class UnknownWordsWarning(UserWarning):
 
 
 def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
-    """Count unknown tokens, and all tokens, in what is read of each text.
+    """Count the unknown tokens, and all tokens, that are read of each text.
 
-    Special tokens are not counted, nor is a space that is a token by itself.
+    Special tokens are not counted, nor is a space that is a token of its own.
 
     Returns
     -------
     int64 ndarray of shape (n_texts, 2)
-        Of a `WordTable` that has whole sentences: one row per sentence.
+        For a `WordTable` of whole sentences: one row per sentence.
     """
     unknown = _unknown_id(tokenizer)
     other = [i for i in tokenizer.special_ids().tolist() if i != unknown]
@@ -45,17 +46,17 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
 
 
 def _unknown_id(tokenizer: TextTokenizer) -> int | None:
-    """The id of an unknown word; None: the tokenizer knows them all, by their bytes."""
+    """Return the id of unknown words; None: a byte-level tokenizer has none."""
     token = getattr(tokenizer.backend.model, "unk_token", None)
     found = tokenizer.special_id("unk")
     if token is not None:
         found = tokenizer.backend.token_to_id(token)
-    others = {tokenizer.special_id(name) for name in SPECIAL if name != "unk"}
+    others = {tokenizer.special_id(name) for name in SPECIAL_NAMES if name != "unk"}
     return None if found in others else found
 
 
 def unknown_report(counts: np.ndarray) -> dict[str, int]:
-    """Sum what `count_unknown` found."""
+    """Sum the counts of `count_unknown`."""
     unknown, tokens = counts.T
     return {
         "n_texts": len(counts),
@@ -66,7 +67,7 @@ def unknown_report(counts: np.ndarray) -> dict[str, int]:
 
 
 def warn_if_unknown(report: dict[str, int]) -> None:
-    """Emit one `UnknownWordsWarning` where a text has no known word, or many lack."""
+    """Emit one `UnknownWordsWarning` if a text is all unknown, or many words are."""
     n_tokens, n_unknown = report["n_tokens"], report["n_unknown"]
     if not report["n_unknown_texts"] and n_unknown <= SHARE_TO_WARN * n_tokens:
         return

@@ -23,18 +23,19 @@ from tokenizers import (
 
 from sklearn_bert._process._fork import is_forked
 from sklearn_bert._process._warn import warn
-from sklearn_bert.text._input import excerpt, is_missing
-from sklearn_bert.text._tokenizer import TEXTS_PER_CALL, encode_batch
+from sklearn_bert.text._columns import excerpt, is_missing
+from sklearn_bert.text._encode import encode_texts
+from sklearn_bert.text._special_tokens import BERT_SPECIAL
+from sklearn_bert.text._surrogates import mend_surrogates, warn_of_surrogates
 
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-PREFIX = "##"  # of a piece that goes on with a word
-# Letters of the longest word that the tokenizer looks up; one with more is unknown.
+PREFIX = "##"  # marks a piece inside a word
+# A word of more letters is unknown to the tokenizer.
 LONGEST_WORD = 100
-CHARACTERS_PER_PART = 2**22  # what is held of a corpus that comes as a stream
-CHARACTERS_PER_LINE = 2**16  # of a word that is written as often as it was counted
-# Share of texts with marks outside of Latin that are left out, from which it is said.
+CHARACTERS_PER_PART = 2**22  # the part of a stream that is in memory at a time
+CHARACTERS_PER_LINE = 2**16  # the length of a line of repeated words, for the trainer
+# Warn if a larger share of the texts loses marks on letters that are not Latin.
 MARKED_TO_WARN = 0.01
-# What the tokenizers library reads as a wish for one thread.
+# The values of TOKENIZERS_PARALLELISM that mean one thread.
 NO_THREADS = {"", "off", "false", "f", "no", "n", "0"}
 
 
@@ -42,29 +43,28 @@ NO_THREADS = {"", "off", "false", "f", "no", "n", "0"}
 
 
 def is_stream(X: Any) -> bool:
-    """Whether X is an iterator or the like: its rows come one by one, without places.
+    """Return whether X is iterable but cannot be indexed, such as an iterator.
 
-    A set has no places either, but nor has it an order; nor has every sparse matrix.
+    A set cannot be indexed either, but it has no order; a sparse matrix holds no texts.
     """
     has_places = hasattr(X, "__getitem__") or issparse(X) or isinstance(X, Set)
     return isinstance(X, Iterable) and not has_places
 
 
 def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
-    """The texts of a stream, each checked as it comes.
+    """Yield the texts of a stream, each checked as it is read.
 
     Raises
     ------
     TypeError
-        Where an item is no str.
+        If an item is no str.
     ValueError
-        Where a text is missing and `missing` is not "empty", or there is no item.
+        If a text is missing and `missing` is not "empty", or there is no item.
     """
     row, n_mended = -1, 0
     for row, item in enumerate(X):
         text = _check_item(item, row, missing)
-        # No tokenizer takes a lone surrogate.
-        mended = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        mended = mend_surrogates(text)
         n_mended += mended != text
         yield mended
     if row < 0:
@@ -73,10 +73,7 @@ def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
             "required. An iterator that was read before has nothing left."
         )
     if n_mended:
-        warn(
-            f"{n_mended} of {row + 1} texts hold surrogates, which are no valid "
-            "Unicode; lone ones are read as U+FFFD."
-        )
+        warn_of_surrogates(n_mended, row + 1)
 
 
 def _check_item(item: Any, row: int, missing: str) -> str:
@@ -110,16 +107,17 @@ def train_pieces(
 ) -> list[str]:
     """Learn the pieces of a vocabulary, in the order of their ids.
 
-    The same counts of words give the same pieces, in any process and order of texts:
-    the trainer itself numbers letters within words as its hash map has them, and
-    breaks ties between pairs by these numbers. Here it is handed them in order.
+    The same counts of words give the same pieces, in any process and for any order of
+    texts. The trainer alone would not: it numbers the letters within words in the order
+    of a hash map, and breaks ties between pairs by these numbers. So the letters are
+    passed to it in order.
 
     Raises
     ------
     RuntimeError
-        In a forked child that was told to use threads, which it does not have.
+        In a forked process that is told to use threads, which it does not have.
     ValueError
-        Where the texts hold no word, or `vocab_size` no room for their letters.
+        If the texts hold no word, or `vocab_size` is too small for their letters.
     """
     _check_threads()
     if lowercase and strip_accents is None:
@@ -132,10 +130,10 @@ def train_pieces(
             "always unknown. There is nothing to learn a vocabulary from."
         )
     letters = _letters(words, limit_alphabet)
-    least = len(SPECIAL_TOKENS) + len(letters)
+    least = len(BERT_SPECIAL) + len(letters)
     if vocab_size < least:
         raise ValueError(
-            f"vocab_size is {vocab_size}, but {len(SPECIAL_TOKENS)} special tokens and "
+            f"vocab_size is {vocab_size}, but {len(BERT_SPECIAL)} special tokens and "
             f"{len(letters)} letters (those within words counted again, as "
             f"{PREFIX}letter) need {least}; expected at least vocab_size={least}. Keep "
             "fewer letters with limit_alphabet, if rare ones may be unknown."
@@ -145,8 +143,8 @@ def train_pieces(
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=[*SPECIAL_TOKENS, *letters],
-        limit_alphabet=0,  # beyond the letters that are given
+        special_tokens=[*BERT_SPECIAL, *letters],
+        limit_alphabet=0,  # none in addition to those in special_tokens
         continuing_subword_prefix=PREFIX,
         show_progress=False,
     )
@@ -166,17 +164,18 @@ def _check_threads() -> None:
 
 
 def _count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> Counter:
-    """How often each normalised word that may be known occurs; distinct ones are held.
+    """Count the normalised words of up to `LONGEST_WORD` letters.
 
-    A trainer's time grows with the square of the longest word.
+    Longer words are left out: the time of the trainer grows with the square of the
+    longest word.
     """
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     words: Counter[str] = Counter()
     for part in _parts(texts):
-        # A trainer that learns nothing: it has counted the words, in all threads, and
-        # its pickled state is where they can be read.
+        # This trainer learns nothing. It counts the words, with all threads, and the
+        # counts can be read in its pickled state.
         trainer = trainers.WordPieceTrainer(
             vocab_size=0, limit_alphabet=0, show_progress=False
         )
@@ -188,7 +187,7 @@ def _count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> Co
 
 
 def _warn_of_marks(texts: Iterable[str]) -> Iterator[str]:
-    """The texts; behind the last, one warning if marks that matter are left out."""
+    """Yield the texts; after the last, warn if marks that matter are stripped."""
     is_marked: dict[str, bool] = {}
     n_texts, examples = 0, Counter[str]()
     for text in texts:
@@ -211,13 +210,13 @@ def _warn_of_marks(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _has_mark_outside_latin(letter: str) -> bool:
-    """Whether a character is, or has, a mark that BERT strips, of no Latin letter."""
+    """Return whether BERT strips a mark from this character, which is not Latin."""
     base, *rest = list(unicodedata.normalize("NFD", letter))
     name = unicodedata.name(base, "")
     if not rest:
-        # Those that any script shares are mostly on Latin letters.
+        # Marks that all scripts share are mostly on Latin letters.
         is_shared = name.startswith("COMBINING") and "KATAKANA" not in name
-        is_shared |= name.startswith("VARIATION SELECTOR")  # behind emoji
+        is_shared |= name.startswith("VARIATION SELECTOR")  # which follow emoji
         return unicodedata.category(base) == "Mn" and not is_shared
     has_mark = any(unicodedata.category(mark) == "Mn" for mark in rest)
     is_letter = unicodedata.category(base).startswith("L")
@@ -225,7 +224,7 @@ def _has_mark_outside_latin(letter: str) -> bool:
 
 
 def _parts(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of texts that are read in the caller's thread, as a cursor may ask for."""
+    """Yield lists of texts, read in the caller's thread, as a database cursor needs."""
     part: list[str] = []
     size = 0
     for text in texts:
@@ -239,7 +238,7 @@ def _parts(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _letters(words: Mapping[str, int], limit: int | None) -> list[str]:
-    """The most frequent letters, and then those within words, each sorted."""
+    """Return the most frequent letters, and then those inside words, each sorted."""
     counts: Counter[str] = Counter()
     within: set[str] = set()
     for word, count in words.items():
@@ -252,7 +251,7 @@ def _letters(words: Mapping[str, int], limit: int | None) -> list[str]:
 
 
 def _written_out(words: Mapping[str, int]) -> Iterator[str]:
-    """Lines that hold each word as often as it was counted."""
+    """Yield lines that hold each word as often as it was counted."""
     for word, count in words.items():
         most = max(1, CHARACTERS_PER_LINE // (len(word) + 1))
         for begin in range(0, count, most):
@@ -263,20 +262,20 @@ def _written_out(words: Mapping[str, int]) -> Iterator[str]:
 
 
 def read_pieces(vocabulary: Any) -> list[str]:
-    """The pieces of a given vocabulary, in the order of their ids.
+    """Return the pieces of a given vocabulary, in the order of their ids.
 
     Parameters
     ----------
     vocabulary : path, mapping or sequence
-        A `vocab.txt` with a piece per line; ids by piece; or pieces.
+        A `vocab.txt` with a piece per line, a mapping of pieces to ids, or pieces.
 
     Raises
     ------
     FileNotFoundError
-        Where there is no such file.
+        If there is no such file.
     TypeError, ValueError
-        Where it is no vocabulary of BERT: a piece is no str, empty, or there twice, a
-        special token is missing, or ids have gaps.
+        If it is no vocabulary of BERT: a piece is no str, is empty or occurs twice, a
+        special token is missing, or the ids have gaps.
     """
     if isinstance(vocabulary, (str, os.PathLike)):
         pieces, name = _read_file(Path(vocabulary)), f"vocabulary ({vocabulary})"
@@ -299,7 +298,7 @@ def _read_file(path: Path) -> list[str]:
             f"vocabulary is {str(path)!r}, which {problem}; expected a vocab.txt with "
             "one piece per line."
         )
-    # Not splitlines: U+2028 and others that it breaks at may be pieces.
+    # Not splitlines, which also splits at U+2028 and others: they may be pieces.
     lines = path.read_text("utf-8").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -332,17 +331,17 @@ def _check_pieces(pieces: list[Any], name: str) -> list[str]:
                 "must be there once, because its place is its id."
             )
         places[str.__str__(piece)] = i
-    lacking = [token for token in SPECIAL_TOKENS if token not in places]
+    lacking = [token for token in BERT_SPECIAL if token not in places]
     if lacking:
         raise ValueError(
             f"{name} has {len(pieces)} pieces and lacks {', '.join(lacking)}; BERT "
-            f"needs {', '.join(SPECIAL_TOKENS)}, anywhere in it."
+            f"needs {', '.join(BERT_SPECIAL)}, anywhere in it."
         )
     return list(places)
 
 
 def _breaks_lines(piece: str) -> bool:
-    """Whether a file of one piece per line would not give the piece back."""
+    """Return whether a piece cannot be written in a file of one piece per line."""
     is_surrogate = any("\ud800" <= letter <= "\udfff" for letter in piece)
     return is_surrogate or "\n" in piece or "\r" in piece
 
@@ -353,12 +352,12 @@ def _breaks_lines(piece: str) -> bool:
 def build_tokenizer(
     pieces: list[str], *, lowercase: bool, strip_accents: bool | None
 ) -> Tokenizer:
-    """BERT's tokenizer over these pieces: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
+    """Build BERT's tokenizer: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
     ids = {piece: i for i, piece in enumerate(pieces)}
     backend = Tokenizer(
         models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD)
     )
-    backend.add_special_tokens(SPECIAL_TOKENS)
+    backend.add_special_tokens(BERT_SPECIAL)
     backend.normalizer = _normalizer(lowercase, strip_accents)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(
@@ -373,19 +372,15 @@ def build_tokenizer(
 def piece_ids(
     backend: Tokenizer, texts: list[str], *, add_special_tokens: bool
 ) -> list[list[int]]:
-    """The ids of each text, neither cut nor filled up."""
-    found: list[list[int]] = []
-    for begin in range(0, len(texts), TEXTS_PER_CALL):
-        part = texts[begin : begin + TEXTS_PER_CALL]
-        encodings = encode_batch(backend, part, add_special_tokens=add_special_tokens)
-        found += [encoding.ids for encoding in encodings]
-    return found
+    """Return the ids of each text, without truncation or padding."""
+    encodings = encode_texts(backend, texts, add_special_tokens=add_special_tokens)
+    return [encoding.ids for encoding in encodings]
 
 
 def join_pieces(pieces: list[str]) -> str:
-    """Words with single spaces between them.
+    """Join pieces into words with single spaces between them.
 
-    The decoder of a tokenizer cleans up by default, which makes "don't" of "do not".
+    By default a decoder cleans up and turns "do not" into "don't".
     """
     return decoders.WordPiece(prefix=PREFIX, cleanup=False).decode(pieces)
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_bert.text._input import excerpt, is_missing, rows_of_column
+from sklearn_bert.text._columns import excerpt, is_missing, rows_of_column
+from sklearn_bert.text._encode import encode_texts
+from sklearn_bert.text._surrogates import mend_surrogates
 from sklearn_bert.text._table import TokenTable, ragged_indices
-from sklearn_bert.text._tokenizer import TextTokenizer, encode_batch
+from sklearn_bert.text._tokenizer import TextTokenizer
 
 
 def check_words(X: Any, name: str = "X") -> list[list[str]]:
@@ -79,9 +81,7 @@ def _check_item(item: Any, where: str, of: str) -> str:
             f"{where} is {excerpt(item)} of type {type(item).__name__}; every {of} "
             "must be a str."
         )
-    # No tokenizer takes a lone surrogate.
-    as_python = str.__str__(item)
-    return as_python.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return mend_surrogates(str.__str__(item))
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _pieces(
     carries the tag, stays.
     """
     words = list(dict.fromkeys(word for sentence in sentences for word in sentence))
-    encodings = encode_batch(
+    encodings = encode_texts(
         tokenizer.for_words,
         [[word] for word in words],
         is_pretokenized=True,

@@ -23,7 +23,7 @@ from sklearn_bert.compute._device import (
     resolve_precision,
 )
 from sklearn_bert.compute._features import FeatureTable, features_of
-from sklearn_bert.compute._inference import compute
+from sklearn_bert.compute._inference import REMEDY, compute
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import give_back
 from sklearn_bert.compute._working_copy import WORKING_COPY, copy_in_place
@@ -37,7 +37,7 @@ from sklearn_bert.text._long import Windows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._words import WordTable
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
-from sklearn_bert.training._epoch_losses import REMEDY, EpochLosses
+from sklearn_bert.training._epoch_losses import EpochLosses
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective, greatest
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot

@@ -1,14 +1,9 @@
 import json
 import os
 import pickle
-import re
-import socket
 from pathlib import Path
-from types import SimpleNamespace
 
-import huggingface_hub.errors as hub
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load as load_bytes
@@ -25,21 +20,16 @@ from transformers import (
     RobertaConfig,
     XLNetConfig,
 )
+from transformers.utils import logging
 
 from sklearn_bert import BertEmbedder
 from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert.model import _checkpoint
-from sklearn_bert.model._checkpoint import (
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._errors import (
     CheckpointError,
-    CheckpointNotFoundError,
     DamagedCheckpointError,
-    GatedCheckpointError,
-    OfflineCheckpointError,
-    load_checkpoint,
 )
-from sklearn_bert.text._input import check_texts
-
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def test_weights_are_the_file_s(checkpoint):
@@ -69,162 +59,14 @@ def test_reading_is_quiet(checkpoint, capfd):
 def test_transformers_settings_are_restored(checkpoint):
     """The caller's verbosity and progress bars are as before."""
     from_before = (
-        _checkpoint.logging.get_verbosity(),
-        _checkpoint.logging.is_progress_bar_enabled(),
+        logging.get_verbosity(),
+        logging.is_progress_bar_enabled(),
     )
     load_checkpoint(checkpoint)
     assert from_before == (
-        _checkpoint.logging.get_verbosity(),
-        _checkpoint.logging.is_progress_bar_enabled(),
+        logging.get_verbosity(),
+        logging.is_progress_bar_enabled(),
     )
-
-
-def test_default_comes_from_its_weight_package(monkeypatch):
-    """The default checkpoint is found without a network."""
-    monkeypatch.setattr(socket.socket, "connect", _no_network)
-    found = load_checkpoint(MINILM)
-    assert found.pooling == "mean"
-    assert found.ends_normalized()
-    assert (found.trained_length, found.longest_length) == (256, 512)
-    assert found.encoder.config.hidden_size == 384
-
-
-def test_weight_package_is_checked(monkeypatch):
-    """Weights with another sha256 than the official file's are refused."""
-    _checkpoint._bundled.cache_clear()
-    monkeypatch.setattr(_checkpoint, "BUNDLED_SHA256", "0" * 64)
-    with pytest.raises(DamagedCheckpointError, match="expected 0000.*Reinstall"):
-        load_checkpoint(MINILM)
-
-
-def test_revision_is_not_the_bundled_one(monkeypatch):
-    """A pinned revision is looked for on the Hub, not in the weight package."""
-    calls = _hub_that_raises(monkeypatch, _http(hub.RevisionNotFoundError))
-    with pytest.raises(CheckpointNotFoundError, match="no revision 'v9'"):
-        load_checkpoint(MINILM, revision="v9")
-    assert [call["local_files_only"] for call in calls] == [True, False]
-    assert {call["revision"] for call in calls} == {"v9"}
-
-
-def test_cache_is_asked_before_the_hub(monkeypatch, checkpoint):
-    """What the local Hub cache holds is used without a request."""
-    calls = []
-
-    def snapshot(name, *, local_files_only, **kwargs):
-        calls.append(local_files_only)
-        return checkpoint
-
-    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
-    assert load_checkpoint("someone/tiny").encoder.config.hidden_size == 32
-    assert calls == [True]
-
-
-def test_hub_is_asked_when_the_cache_has_no_weights(monkeypatch, checkpoint, tmp_path):
-    """A cached configuration alone is not enough."""
-    monkeypatch.setattr(
-        _checkpoint,
-        "snapshot_download",
-        lambda name, *, local_files_only, **kwargs: (
-            str(tmp_path) if local_files_only else checkpoint
-        ),
-    )
-    assert load_checkpoint("someone/tiny").encoder.config.hidden_size == 32
-
-
-@pytest.mark.parametrize("name", ["modules.json", "tokenizer.json"])
-def test_a_part_of_a_checkpoint_is_completed(monkeypatch, make_checkpoint, name):
-    """What another program left in the cache is completed from the Hub."""
-    part, whole = make_checkpoint(), make_checkpoint()
-    (part / name).unlink()
-    monkeypatch.setattr(
-        _checkpoint,
-        "snapshot_download",
-        lambda repo, *, local_files_only, **kwargs: part if local_files_only else whole,
-    )
-    assert _checkpoint._find(f"someone/part-of-{name}", None) == whole
-
-
-def test_a_part_is_better_than_nothing(monkeypatch, make_checkpoint):
-    """Without the Hub, a cached checkpoint that has no modules.json is used."""
-    part = make_checkpoint(pooling=None)
-
-    def snapshot(repo, *, local_files_only, **kwargs):
-        if local_files_only:
-            return part
-        raise hub.LocalEntryNotFoundError("no network")
-
-    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
-    assert load_checkpoint("someone/plain-bert").pooling == "pooler"
-
-
-def test_downloads_are_quiet(monkeypatch, checkpoint, capfd):
-    """The progress bar that a download is given shows nothing."""
-
-    def snapshot(repo, *, local_files_only, tqdm_class, **kwargs):
-        for _ in tqdm_class(range(3), desc="downloading"):
-            pass
-        return checkpoint
-
-    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
-    load_checkpoint("someone/noisy")
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("raised", "expected", "message"),
-    [
-        (hub.RepositoryNotFoundError, CheckpointNotFoundError, "Hub has no such name"),
-        (hub.GatedRepoError, GatedCheckpointError, "accept its terms"),
-        (hub.LocalEntryNotFoundError, OfflineCheckpointError, "cannot be reached"),
-        (hub.OfflineModeIsEnabled, OfflineCheckpointError, "cannot be reached"),
-    ],
-)
-def test_errors_tell_causes_apart(monkeypatch, raised, expected, message):
-    """No such name, gated, and no network are three different errors."""
-    error = _http(raised) if issubclass(raised, hub.HfHubHTTPError) else raised("no")
-    _hub_that_raises(monkeypatch, error)
-    with pytest.raises(expected, match=f"'someone/thing'.*{message}"):
-        load_checkpoint("someone/thing")
-
-
-def test_offline_for_real(monkeypatch):
-    """Without a network, an unknown name says where it was looked for."""
-    monkeypatch.setattr(socket, "getaddrinfo", _no_network)
-    monkeypatch.setattr(socket.socket, "connect", _no_network)
-    with pytest.raises(OfflineCheckpointError, match="no folder.*local Hub cache"):
-        load_checkpoint("someone/that-is-not-cached")
-
-
-@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
-def test_variable_that_forbids_the_network_is_named(monkeypatch, variable):
-    """Where the user's own environment forbids the network, the error says so."""
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setenv(variable, "1")
-    monkeypatch.setattr(_checkpoint.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(OfflineCheckpointError, match=f"because {variable} is set"):
-        load_checkpoint(f"someone/not-cached-{variable}")
-
-
-@pytest.mark.parametrize("name", ["/does/not/exist", "./nowhere", "a/b/c"])
-def test_missing_folder(name):
-    """A path that does not exist is not taken for a Hub name."""
-    with pytest.raises(CheckpointNotFoundError, match=f"{name}.*no such folder"):
-        load_checkpoint(name)
-
-
-def test_missing_default_names_the_extra(monkeypatch):
-    """Where the weight package is missing, the error names the extra that brings it."""
-    monkeypatch.setattr(_checkpoint, "_bundled", lambda package: None)
-    _hub_that_raises(monkeypatch, hub.LocalEntryNotFoundError("no"))
-    with pytest.raises(OfflineCheckpointError, match=r"sklearn-bert\[minilm\]"):
-        load_checkpoint(MINILM)
-
-
-def test_errors_are_value_and_os_errors():
-    """Both a `except ValueError` and a `except OSError` catch a bad checkpoint."""
-    assert issubclass(CheckpointNotFoundError, (ValueError, OSError))
-    assert issubclass(CheckpointError, ValueError)
-    assert issubclass(CheckpointError, OSError)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -375,35 +217,6 @@ def test_trained_length_can_be_raised(make_checkpoint):
     assert found.text_tokenizer(40).max_length == 40
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
-def test_pooling_auto_follows_sentence_transformers(make_checkpoint, pooling):
-    """A 1_Pooling folder says how the states are pooled."""
-    folder = make_checkpoint()
-    flags = {f"pooling_mode_{m}": m.startswith(pooling) for m in MODES}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
-    assert load_checkpoint(folder).resolve_pooling("auto") == pooling
-
-
-MODES = ["cls_token", "mean_tokens", "max_tokens"]
-
-
-def test_pooling_auto_reads_the_newer_form(make_checkpoint):
-    """A Pooling module's file may name its mode."""
-    folder = make_checkpoint()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
-    assert load_checkpoint(folder).resolve_pooling("auto") == "cls"
-
-
-def test_unknown_pooling_is_named(make_checkpoint):
-    """A pooling that is not offered is an error for "auto", and only for it."""
-    folder = make_checkpoint()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken"}')
-    found = load_checkpoint(folder)
-    with pytest.raises(CheckpointError, match="'lasttoken'.*set pooling"):
-        found.resolve_pooling("auto")
-    assert found.resolve_pooling("mean") == "mean"
-
-
 def test_trained_pooler_is_used(make_checkpoint):
     """A BERT with a trained pooler and no sentence modules pools with it."""
     assert load_checkpoint(make_checkpoint(pooling=None)).pooling == "pooler"
@@ -419,93 +232,6 @@ def test_untrained_pooler_is_not_used(make_checkpoint):
     assert found.resolve_pooling("auto") == "mean"
     with pytest.raises(CheckpointError, match="no trained pooler"):
         found.resolve_pooling("pooler")
-
-
-def test_unknown_sentence_module_is_named(make_checkpoint):
-    """A Dense module would be left out silently: it is an error instead."""
-    folder = make_checkpoint()
-    modules = json.loads((folder / "modules.json").read_text())
-    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "x.models.Dense"})
-    (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(CheckpointError, match="'Dense'.*pooling='mean'"):
-        load_checkpoint(folder).ends_normalized()
-
-
-@pytest.mark.parametrize("name", ["0_Transformer", "0_BERT", "encoder"])
-def test_transformer_in_a_folder_of_its_own(make_checkpoint, name):
-    """The older layout of sentence-transformers is read as the newer one."""
-    folder, flat = make_checkpoint(), make_checkpoint()
-    (folder / name).mkdir()
-    for path in folder.glob("*.*"):
-        if path.is_file() and path.name != "modules.json":
-            path.rename(folder / name / path.name)
-    (folder / name / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
-    kind = "BERT" if name == "0_BERT" else "Transformer"
-    modules = json.loads((folder / "modules.json").read_text())
-    modules[0] |= {"path": name, "type": f"sentence_transformers.models.{kind}"}
-    (folder / "modules.json").write_text(json.dumps(modules))
-    found, expected = load_checkpoint(folder), load_checkpoint(flat)
-    weights = expected.encoder.state_dict()
-    for tensor, value in found.encoder.state_dict().items():
-        assert torch.equal(value, weights[tensor])
-    assert found.pooling == expected.pooling
-    assert found.text_tokenizer(None).max_length == 16
-    assert found.fingerprint() == expected.fingerprint()
-
-
-@pytest.mark.parametrize("asked", [True, False])
-def test_small_letters_of_a_sentence_transformer(make_checkpoint, asked):
-    """What its file says of lower case is done before the tokenizer's own part."""
-    folder = make_checkpoint()
-    path = folder / "tokenizer.json"
-    spec = json.loads(path.read_text())
-    spec["normalizer"]["lowercase"] = False
-    path.write_text(json.dumps(spec))
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"})
-    )
-    settings = {"max_seq_length": 64, "do_lower_case": asked}
-    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
-    backend = load_checkpoint(folder).text_tokenizer(None).backend
-    small, large = (backend.encode(text).ids for text in ("a good film", "A GOOD Film"))
-    assert (small == large) == asked
-
-
-def test_default_prompt_is_refused_where_vectors_would_differ(make_checkpoint):
-    """A checkpoint that puts a prompt before texts says so, and how to do the same."""
-    folder = make_checkpoint()
-    prompts = {"default_prompt_name": "query", "prompts": {"query": "query: "}}
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
-    with pytest.raises(CheckpointError, match=r"'query: '.*template='query: \{text\}'"):
-        load_checkpoint(folder).check_prompt()
-
-
-def test_braces_of_a_default_prompt_are_its_own(make_checkpoint):
-    """The template that is offered gives the prompt, though it holds braces."""
-    folder = make_checkpoint()
-    prompts = {"default_prompt_name": "q", "prompts": {"q": "{query}: "}}
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
-    with pytest.raises(CheckpointError, match="template=") as caught:
-        load_checkpoint(folder).check_prompt()
-    template = re.search("template='(.*?)' and", str(caught.value))[1]
-    frame = pd.DataFrame({"text": ["a film"]})
-    assert check_texts(frame, template=template).first == ["{query}: a film"]
-
-
-@pytest.mark.parametrize("template", [None, "query: {text}"])
-def test_prompt_that_is_not_pooled_is_refused(make_checkpoint, template):
-    """Where the prompt is left out of the mean, no template does the same."""
-    folder = make_checkpoint()
-    prompts = {"default_prompt_name": "query", "prompts": {"query": "query: "}}
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
-    pooling = {"pooling_mode_mean_tokens": True, "include_prompt": False}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    X = pd.DataFrame({"text": ["a film"]})
-    settings = {"template": template, "device": "cpu"}
-    with pytest.raises(CheckpointError, match="leaves it out.*pooling='mean'") as error:
-        BertEmbedder(folder, **settings).fit(X)
-    assert "template" not in str(error.value)
-    BertEmbedder(folder, pooling="mean", **settings).fit(X)
 
 
 def test_dropout_is_set_everywhere(checkpoint):
@@ -676,28 +402,6 @@ def test_a_dangling_link_is_damage(make_checkpoint):
     (folder / "model.safetensors").symlink_to(folder / "blobs" / "gone")
     with pytest.raises(DamagedCheckpointError, match=str(folder)):
         load_checkpoint(folder)
-
-
-def _no_network(*args, **kwargs):
-    raise OSError("no network in this test")
-
-
-def _http(error):
-    return error("no", response=SimpleNamespace(headers={}, request=None))
-
-
-def _hub_that_raises(monkeypatch, error):
-    """Let the cache be empty and the Hub answer with an error; list the calls."""
-    calls = []
-
-    def snapshot(name, **kwargs):
-        calls.append(kwargs)
-        if kwargs["local_files_only"]:
-            raise hub.LocalEntryNotFoundError("empty cache")
-        raise error
-
-    monkeypatch.setattr(_checkpoint, "snapshot_download", snapshot)
-    return calls
 
 
 @pytest.fixture

@@ -303,7 +303,7 @@ def test_all_weights_once(make_whole, table, family):
     """The weights under their own names make the same model in transformers."""
     theirs = make_whole(family)
     ours = LanguageModel(copy.deepcopy(theirs), pooling="cls")
-    weights = ours.whole_state()
+    weights = ours.full_state()
     pointers = [value.data_ptr() for value in weights.values()]
     assert len(set(pointers)) == len(pointers)
     assert ours.transformers_class() == type(theirs).__name__

@@ -36,7 +36,8 @@ from sklearn.utils.validation import (
 from sklearn_bert._process._sklearn import check_sample_weight, get_feature_names
 from sklearn_bert.testing import check_text_estimator
 from sklearn_bert.testing._registry import text_checks
-from sklearn_bert.text._input import check_texts, is_missing
+from sklearn_bert.text._columns import is_missing
+from sklearn_bert.text._input import check_texts
 
 # -- models that keep the rules ----------------------------------------------------
 

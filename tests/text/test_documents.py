@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sklearn_bert.text._columns import holds_lists
 from sklearn_bert.text._documents import (
     check_documents,
     check_single_texts,
     split_sentences,
 )
-from sklearn_bert.text._input import check_texts, holds_lists
+from sklearn_bert.text._input import check_texts
 
 DOCUMENTS = [["one two", "three"], ["four"], []]
 array = np.empty(3, dtype=object)

@@ -17,13 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sklearn_bert.text._input import (
-    Texts,
-    check_texts,
-    is_missing,
-    parse_template,
-    template_columns,
-)
+from sklearn_bert.text._columns import is_missing
+from sklearn_bert.text._input import Texts, check_texts
+from sklearn_bert.text._template import parse_template, template_columns
 
 lenient = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from tokenizers import BertWordPieceTokenizer, pre_tokenizers, trainers
 
-from sklearn_bert.text import _tokenizer, _wordpiece
+from sklearn_bert.text import _encode, _wordpiece
+from sklearn_bert.text._special_tokens import BERT_SPECIAL
 from sklearn_bert.text._wordpiece import (
-    SPECIAL_TOKENS,
     build_tokenizer,
     is_stream,
     join_pieces,
@@ -143,7 +143,7 @@ def spelled_out(words, vocab_size, min_frequency):
     splits = {word: [word[0], *(f"##{c}" for c in word[1:])] for word in words}
     letters = {piece for split in splits.values() for piece in split}
     letters |= {letter for word in words for letter in word}
-    pieces = [*SPECIAL_TOKENS, *sorted(letters, key=lambda p: (len(p) > 1, p))]
+    pieces = [*BERT_SPECIAL, *sorted(letters, key=lambda p: (len(p) > 1, p))]
     assert len(pieces) <= vocab_size
     ids = {piece: i for i, piece in enumerate(pieces)}
     while len(ids) < vocab_size:
@@ -204,7 +204,7 @@ def test_pieces_are_those_of_the_library():
     trainer = trainers.WordPieceTrainer(
         vocab_size=60,
         min_frequency=2,
-        special_tokens=[*SPECIAL_TOKENS, *letters],
+        special_tokens=[*BERT_SPECIAL, *letters],
         show_progress=False,
     )
     library._tokenizer.train_from_iterator(TEXTS, trainer=trainer)
@@ -216,7 +216,7 @@ def test_pieces_are_those_of_the_library():
 def test_letters_come_in_order():
     """Special tokens, letters, letters within words, and then what was joined."""
     pieces = train(["ba cab", "好 cab!"], vocab_size=20)
-    expected = [*SPECIAL_TOKENS, *"!abc好", "##a", "##b"]
+    expected = [*BERT_SPECIAL, *"!abc好", "##a", "##b"]
     assert pieces[: len(expected)] == expected
     assert pieces[len(expected) :] == ["ca", "cab"]
 
@@ -327,7 +327,7 @@ def test_a_child_learns_the_same(monkeypatch, capfd):
 
 def test_pieces_come_from_a_file_a_mapping_or_a_list(tmp_path):
     """A vocab.txt, ids by piece and pieces in order say the same."""
-    pieces = ["a", *SPECIAL_TOKENS, "##a", "\u2028", "\x85"]
+    pieces = ["a", *BERT_SPECIAL, "##a", "\u2028", "\x85"]
     path = tmp_path / "vocab.txt"
     path.write_bytes("\n".join(pieces).encode() + b"\n")
     ids = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
@@ -340,8 +340,8 @@ def test_pieces_come_from_a_file_a_mapping_or_a_list(tmp_path):
 def test_line_ends_of_windows_are_read(tmp_path):
     """A carriage return before a line end is not part of a piece."""
     path = tmp_path / "vocab.txt"
-    path.write_bytes("\r\n".join(SPECIAL_TOKENS).encode())
-    assert read_pieces(path) == SPECIAL_TOKENS
+    path.write_bytes("\r\n".join(BERT_SPECIAL).encode())
+    assert read_pieces(path) == BERT_SPECIAL
 
 
 @pytest.mark.parametrize(
@@ -349,19 +349,19 @@ def test_line_ends_of_windows_are_read(tmp_path):
     [
         ("nowhere.txt", FileNotFoundError, "'nowhere.txt', which does not exist"),
         (os.curdir, FileNotFoundError, "which is a folder; expected a vocab.txt"),
-        ([*SPECIAL_TOKENS, 5], TypeError, r"vocabulary\[5\] is 5 of type int"),
-        ([*SPECIAL_TOKENS, ""], ValueError, r"vocabulary\[5\] is ''; a piece must be"),
-        ([*SPECIAL_TOKENS, "a\nb"], ValueError, r"is 'a\\nb'; a piece must be one"),
-        ([*SPECIAL_TOKENS, "\ud800"], ValueError, r"is '\\ud800'; a piece must be"),
+        ([*BERT_SPECIAL, 5], TypeError, r"vocabulary\[5\] is 5 of type int"),
+        ([*BERT_SPECIAL, ""], ValueError, r"vocabulary\[5\] is ''; a piece must be"),
+        ([*BERT_SPECIAL, "a\nb"], ValueError, r"is 'a\\nb'; a piece must be one"),
+        ([*BERT_SPECIAL, "\ud800"], ValueError, r"is '\\ud800'; a piece must be"),
         (
-            [*SPECIAL_TOKENS, "[UNK]"],
+            [*BERT_SPECIAL, "[UNK]"],
             ValueError,
             r"\[5\] is '\[UNK\]', and so is .*\[1",
         ),
         (["[PAD]", "[UNK]", "[CLS]"], ValueError, r"lacks \[SEP\], \[MASK\]; BERT"),
         ([], ValueError, "has 0 pieces and lacks"),
         ({"a": 0, "b": 2}, ValueError, "to ids that are not 0 to 1, each once"),
-        (set(SPECIAL_TOKENS), TypeError, "vocabulary is a set, which has no order"),
+        (set(BERT_SPECIAL), TypeError, "vocabulary is a set, which has no order"),
     ],
 )
 def test_what_is_no_vocabulary_is_refused(vocabulary, error, message):
@@ -376,7 +376,7 @@ def test_what_is_no_vocabulary_is_refused(vocabulary, error, message):
 def test_pairs_have_types():
     """[CLS] A [SEP] B [SEP]: the second half and its end are of type 1."""
     backend = build_tokenizer(
-        [*SPECIAL_TOKENS, "a", "b"], lowercase=True, strip_accents=None
+        [*BERT_SPECIAL, "a", "b"], lowercase=True, strip_accents=None
     )
     found = backend.encode("A a", "b")
     assert found.tokens == ["[CLS]", "a", "a", "[SEP]", "b", "[SEP]"]
@@ -388,9 +388,9 @@ def test_ids_do_not_depend_on_calls(monkeypatch):
     """Texts that are handed to the tokenizer in several calls get the same ids."""
     backend = build_tokenizer(train(), lowercase=True, strip_accents=None)
     expected = [backend.encode(text).ids for text in TEXTS]
-    monkeypatch.setattr(_wordpiece, "TEXTS_PER_CALL", 5)
+    monkeypatch.setattr(_encode, "TEXTS_PER_CALL", 5)
     assert piece_ids(backend, TEXTS, add_special_tokens=True) == expected
-    monkeypatch.setattr(_tokenizer, "is_forked", lambda: True)
+    monkeypatch.setattr(_encode, "is_forked", lambda: True)
     assert piece_ids(backend, TEXTS, add_special_tokens=True) == expected
     bare = piece_ids(backend, TEXTS, add_special_tokens=False)
     assert bare == [ids[1:-1] for ids in expected]

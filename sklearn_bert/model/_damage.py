@@ -1,0 +1,138 @@
+"""Read files that may be damaged: an error names the file, the damage and a remedy."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
+
+# The first bytes of files that are not what their names say.
+PICKLE = (
+    "is a pickle of torch (or another zip archive) under a wrong name",
+    "Open it where you trust it, and write it anew with save_pretrained",
+)
+POINTER = (
+    "is a Git LFS pointer and not the file itself",
+    "Fetch the file: git lfs install, and git lfs pull in that folder",
+)
+WEB_PAGE = (
+    "is a web page and not the file itself",
+    "Download the file again, with an account that may read it",
+)
+FOREIGN: dict[bytes, tuple[str, str]] = {
+    b"version https://git-lfs": POINTER,
+    b"PK\x03\x04": PICKLE,
+    b"<!doctype": WEB_PAGE,
+    b"<html": WEB_PAGE,
+}
+AGAIN = "Download or copy the folder again, or write it anew with save_pretrained"
+
+
+def damaged(path: Path, problem: str, remedy: str = AGAIN) -> DamagedCheckpointError:
+    """Return an error that names a file, its damage and a remedy."""
+    return DamagedCheckpointError(f"{path} {problem}. {remedy}.")
+
+
+@contextmanager
+def damage_named(what: str, remedy: str = AGAIN) -> Iterator[None]:
+    """Turn any error of a library about a damaged file into a CheckpointError."""
+    try:
+        yield
+    except (CheckpointError, MemoryError):
+        raise
+    except BaseException as error:
+        # tokenizers is written in Rust: a panic there is no subclass of Exception.
+        is_panic = type(error).__name__ == "PanicException"
+        if not (isinstance(error, Exception) or is_panic):
+            raise
+        text = " ".join(str(error).split())[:300] or "no reason given"
+        if "trust_remote_code" in text:  # advice that does not hold here
+            raise DamagedCheckpointError(
+                f"{what} cannot be read: it needs code of its own, which is never run "
+                "here. Choose a checkpoint of a family that transformers has itself."
+            ) from error
+        raise DamagedCheckpointError(
+            f"{what} cannot be read: {text} ({type(error).__name__}). {remedy}."
+        ) from error
+
+
+def check_file(path: Path, remedy: str = AGAIN) -> None:
+    """Raise DamagedCheckpointError if a file is missing, empty or of another kind."""
+    if path.is_dir():
+        raise damaged(path, "is a folder; expected a file", remedy)
+    if not path.is_file():
+        raise damaged(path, "is missing", remedy)
+    try:
+        with path.open("rb") as file:
+            begin = file.read(64)
+    except OSError as error:
+        raise damaged(
+            path, f"cannot be opened ({error.strerror})", "Look at its permissions"
+        ) from error
+    if not begin.strip():
+        raise damaged(path, "is empty", remedy)
+    for start, (problem, way_on) in FOREIGN.items():
+        if begin.lower().lstrip().startswith(start.lower()):
+            raise damaged(path, problem, way_on)
+
+
+def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
+    """Read a JSON file of the type of `default`; a missing file gives `default`."""
+    if not (path.exists() or path.is_symlink()):
+        return default
+    check_file(path, remedy)
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"is not JSON in UTF-8 ({error})", remedy) from error
+    if type(found) is not type(default):
+        raise damaged(
+            path,
+            f"holds JSON of type {type(found).__name__}; expected "
+            f"{type(default).__name__}",
+            remedy,
+        )
+    return found
+
+
+def path_in(folder: Path, name: Any, source: Path) -> Path:
+    """Return the path of a part that a file names; it must lie directly in the folder.
+
+    The cache notices changes of files only to this depth.
+    """
+    if not isinstance(name, str):
+        raise damaged(source, f"names the part {name!r}; expected a path")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise damaged(source, f"names the part {name!r}, outside of the folder")
+    if len(Path(name).parts) > 1:
+        raise damaged(
+            source,
+            f"names the part {name!r}, a path of several folders",
+            "Move it into the folder itself, and correct the path",
+        )
+    return folder / name
+
+
+NO_LIMIT = 10**9
+
+
+def token_limit(value: Any, name: str, source: Path) -> int:
+    """Return a limit in tokens from a file; 0, -1 and None mean no limit."""
+    if value is None:
+        return NO_LIMIT
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or math.isnan(value):
+        raise damaged(
+            source, f"limits texts to {value!r} ({name}); expected a number of tokens"
+        )
+    return int(min(value, NO_LIMIT)) if value > 0 else NO_LIMIT
+
+
+FIT = "Take config.json and weights of the same checkpoint"
+SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
+OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
