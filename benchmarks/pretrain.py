@@ -190,9 +190,9 @@ def follow(
     rng = np.random.default_rng(0)
     draw = _masked_rows(ours.tokenizer_, test, rng, in_pairs=True, **ours._layout)
     tables = [DrawnExamples.of(draw).table for _ in range(options.test_draws)]
-    recall = np.concatenate([ours.net_.answers("recall", t) for t in tables])
+    recall = np.concatenate([ours.net_.token_log_likelihood(t) for t in tables])
     scores = np.concatenate(
-        [ours.net_.answers("next_sentence_logits", as_pairs(table)) for table in tables]
+        [ours.net_.next_sentence_logits(as_pairs(table)) for table in tables]
     )
     right = np.concatenate([t.next_sentence_labels for t in tables])
     own = figures(recall[:, 0], recall[:, 1], scores.argmax(1) == 1 - right)

@@ -46,6 +46,11 @@ class FeatureTable:
         """Rows that hold each text once, and for every row its place among them."""
         return distinct_rows(self.starts)
 
+    def vectors(self) -> Tensor:
+        """Return the one vector of each text: (n_texts, width)."""
+        assert self.are_vectors
+        return self.values[torch.from_numpy(self.starts)]
+
 
 def features_of(
     table: TokenTable,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
 from sklearn_bert.compute._features import FeatureTable
+from sklearn_bert.compute._runner import Runner
 from sklearn_bert.model._layers import split
 from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._text_model import TextModel
@@ -34,9 +34,8 @@ class TrainableView:
     pad_id : int
     adapter : {None, "lora"}
     adapter_rank : int
-    features : callable
-        From the table to what the frozen part makes of it, or None if that is too much
-        to keep.
+    runner : Runner
+        Of the whole model, to compute what its frozen part makes of the texts.
 
     Attributes
     ----------
@@ -56,7 +55,7 @@ class TrainableView:
         *,
         adapter: str | None,
         adapter_rank: int,
-        features: Callable[[TokenTable], FeatureTable | None],
+        runner: Runner,
     ) -> None:
         self.model = self.whole = whole
         self.table: TokenTable | FeatureTable = table
@@ -67,7 +66,7 @@ class TrainableView:
             self._lora = add_lora(whole.encoder, adapter_rank)
         elif whole.trainable == "all" and not whole.ties_words:
             self._leave_out_words(table, rows, pad_id)
-        elif whole.trainable != "all" and (found := features(table)) is not None:
+        elif (found := runner.features(table)) is not None:
             _, self.model = split(whole)
             self.table = found
         elif whole.trainable == "head":

@@ -1,6 +1,5 @@
 import gc
 import pickle
-import weakref
 from typing import ClassVar
 
 import numpy as np
@@ -9,9 +8,6 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
-from sklearn_bert.compute import _inference
-from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.text._input import check_texts
 from sklearn_bert.training._callbacks import BestWeights, FitProgress
 from sklearn_bert.training._examples import Examples
 
@@ -174,50 +170,6 @@ def test_nothing_is_left_of_training(make_net, data, precision, error):
     ]
     assert not optimizers
     assert net.valid_examples is None
-
-
-@pytest.mark.parametrize("budget", [1, 16, 50, 10**6])
-def test_scores_do_not_depend_on_neighbours(make_net, data, monkeypatch, budget):
-    """In float32 the size of a batch changes no score by more than rounding."""
-    net = make_net().fit(data)
-    expected = net.scores(data.table)
-    monkeypatch.setitem(_inference.INFERENCE_TOKENS, "cpu", budget)
-    np.testing.assert_allclose(net.scores(data.table), expected, rtol=0, atol=2e-6)
-
-
-def test_duplicates_are_computed_once(make_net, checkpoint, monkeypatch):
-    """A text that occurs a hundred times passes through the model once."""
-    net = make_net()
-    seen = []
-    vectors = net.module.vectors
-    monkeypatch.setattr(
-        net.module,
-        "vectors",
-        lambda **b: seen.append(len(b["input_ids"])) or vectors(**b),
-    )
-    tokenizer = load_checkpoint(checkpoint).text_tokenizer(None)
-    out = net.vectors(tokenizer(check_texts(["a cat", "the dog"] * 100)))
-    assert sum(seen) == 2
-    assert (out[::2] == out[0]).all()
-    assert (out[1::2] == out[1]).all()
-
-
-def test_only_the_last_used_copy_is_kept(make_net, data):
-    """One working copy in bfloat16 is kept between calls, and goes with its net."""
-    made = []
-    first, second = [make_net(precision="bfloat16") for _ in range(2)]
-
-    def copies_of(net):
-        made.append(weakref.ref(net._model_in_place()))
-        return made[-1]()
-
-    assert copies_of(first) is copies_of(first)
-    assert copies_of(second) is not None
-    gc.collect()
-    assert [made[0]() is None, made[2]() is None] == [True, False]
-    del second
-    gc.collect()
-    assert made[2]() is None
 
 
 def test_refitting_renews_the_working_copy(make_net, data):

@@ -265,7 +265,7 @@ def test_what_is_computed_again_drops_the_same(make_encoder, make_net, monkeypat
             return gradients_of_an_update(updates, examples, np.arange(3))
 
     loss, found = gradients()
-    monkeypatch.setattr(_update, "twice", lambda f, g: f(g))
+    monkeypatch.setattr(_update, "recompute", lambda f, g: f(g))
     expected_loss, expected = gradients()
     assert loss == expected_loss
     for name, gradient in expected.items():

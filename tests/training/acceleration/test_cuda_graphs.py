@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._runner import Runner
 from sklearn_bert.training import _update
 from sklearn_bert.training._callbacks import BestWeights
-from sklearn_bert.training._net import BertNet
 from sklearn_bert.training.acceleration import _cuda_graphs as _graphs
 from sklearn_bert.training.acceleration._cuda_graphs import N_WARM_UP, StepGraphs
 
@@ -145,9 +145,9 @@ def packed_by_graph(fake_cuda, monkeypatch):
         _update.Updates, "_whole_step", lambda self, **inputs: step(self, **inputs)
     )
     monkeypatch.setattr(
-        BertNet,
-        "_feed",
-        lambda self, pad_id=0: FakeFeed(FakeGPU("cpu"), pad_id, packed=True),
+        Runner,
+        "feed",
+        lambda self: FakeFeed(FakeGPU("cpu"), self.pad_id, packed=True),
     )
 
 
