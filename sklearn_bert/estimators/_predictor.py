@@ -332,7 +332,7 @@ class BertPredictor(BertEstimator):
             net = self._net_to_fit(
                 model, tokenizer, fingerprint, run, task, valid, device, fitted_now
             )
-            net.fit(train)
+            net.fit(train, valid)
         net.place(self.device)
         return net, {**fitted, **_results(net, history)}
 
@@ -401,7 +401,6 @@ class BertPredictor(BertEstimator):
             adapter=self.adapter,
             adapter_rank=as_python(self.adapter_rank),
             shuffle_seed=int(run.rng.integers(2**63)),
-            valid_examples=valid,
             callbacks=callbacks,
         )
 

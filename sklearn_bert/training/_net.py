@@ -87,8 +87,6 @@ class BertNet(NeuralNet):
         Whether activations are computed again instead of kept.
     adapter : {None, "lora"}
     adapter_rank : int
-    valid_examples : Examples or None
-        Scored after every epoch; None: there is no validation.
     callbacks : list of skorch callbacks, or None
         The caller's stay in `callbacks_`, and what they recorded in `history`, until
         the net is copied or pickled.
@@ -114,7 +112,6 @@ class BertNet(NeuralNet):
         checkpointing: bool | str = False,
         adapter: str | None = None,
         adapter_rank: int = 8,
-        valid_examples: Examples | None = None,
         callbacks: list[Callback] | None = None,
     ) -> None:
         super().__init__(
@@ -140,7 +137,6 @@ class BertNet(NeuralNet):
         self.checkpointing = checkpointing
         self.adapter = adapter
         self.adapter_rank = adapter_rank
-        self.valid_examples = valid_examples
         self.batch_size_used_ = batch_size
         self.callbacks_: list[tuple[str, Callback]] = []
 
@@ -155,33 +151,41 @@ class BertNet(NeuralNet):
         return []  # the loop itself records what skorch's defaults would
 
     @own_torch_state()
-    def partial_fit(
-        self, X: Examples, y: Any = None, classes: Any = None, **fit_params: Any
-    ) -> BertNet:
-        """Train, and leave nothing of the training behind, however it ends."""
+    def fit(self, examples: Examples, valid: Examples | None = None) -> BertNet:
+        """Train, and leave nothing of the training behind, however it ends.
+
+        Parameters
+        ----------
+        examples : Examples
+            To train on.
+        valid : Examples or None
+            Scored after every epoch; None: there is no validation.
+        """
         check_not_forked(torch.device(self.device))
         with matmul_precision(self.precision, torch.device(self.device)):
             try:
-                self._prepare(X)
+                self._prepare(examples, valid)
                 self.initialize()
                 self._train()
             finally:
                 self._come_to_rest()
         return self
 
-    def fit(self, X: Examples, y: Any = None, **fit_params: Any) -> BertNet:
-        """Train on some examples; the same as `partial_fit`."""
-        return self.partial_fit(X)
+    def _prepare(self, examples: Examples, valid: Examples | None) -> None:
+        """Set aside what does not learn, and lay out the run.
 
-    def _prepare(self, examples: Examples) -> None:
-        """Set aside what does not learn, and lay out the run."""
+        skorch's `initialize` makes module and optimizer of what is set here.
+        """
         assert isinstance(examples.table, TokenTable)
         table, windows = examples.table.by_window()
         if examples.windows is not None:
             windows = examples.windows
-        valid = self.valid_examples
+        # Of one table with the training, validation is read as that is: renumbered,
+        # or from features.
+        has_one_table = valid is not None and valid.table is examples.table
         texts = examples.rows
-        if valid is not None and valid.table is examples.table:
+        if has_one_table:
+            assert valid is not None
             texts = np.concatenate([texts, valid.rows])
         self.part_ = TrainableView(
             self.module,
@@ -195,8 +199,10 @@ class BertNet(NeuralNet):
         self.runner_.forget_copy()  # it has computed the features
         made: dict[str, Any] = {"table": self.part_.table, "windows": windows}
         self.examples_ = replace(examples, **made)
-        if valid is not None and valid.table is examples.table:
-            self.valid_examples = replace(valid, **made)
+        self.valid_examples_ = valid
+        if has_one_table:
+            assert valid is not None
+            self.valid_examples_ = replace(valid, **made)
         self.feed_ = self.runner_.feed()
         self.batches_ = ShuffledBatches(
             self.examples_.lengths(),
@@ -321,11 +327,11 @@ class BertNet(NeuralNet):
             if epoch > 0:
                 X = self.examples_ = X.renewed()
                 self.batches_.lengths = X.lengths()
-            datasets = {"dataset_train": X, "dataset_valid": self.valid_examples}
+            datasets = {"dataset_train": X, "dataset_valid": self.valid_examples_}
             self.notify("on_epoch_begin", **datasets)
             self.train_epoch(X)
-            if self.valid_examples is not None:
-                self.validate(self.valid_examples)
+            if self.valid_examples_ is not None:
+                self.validate(self.valid_examples_)
             self.notify("on_epoch_end", **datasets)
             if self.stops_:
                 break
@@ -447,7 +453,6 @@ class BertNet(NeuralNet):
             part.restore(masters, kept, 1.0 if end is None else end.decay)
         for name in TRAINING_STATE:
             running.pop(name, None)
-        self.valid_examples = None
         self.callbacks = None
         own = (BestWeights, FitProgress, FitTasks)
         self.callbacks_ = [
@@ -512,6 +517,7 @@ class BertNet(NeuralNet):
 TRAINING_STATE = (
     "part_",
     "examples_",
+    "valid_examples_",
     "last_rows_",
     "feed_",
     "batches_",

@@ -47,7 +47,7 @@ def test_bfloat16_learns_as_float32_does(make_net, data):
 
 def test_history_has_every_figure(make_net, data):
     """Each epoch records losses, score, rate and speed; the rate ends near 0."""
-    net = make_net(valid_examples=data, max_epochs=3).fit(data)
+    net = make_net(max_epochs=3).fit(data, data)
     assert [row["epoch"] for row in net.history] == [1, 2, 3]
     for row in net.history:
         assert row["texts_per_second"] == pytest.approx(40 / row["seconds"])
@@ -60,7 +60,7 @@ def test_validation_is_the_loss_of_the_weights(make_net, data):
     """Validation loss and score are computed without dropout, weighted."""
     weights = np.linspace(0.1, 2, 40, dtype=np.float32)
     valid = Examples(data.table, data.rows, data.targets, weights)
-    net = make_net(valid_examples=valid, max_epochs=1).fit(data)
+    net = make_net(max_epochs=1).fit(data, valid)
     scores = torch.from_numpy(net.scores(data.table))
     losses = functional.cross_entropy(
         scores, torch.from_numpy(data.targets), reduction="none"
@@ -154,12 +154,12 @@ def test_nothing_is_left_of_training(make_net, data, precision, error):
         if error is not None:
             net.train_step = lambda batch: (_ for _ in ()).throw(error("on purpose"))
 
-    net = make_net(precision=precision, callbacks=[At(2, fail)], valid_examples=data)
+    net = make_net(precision=precision, callbacks=[At(2, fail)])
     if error is None:
-        net.fit(data)
+        net.fit(data, data)
     else:
         with pytest.raises(error, match="on purpose"):
-            net.fit(data)
+            net.fit(data, data)
     assert not net.module.training
     for parameter in net.module.parameters():
         assert (parameter.dtype, parameter.device.type) == (torch.float32, "cpu")
@@ -169,7 +169,7 @@ def test_nothing_is_left_of_training(make_net, data, precision, error):
         o for o in gc.get_objects() if issubclass(type(o), torch.optim.Optimizer)
     ]
     assert not optimizers
-    assert net.valid_examples is None
+    assert not {"examples_", "valid_examples_"} & vars(net).keys()
 
 
 def test_refitting_renews_the_working_copy(make_net, data):

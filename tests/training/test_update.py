@@ -240,7 +240,7 @@ def test_the_net_remembers_a_snapshot(make_net, data):
             best = [c for _, c in net.callbacks_ if isinstance(c, BestWeights)]
             kept.append(best[0].snapshot_)
 
-    net = make_net(callbacks=[BestWeights(2), Keep()], valid_examples=data).fit(data)
+    net = make_net(callbacks=[BestWeights(2), Keep()]).fit(data, data)
     trained = {n for n, p in net.module.named_parameters() if p.requires_grad}
     assert kept[0].weights.keys() == trained
     assert 0.99 < kept[0].decay < 1

@@ -384,7 +384,7 @@ def test_validation_is_of_whole_texts(make_net, windowed):
         Examples(data.table, rows, data.targets, data.weights)
         for rows in (train, valid)
     ]
-    net = make_net(max_epochs=1, valid_examples=examples[1]).fit(examples[0])
+    net = make_net(max_epochs=1).fit(examples[0], examples[1])
     encoder, head = plain_copy(net.module)
     texts = [windowed.windows[row] for row in valid]
     with torch.no_grad():
@@ -405,10 +405,9 @@ def test_the_best_weights_of_windows_are_kept(make_net, windowed):
             trainable=trainable,
             max_epochs=4,
             lr=0.02,
-            valid_examples=windowed.data,
             callbacks=[BestWeights(4)],
         )
-        net.fit(windowed.data)
+        net.fit(windowed.data, windowed.data)
         best = max(r["valid_score"] for r in net.history)
         scores = net.scores(windowed.data.table, CrossEntropy.merge_windows)
         found = CrossEntropy().score(
@@ -659,7 +658,7 @@ class StopAt(Callback):
 def test_stop(make_net, data, hook, n, n_updates, n_epochs):
     """The update under way is the last; the epoch is recorded, and validated."""
     stop = StopAt(hook, n)
-    net = make_net(max_epochs=3, callbacks=[stop], valid_examples=data).fit(data)
+    net = make_net(max_epochs=3, callbacks=[stop]).fit(data, data)
     assert stop.n_updates == n_updates
     assert stop.n_ends == 1
     assert len(net.history) == n_epochs

@@ -41,11 +41,9 @@ def test_the_best_epoch_s_decay_is_restored(make_net, data, train_plainly, monke
 
     monkeypatch.setattr(BertNet, "validate", dictate)
     best = BestWeights(n_iter_no_change=9)
-    net = make_net(
-        weight_decay=3.0, max_epochs=4, callbacks=[best], valid_examples=data
-    )
+    net = make_net(weight_decay=3.0, max_epochs=4, callbacks=[best])
     plain = train_plainly(net, data)
-    net.fit(data)
+    net.fit(data, data)
     table = "embeddings.word_embeddings.weight"
     torch.testing.assert_close(words(net), plain.states[1][table], rtol=1e-3, atol=1e-5)
     unused = np.setdiff1d(np.arange(len(words(net))), data.table.vocabulary())
@@ -59,9 +57,9 @@ def test_words_of_the_validation_are_there(make_net, data):
     """A word that only the held-out texts have can be looked up, and decays too."""
     train = Examples(data.table, data.rows[:2], data.targets, data.weights)
     valid = Examples(data.table, data.rows[2:], data.targets, data.weights)
-    net = make_net(valid_examples=valid, max_epochs=1, weight_decay=3.0)
+    net = make_net(max_epochs=1, weight_decay=3.0)
     start = words(net).clone()
-    net.fit(train)
+    net.fit(train, valid)
     scores = net.scores(data.table)[2:].argmax(1)
     assert net.history[-1]["valid_score"] == pytest.approx(
         (scores == data.targets[2:]).mean()

@@ -166,8 +166,8 @@ def test_training_by_graphs_is_the_plain_loop(
 
 def test_validation_between_graphs(make_net, data, packed_by_graph):
     """Validation and later scores are of the texts alone, without the padding's."""
-    net = make_net(max_epochs=4, valid_examples=data, callbacks=[BestWeights(9)])
-    net.fit(data)
+    net = make_net(max_epochs=4, callbacks=[BestWeights(9)])
+    net.fit(data, data)
     assert FakeGraph.replayed > 0
     best = max(net.history, key=lambda r: (r["valid_score"], -r["valid_loss"]))
     right = net.scores(data.table).argmax(1) == data.targets
