@@ -31,8 +31,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._words import WordTable
+from sklearn_bert.text._table import Table, TokenTable
 
 
 class Runner:
@@ -211,7 +210,7 @@ class Runner:
             much to keep at a time, as for the words of a text.
         """
         model = self.model
-        if isinstance(table, WordTable) or not can_split(model):
+        if not (table.has_one_output_per_row and can_split(model)):
             return None
         dtype, are_vectors = self.dtype(), model.freezes_vectors
 
@@ -270,7 +269,7 @@ class Runner:
 
     def _above(
         self, features: FeatureTable | None, rows: TokenTable
-    ) -> tuple[TextModel, TokenTable | FeatureTable]:
+    ) -> tuple[TextModel, Table]:
         """Return the model above the features, or all of it, and what it takes."""
         model = self.model_in_place()
         return (model, rows) if features is None else (split(model)[1], features)

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._runner import Runner
 from sklearn_bert.model._layers import split
 from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._table import Table, TokenTable
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot
 from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding
 
@@ -58,7 +57,7 @@ class TrainableView:
         runner: Runner,
     ) -> None:
         self.model = self.whole = whole
-        self.table: TokenTable | FeatureTable = table
+        self.table: Table = table
         self._vocabulary: CompactEmbedding | None = None
         self._lora = None
         self._shared: nn.Module | None = None

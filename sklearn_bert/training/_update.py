@@ -21,7 +21,6 @@ from sklearn_bert.compute._memory import (
 )
 from sklearn_bert.model._draws import draws_of
 from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, recompute
-from sklearn_bert.text._words import WordTable
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._master_weights import MasterWeights, Snapshot
@@ -326,8 +325,8 @@ class Updates:
     def _by_graph(self, examples: Examples, rows: np.ndarray) -> Tensor | None:
         """The update as a CUDA graph, where that pays and memory allows it."""
         is_whole = len(rows) == self.batch_size == self.micro_batch_size
-        has_one_score_each = examples.windows is None and not isinstance(
-            examples.table, WordTable
+        has_one_score_each = (
+            examples.windows is None and examples.table.has_one_output_per_row
         )
         if not (self._use_graphs and is_whole and has_one_score_each):
             return None
