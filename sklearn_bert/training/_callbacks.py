@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sklearn.callback import CallbackContext
 from skorch.callbacks import Callback
 
-from sklearn_bert.training._master_weights import Snapshot
+from sklearn_bert.training._trainable_view import Snapshot
 
 
 class BestWeights(Callback):

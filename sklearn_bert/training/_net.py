@@ -35,13 +35,13 @@ from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import REMEDY, EpochLosses
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
-from sklearn_bert.training._master_weights import MasterWeights, Snapshot
+from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._schedule import (
     layer_factors,
     steady,
     warmup_then_decay,
 )
-from sklearn_bert.training._trainable_view import TrainableView
+from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
 
@@ -187,17 +187,19 @@ class BertNet(NeuralNet):
         if has_one_table:
             assert valid is not None
             texts = np.concatenate([texts, valid.rows])
-        self.part_ = TrainableView(
+        self.view_ = TrainableView(
             self.module,
             table,
             texts if windows is None else windows.take(texts).rows(),
             self.pad_id,
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
+            layer_decay=self.layer_decay,
+            weight_decay=self.weight_decay,
             runner=self.runner_,
         )
         self.runner_.forget_copy()  # it has computed the features
-        made: dict[str, Any] = {"table": self.part_.table, "windows": windows}
+        made: dict[str, Any] = {"table": self.view_.table, "windows": windows}
         self.examples_ = replace(examples, **made)
         self.valid_examples_ = valid
         if has_one_table:
@@ -219,14 +221,16 @@ class BertNet(NeuralNet):
 
     def initialize_module(self) -> BertNet:
         """What learns is the module of this run."""
-        self.module_ = self.part_.model
+        self.module_ = self.view_.model
         return self
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> BertNet:
         """Make float32 masters, and a fused AdamW that steps them."""
         self.masters_ = MasterWeights(self.module_, self.runner_.dtype())
         n_updates = self.max_epochs * len(self.batches_)
-        factors, unused_factor = self._rate_factors()
+        factors = None
+        if self.layer_decay != 1:
+            factors = layer_factors(layer_depths(self.module_), self.layer_decay)
         self.updates_ = Updates(
             self.module_,
             self.masters_,
@@ -235,7 +239,6 @@ class BertNet(NeuralNet):
             lr=self.lr,
             weight_decay=self.weight_decay,
             rate_factors=factors,
-            unused_factor=unused_factor,
             schedule=(
                 warmup_then_decay(n_updates, self.warmup) if self.decays else steady
             ),
@@ -246,14 +249,6 @@ class BertNet(NeuralNet):
         )
         self.optimizer_ = self.updates_.optimizer
         return self
-
-    def _rate_factors(self) -> tuple[dict[str, float] | None, float]:
-        """Share of the rate by parameter, and that of the embeddings of words."""
-        if self.layer_decay == 1:
-            return None, 1.0
-        depths = layer_depths(self.module_)
-        factors = layer_factors(depths, self.layer_decay)
-        return factors, float(self.layer_decay) ** max(depths.values())
 
     def _train(self) -> None:
         data = {"X": self.examples_, "y": None}
@@ -381,7 +376,10 @@ class BertNet(NeuralNet):
 
     def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
         """One update on some rows of the examples' table."""
-        return {"loss": self.updates_(self.examples_, batch)}
+        rate = self.updates_.rate
+        loss = self.updates_(self.examples_, batch)
+        self.view_.after_update(rate)
+        return {"loss": loss}
 
     def validate(self, examples: Examples) -> None:
         """Record loss and score of held-out examples, with their weights."""
@@ -415,10 +413,10 @@ class BertNet(NeuralNet):
     def trained_module(self) -> TextModel:
         """A copy of the whole model as it is now, at rest, in the middle of a fit."""
         # Together, for they share tensors; but not the tokens, which nobody changes.
-        tokens = {id(self.part_.table): self.part_.table}
-        part, masters = copy.deepcopy((self.part_, self.masters_), tokens)
-        part.restore(masters, None, self.updates_.decay)
-        return part.whole
+        tokens = {id(self.view_.table): self.view_.table}
+        view, masters = copy.deepcopy((self.view_, self.masters_), tokens)
+        view.restore(masters, None)
+        return view.whole
 
     def stop(self) -> None:
         """End the training after the update that is under way."""
@@ -438,19 +436,17 @@ class BertNet(NeuralNet):
 
     def snapshot(self) -> Snapshot:
         """The weights as they are now, on the CPU."""
-        return self.updates_.snapshot()
+        return self.view_.snapshot(self.masters_)
 
     def _come_to_rest(self) -> None:
         """Weights in float32 on the CPU; optimizer, gradients and data forgotten."""
         running: dict[str, Any] = self.__dict__
-        part, masters = running.get("part_"), running.get("masters_")
-        updates, kept = running.get("updates_"), running.get("kept_")
+        view, updates = running.get("view_"), running.get("updates_")
         if updates is not None:
             updates.finish()
             self.batch_size_used_ = updates.micro_batch_size
-        if part is not None:
-            end = kept or updates
-            part.restore(masters, kept, 1.0 if end is None else end.decay)
+        if view is not None:
+            view.restore(running.get("masters_"), running.get("kept_"))
         for name in TRAINING_STATE:
             running.pop(name, None)
         self.callbacks = None
@@ -515,7 +511,7 @@ class BertNet(NeuralNet):
 
 # What only a running training needs.
 TRAINING_STATE = (
-    "part_",
+    "view_",
     "examples_",
     "valid_examples_",
     "last_rows_",

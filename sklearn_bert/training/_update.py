@@ -23,7 +23,7 @@ from sklearn_bert.model._draws import draws_of
 from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, recompute
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
-from sklearn_bert.training._master_weights import MasterWeights, Snapshot
+from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._schedule import parameter_groups
 from sklearn_bert.training.acceleration._cuda_graphs import (
     GRAPH_MULTIPLE,
@@ -58,8 +58,6 @@ class Updates:
     weight_decay : float
     rate_factors : dict of str to float, or None
         Share of the rate that each parameter gets; None: all of it.
-    unused_factor : float
-        The share of words that no text has.
     schedule : callable
         Share of the peak rate, by the number of updates done.
     n_updates : int
@@ -82,7 +80,6 @@ class Updates:
         lr: float,
         weight_decay: float,
         rate_factors: dict[str, float] | None,
-        unused_factor: float,
         schedule: Callable[[int], float],
         n_updates: int,
         batch_size: int,
@@ -95,12 +92,10 @@ class Updates:
         self.lr = lr
         self.weight_decay = weight_decay
         self.rate_factors = rate_factors
-        self.unused_factor = unused_factor
         self.schedule = schedule
         self.micro_batch_size = self.batch_size = batch_size
         self.on_gradients = on_gradients
         self.n_done = 0
-        self.decay = 1.0  # what weight decay has multiplied an unused weight with
         self.masters = masters
         self._use_graphs = (
             feed.packed
@@ -160,13 +155,8 @@ class Updates:
         if loss is None:
             loss = self._in_parts(examples, rows)
             self._step()
-        self.decay *= 1 - self.rate * self.unused_factor * self.weight_decay
         self.n_done += 1
         return loss
-
-    def snapshot(self) -> Snapshot:
-        """The weights as they are now, on the CPU."""
-        return Snapshot(self.masters.snapshot(), self.decay)
 
     def finish(self) -> None:
         """Leave the model as it was, but for its weights."""

@@ -151,7 +151,6 @@ def make_updates(model, dtype=torch.float32, **settings):
         "lr": 1e-2,
         "weight_decay": 0.1,
         "rate_factors": None,
-        "unused_factor": 1.0,
         "schedule": lambda n_done: 1.0,
         "n_updates": 9,
         "batch_size": 100,
