@@ -30,9 +30,11 @@ from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._truncation import truncation_report, warn_if_cut
 from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
-from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._progress import FitProgress
+from sklearn_bert.training._sklearn_callbacks import FitTasks
 from sklearn_bert.training._user_callbacks import copy_callbacks
 
 HISTORY = (

@@ -18,6 +18,10 @@ from sklearn_bert.compute._windows import log_sum_by_text, mean_of_windows
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._text_model import TextModel
 
+# What a model gives in training: (n_rows, n_outputs), or of a language model the losses
+# of its tokens, (n_tokens,), and of its pairs, (n_rows,), if it has any.
+Scores = Tensor | tuple[Tensor, Tensor | None]
+
 
 class Objective(nn.Module):
     """Base of the objectives.
@@ -39,7 +43,12 @@ class Objective(nn.Module):
         return model(**inputs)
 
     def losses(
-        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+        self,
+        scores: Scores,
+        targets: Tensor,
+        weights: Tensor,
+        n_targets: int,
+        n_rows: int,
     ) -> Tensor:
         """The share of some rows in the mean losses of a batch.
 
@@ -240,7 +249,12 @@ class LanguageModelingLoss(Objective):
         return model.recall(**inputs)
 
     def losses(
-        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+        self,
+        scores: Scores,
+        targets: Tensor,
+        weights: Tensor,
+        n_targets: int,
+        n_rows: int,
     ) -> Tensor:
         """The mean loss of the words, and of the halves where rows have them."""
         words, next_sentence_labels = scores

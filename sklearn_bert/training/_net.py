@@ -31,16 +31,15 @@ from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._batches import ShuffledBatches
 from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._epoch_losses import REMEDY, EpochLosses
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._master_weights import MasterWeights
-from sklearn_bert.training._schedule import (
-    layer_factors,
-    steady,
-    warmup_then_decay,
-)
+from sklearn_bert.training._optimizer import layer_factors
+from sklearn_bert.training._progress import FitProgress
+from sklearn_bert.training._schedule import steady, warmup_then_decay
+from sklearn_bert.training._sklearn_callbacks import FitTasks
 from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
@@ -444,7 +443,7 @@ class BertNet(NeuralNet):
         view, updates = running.get("view_"), running.get("updates_")
         if updates is not None:
             updates.finish()
-            self.batch_size_used_ = updates.micro_batch_size
+            self.batch_size_used_ = updates.micro_batches.size
         if view is not None:
             view.restore(running.get("masters_"), running.get("kept_"))
         for name in TRAINING_STATE:

@@ -8,8 +8,9 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
-from sklearn_bert.training._callbacks import BestWeights, FitProgress
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._progress import FitProgress
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])

@@ -10,7 +10,7 @@ from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._batches import ShuffledBatches
-from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._master_weights import MasterWeights
@@ -187,7 +187,7 @@ def test_gradients_of_parts_add_up(make_net, data, dtype):
     torch.nn.utils.clip_grad_norm_(reference.parameters(), 1.0)
     seen = {}
     updates = make_updates(model, dtype=dtype)
-    updates.micro_batch_size = 3
+    updates.micro_batches.size = 3
     updates.optimizer.register_step_pre_hook(
         lambda *_: seen.update(
             {n: p.grad.clone() for n, p in updates.masters.named_parameters()}

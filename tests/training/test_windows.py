@@ -19,7 +19,7 @@ from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training import _update
-from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import (
     BinaryCrossEntropy,
@@ -226,7 +226,7 @@ def test_short_memory_changes_no_gradient(
     seen = let_run_out(most)
     found = gradients_of_an_update(updates, by_window(windowed.data), ROWS)
     updates.finish()
-    assert 1 <= updates.micro_batch_size <= most
+    assert 1 <= updates.micro_batches.size <= most
     assert max(seen[-3:]) <= most
     assert_gradients_of_the_plain_loss(before, windowed, *found)
 

@@ -8,7 +8,7 @@ import torch
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._runner import Runner
 from sklearn_bert.training import _update
-from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training.acceleration import _cuda_graphs as _graphs
 from sklearn_bert.training.acceleration._cuda_graphs import N_WARM_UP, StepGraphs
 
@@ -138,11 +138,11 @@ def test_losses_are_read_before_they_are_overwritten(make_net, data, packed_by_g
 @pytest.fixture
 def packed_by_graph(fake_cuda, monkeypatch):
     """Let a net on the CPU train as on a GPU: packed, and by graphs."""
-    monkeypatch.setattr(_update, "GRAPH_UPDATES", 1)
-    monkeypatch.setattr(_update, "GRAPH_MULTIPLE", 32)
-    step = captured_not_done(_update.Updates._whole_step)
+    monkeypatch.setattr(_graphs, "GRAPH_UPDATES", 1)
+    monkeypatch.setattr(_graphs, "GRAPH_MULTIPLE", 32)
+    step = captured_not_done(_update.Updates._whole_update)
     monkeypatch.setattr(
-        _update.Updates, "_whole_step", lambda self, **inputs: step(self, **inputs)
+        _update.Updates, "_whole_update", lambda self, **inputs: step(self, **inputs)
     )
     monkeypatch.setattr(
         Runner,
@@ -187,13 +187,13 @@ def test_frozen_parts_train_packed(
 
 def test_long_fits_only(make_net, data, packed_by_graph, monkeypatch):
     """A short fit, a huge batch and a hook on gradients are not captured."""
-    monkeypatch.setattr(_update, "GRAPH_UPDATES", 11)
+    monkeypatch.setattr(_graphs, "GRAPH_UPDATES", 11)
     make_net(max_epochs=2).fit(data)
     assert FakeGraph.captured == 0
     make_net(max_epochs=3).fit(data)
     assert FakeGraph.captured > 0
     FakeGraph.captured = 0
-    monkeypatch.setattr(_update, "GRAPH_TOKENS", 8)
+    monkeypatch.setattr(_graphs, "GRAPH_TOKENS", 8)
     make_net(max_epochs=3).fit(data)
     assert FakeGraph.captured == 0
 
@@ -244,7 +244,7 @@ def test_graphs_train_as_without(make_net, data, monkeypatch, captures):
     net = make_net(**settings).fit(data)
     assert captures
     captures.clear()
-    monkeypatch.setattr(_update, "GRAPH_UPDATES", 10**9)
+    monkeypatch.setattr(_graphs, "GRAPH_UPDATES", 10**9)
     plain = make_net(**settings).fit(data)
     assert not captures
     ours, theirs = [
