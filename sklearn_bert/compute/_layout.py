@@ -1,4 +1,8 @@
-"""Some texts of a table -> the tensors that a model takes, on its device."""
+"""Some texts of a table -> the tensors that a model takes, on its device.
+
+Proof of packing: on a CPU, packed texts have the scores and gradients of padded ones
+(`tests/model/test_attention.py`). Not yet measured on a GPU.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._device import (
     check_not_forked,
     matmul_precision,
@@ -240,7 +241,8 @@ class Runner:
     def feed(self) -> Feed:
         """Return what lays out texts: without padding where the device can do so."""
         packed = (
-            self.device.type == "cuda"
+            uses("packing")
+            and self.device.type == "cuda"
             and self.dtype() == torch.bfloat16
             and torch.backends.cuda.is_flash_attention_available()
             and can_pack(self.model.encoder)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_bert._process._random import own_generator
+from sklearn_bert._process._techniques import uses
 
 LEVELS = 2**16  # a rate is rounded to a multiple of 1 / LEVELS
 
@@ -47,6 +48,8 @@ class Dropout(nn.Dropout):
 
 def use_own_dropout(model: nn.Module) -> None:
     """Put a `Dropout` in the place of every `nn.Dropout` of the model."""
+    if not uses("own_dropout"):
+        return
     for parent in model.modules():
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor, nn
 
+from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._runner import Runner
 from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._lora import add_lora
@@ -84,7 +85,11 @@ class TrainableView:
         self._shared: nn.Module | None = None
         if adapter == "lora":
             self._lora = add_lora(whole.encoder, adapter_rank)
-        elif whole.trainable == "all" and not whole.ties_words:
+        elif (
+            uses("compact_embedding")
+            and whole.trainable == "all"
+            and not whole.ties_words
+        ):
             # RoBERTa and its kin count positions from the padding's id: it has to stay.
             ids = np.append(table.take(rows).vocabulary(), np.arange(pad_id + 1))
             factors = None

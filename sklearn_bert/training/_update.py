@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import is_shortage, make_room, no_room_to_step
 from sklearn_bert.model._draws import draws_of
@@ -92,7 +93,7 @@ class Updates:
         self._graphs: GraphedUpdates | None = None
         # Neither a hook on gradients nor what is computed again can be captured.
         is_plain = on_gradients is None and checkpointing is not True
-        if is_plain and graphs_pay(model, feed, n_updates):
+        if uses("cuda_graphs") and is_plain and graphs_pay(model, feed, n_updates):
             make_capturable(self.optimizer, feed.device)
             self._graphs = GraphedUpdates(self._whole_update, feed)
         self.micro_batches = MicroBatches(model, feed.device, batch_size, checkpointing)

@@ -8,6 +8,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
+from sklearn_bert._process._techniques import using
 from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._progress import FitProgress
@@ -239,6 +240,7 @@ def test_training_on_a_gpu_leaves_no_tensor_there(make_net, data, allocated):
     ],
     ids=str,
 )
+@using("cuda_graphs")
 def test_twenty_fits_leave_as_much_as_one(make_net, data, allocated, settings):
     """Fits in a row, as in a search, do not fill the GPU."""
     left = []
@@ -253,6 +255,7 @@ def test_twenty_fits_leave_as_much_as_one(make_net, data, allocated, settings):
 @needs_gpu
 @pytest.mark.parametrize("at", [2, 110])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@using("cuda_graphs")
 def test_failed_fits_leave_nothing(make_net, data, allocated, error, at):
     """After an error, or a Ctrl-C, even between graphs, the GPU is as before."""
     make_net(**ON_GPU, max_epochs=25).fit(data)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_bert._process._techniques import OFF, using, without
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._runner import Runner
 from sklearn_bert.training import _update
@@ -135,6 +136,21 @@ def test_losses_are_read_before_they_are_overwritten(make_net, data, packed_by_g
     assert len(set(losses)) == 5
 
 
+@pytest.fixture(autouse=True)
+def switched_on():
+    """Let graphs be used: they are off by default."""
+    with using("cuda_graphs"):
+        yield
+
+
+def test_by_default_nothing_is_captured(make_net, data, packed_by_graph):
+    """Without the switch a long fit has no graph."""
+    with without("cuda_graphs"):
+        make_net(max_epochs=3).fit(data)
+    assert FakeGraph.captured == FakeGraph.replayed == 0
+    assert "cuda_graphs" in OFF
+
+
 @pytest.fixture
 def packed_by_graph(fake_cuda, monkeypatch):
     """Let a net on the CPU train as on a GPU: packed, and by graphs."""
@@ -238,14 +254,14 @@ def captures(monkeypatch):
 
 @pytest.mark.gpu
 @needs_gpu
-def test_graphs_train_as_without(make_net, data, monkeypatch, captures):
+def test_graphs_train_as_without(make_net, data, captures):
     """On a GPU the loss curves with graphs and without differ by bfloat16's noise."""
     settings = {"placement": "cuda", "precision": "bfloat16", "max_epochs": 25}
     net = make_net(**settings).fit(data)
     assert captures
     captures.clear()
-    monkeypatch.setattr(_graphs, "GRAPH_UPDATES", 10**9)
-    plain = make_net(**settings).fit(data)
+    with without("cuda_graphs"):
+        plain = make_net(**settings).fit(data)
     assert not captures
     ours, theirs = [
         np.array([row["train_loss"] for row in n.history]) for n in (net, plain)
