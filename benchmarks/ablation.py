@@ -7,7 +7,6 @@ the same texts are embedded with fewer and with more tokens in a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from unittest.mock import patch
 
@@ -26,33 +25,22 @@ from _common import (
 from _data import mixed_texts, sst2_phrases
 
 from sklearn_bert import BertClassifier, BertEmbedder
+from sklearn_bert._process._techniques import Technique, using, without
 from sklearn_bert.compute._inference import INFERENCE_TOKENS
 
 MAX_LENGTH = 128
-RANDOM_ORDER = {"sklearn_bert.text._batches.BATCHES_PER_POOL": 1}
-PADDED = {"sklearn_bert.training._net.can_pack": lambda *_: False}
-
-# What is switched off: by a value in the package, or by a parameter.
-SWITCHES = {
-    "without the compact vocabulary": {
-        "sklearn_bert.training._trainable_view.LearningPart._leave_out_words": (
-            lambda *_: None
-        )
-    },
-    "without its own dropout": {
-        "sklearn_bert.model._text_model.use_own_dropout": lambda *_: None
-    },
+# What is switched off, and on the GPU what is switched on as well.
+WITHOUT: dict[str, tuple[Technique, ...]] = {
+    "without the compact vocabulary": ("compact_embedding",),
+    "without its own dropout": ("own_dropout",),
 }
-CPU_SWITCHES = {
-    "in random order": RANDOM_ORDER,
-    "without its own attention": {
-        "sklearn_bert.model._text_model.use_own_attention": lambda *_: None
-    },
+CPU_WITHOUT: dict[str, tuple[Technique, ...]] = {
+    "in random order": ("batches_of_similar_length",),
+    "without its own attention": ("own_attention",),
 }
-GPU_SWITCHES = {
-    "without CUDA graphs": {"sklearn_bert.training._update.GRAPH_UPDATES": 10**9},
-    "padded, sorted by length": PADDED,
-    "padded, in random order": PADDED | RANDOM_ORDER,
+GPU_WITHOUT: dict[str, tuple[Technique, ...]] = {
+    "padded, sorted by length": ("packing",),
+    "padded, in random order": ("packing", "batches_of_similar_length"),
 }
 PARAMETERS = {"in float32": {"precision": "float32"}}
 if ON_GPU:
@@ -92,20 +80,29 @@ def main() -> None:
 
 
 def fits(folder: str) -> Iterator[tuple[str, Callable]]:
-    """A fit without each technique, and at last with all of them."""
+    """A fit without each technique, and at last as it is by default."""
     for name, parameters in PARAMETERS.items():
-        yield name, partial(fit, folder, {}, parameters)
-    for name, values in (SWITCHES | (GPU_SWITCHES if ON_GPU else CPU_SWITCHES)).items():
-        yield name, partial(fit, folder, values, {})
-    yield "with everything", partial(fit, folder, {}, {})
+        yield name, partial(fit, folder, (), parameters)
+    for name, techniques in (
+        WITHOUT | (GPU_WITHOUT if ON_GPU else CPU_WITHOUT)
+    ).items():
+        yield name, partial(fit, folder, techniques, {})
+    if ON_GPU:
+        yield "with CUDA graphs", partial(fit, folder, (), {}, extra=("cuda_graphs",))
+    yield "with everything", partial(fit, folder, (), {})
 
 
-def fit(folder: str, values: dict, parameters: dict, texts, labels) -> None:
-    """Fit with other values in the package, or with other parameters."""
+def fit(
+    folder: str,
+    left_out: tuple[Technique, ...],
+    parameters: dict,
+    texts,
+    labels,
+    extra: tuple[Technique, ...] = (),
+) -> None:
+    """Fit without some techniques, with extra ones, or with other parameters."""
     settings = {"max_epochs": 1, "max_length": MAX_LENGTH, "random_state": 0}
-    with ExitStack() as stack:
-        for name, value in values.items():
-            stack.enter_context(patch(name, value))
+    with without(*left_out), using(*extra):
         BertClassifier(folder, **settings, **parameters).fit(texts, labels)
 
 

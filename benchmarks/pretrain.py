@@ -29,7 +29,8 @@ from sklearn_bert.compute._layout import Feed
 from sklearn_bert.estimators._pretrainer import _masked_rows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._examples import DrawnExamples
-from sklearn_bert.training._schedule import parameter_groups, warmup_then_decay
+from sklearn_bert.training._optimizer import parameter_groups
+from sklearn_bert.training._schedule import warmup_then_decay
 
 SHAPE = {"hidden_size": 256, "n_layers": 4, "n_heads": 4}
 IGNORED = -100  # transformers' label of what is not to be guessed
@@ -190,9 +191,9 @@ def follow(
     rng = np.random.default_rng(0)
     draw = _masked_rows(ours.tokenizer_, test, rng, in_pairs=True, **ours._layout)
     tables = [DrawnExamples.of(draw).table for _ in range(options.test_draws)]
-    recall = np.concatenate([ours.net_.answers("recall", t) for t in tables])
+    recall = np.concatenate([ours.net_.token_log_likelihood(t) for t in tables])
     scores = np.concatenate(
-        [ours.net_.answers("next_sentence_logits", as_pairs(table)) for table in tables]
+        [ours.net_.next_sentence_logits(as_pairs(table)) for table in tables]
     )
     right = np.concatenate([t.next_sentence_labels for t in tables])
     own = figures(recall[:, 0], recall[:, 1], scores.argmax(1) == 1 - right)

@@ -22,7 +22,7 @@ from sklearn_bert._process import _cache
 from sklearn_bert.compute import _features
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.training._schedule import parameter_groups
+from sklearn_bert.training._optimizer import parameter_groups
 
 FILLER = ["the", "a", "film", "plot", "was", "very", "not", "i", "you", "it", "cat"]
 DECIDING = [["bad", "awful", "poor", "dull"], ["good", "great", "fine", "nice"]]

@@ -41,7 +41,7 @@ class Split(Callback):
 
     def on_train_begin(self, net, **kwargs):
         self.train = np.sort(net.examples_.rows)
-        self.valid = np.sort(net.valid_examples.rows)
+        self.valid = np.sort(net.valid_examples_.rows)
 
     def __deepcopy__(self, memo):
         return self

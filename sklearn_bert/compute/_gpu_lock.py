@@ -1,4 +1,8 @@
-"""Worker processes share the GPUs: each fits on one of its own, or waits for one."""
+"""Worker processes share the GPUs: each fits on one of its own, or waits for one.
+
+Off by default. Proof: no two processes hold one GPU at a time
+(`tests/compute/test_gpu_lock.py`). Not yet measured on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
+
+from sklearn_bert._process._techniques import uses
 
 WAIT = 0.2  # seconds between two looks whether a GPU has become free
 
@@ -31,7 +37,7 @@ def reserve_gpu(device: str) -> Iterator[str]:
     device : str
         "auto" may become any GPU; "cuda" is the first, "cuda:1" the second.
     """
-    gpus = _candidates(device)
+    gpus = _candidates(device) if uses("gpu_reservation") else []
     if not gpus or multiprocessing.parent_process() is None:
         yield device
         return

@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
-from sklearn_bert.text._batches import token_budget_batches
-from sklearn_bert.text._table import TokenTable, ragged_indices
-from sklearn_bert.text._words import WordTable
+from sklearn_bert.text._batches import ragged_indices, token_budget_batches
+from sklearn_bert.text._table import Table
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
@@ -25,7 +23,7 @@ REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
 
 def compute(
     function: Callable[..., Tensor],
-    table: TokenTable | FeatureTable,
+    table: Table,
     feed: Feed,
     *,
     per_token: bool = False,
@@ -38,7 +36,7 @@ def compute(
         Takes what `feed` lays out and gives a row per text, (n_texts, width), or per
         word of a `WordTable`; with `per_token` the states of its tokens,
         (n_texts, n_tokens, width) or packed.
-    table : TokenTable or FeatureTable
+    table : Table
     feed : Feed
 
     Returns
@@ -54,12 +52,7 @@ def compute(
         Where an answer is not finite.
     """
     rows, row_of = table.distinct()
-    has_words = isinstance(table, WordTable)
-    lengths = np.ones(len(rows), dtype=np.int64)
-    if per_token:
-        lengths = table.lengths[rows]
-    elif isinstance(table, WordTable):
-        lengths = table.word_counts[rows]
+    lengths = table.lengths[rows] if per_token else table.n_outputs(rows)
     starts = np.cumsum(lengths) - lengths
     output: Tensor | None = None
     for batch, values in _answers(function, table, rows, feed):
@@ -79,12 +72,14 @@ def compute(
             )
         output[torch.from_numpy(where)] = values.to(output.dtype)
     assert output is not None  # a table holds at least one text
-    return output if per_token or has_words else output[torch.from_numpy(row_of)]
+    if np.array_equal(row_of, np.arange(len(rows))):  # each text once, in order
+        return output
+    return output[torch.from_numpy(ragged_indices(starts[row_of], lengths[row_of]))]
 
 
 def _answers(
     function: Callable[..., Tensor],
-    table: TokenTable | FeatureTable,
+    table: Table,
     rows: np.ndarray,
     feed: Feed,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
@@ -126,7 +121,7 @@ def _answers(
 @torch.inference_mode()
 def _try(
     function: Callable[..., Tensor],
-    table: TokenTable | FeatureTable,
+    table: Table,
     rows: np.ndarray,
     feed: Feed,
 ) -> tuple[Tensor | None, str]:

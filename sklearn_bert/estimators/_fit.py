@@ -25,10 +25,12 @@ from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
 from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._progress import FitProgress
+from sklearn_bert.training._sklearn_callbacks import FitTasks
 from sklearn_bert.training._user_callbacks import copy_callbacks
 
 HISTORY = (
@@ -321,10 +323,9 @@ class FitCall:
             adapter=adapter,
             adapter_rank=as_python(adapter_rank),
             shuffle_seed=self.seeds("shuffle"),
-            valid_examples=valid,
             callbacks=self._callbacks(is_validated=valid is not None),
         )
-        net.fit(train)
+        net.fit(train, valid)
         # It was trained on the device that was free; it predicts where the user says.
         net.place(estimator.device)
         return self.attributes_of(net, net)

@@ -437,7 +437,7 @@ class BertGenerator(BaseLanguageModel):
             rows = [r for r in rows if len(sequences[r]) < self.max_length_]
             if not rows:
                 return
-            scores = self.net_.answers("next_token_logits", _to_go_on(sequences, rows))
+            scores = self.net_.next_token_logits(_to_go_on(sequences, rows))
             chosen = sampling(scores, rows)
             for row, token in zip(rows, chosen, strict=True):
                 sequences[row].append(token)
@@ -464,7 +464,7 @@ class BertGenerator(BaseLanguageModel):
         """
         documents = whole_documents(self._read_documents_again(X))
         table = _causal_table(self.tokenizer_, documents, pack=self._layout["pack"])
-        return float(self.net_.answers("recall", table)[:, 0].mean(dtype=np.float64))
+        return float(self.net_.token_log_likelihood(table)[:, 0].mean(dtype=np.float64))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the log-likelihood of each text, in nats.
@@ -482,7 +482,7 @@ class BertGenerator(BaseLanguageModel):
         """
         table, row_of = self._distinct_rows(X)
         asked = causal_targets(table, self.tokenizer_.special_tokens().before)
-        gains = self.net_.answers("recall", asked)[:, 0].astype(np.float64)
+        gains = self.net_.token_log_likelihood(asked)[:, 0].astype(np.float64)
         text_of_word = np.repeat(np.arange(len(table)), asked.word_counts)
         return np.bincount(text_of_word, gains, minlength=len(table))[row_of]
 

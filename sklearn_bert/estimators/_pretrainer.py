@@ -457,7 +457,7 @@ class BertPretrainer(
         documents = self._read_documents_again(X)
         rng = np.random.default_rng(0)
         table = _masked_rows(self.tokenizer_, documents, rng, **self._layout)()
-        return float(self.net_.answers("recall", table)[:, 0].mean(dtype=np.float64))
+        return float(self.net_.token_log_likelihood(table)[:, 0].mean(dtype=np.float64))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the pseudo-log-likelihood of each text, in nats.
@@ -487,7 +487,7 @@ class BertPretrainer(
         for part in np.split(np.arange(len(table)), np.flatnonzero(np.diff(ends)) + 1):
             masked, text_of_row = mask_each_token(self.tokenizer_, table.take(part))
             if len(masked):
-                gains = self.net_.answers("recall", masked)[:, 0]
+                gains = self.net_.token_log_likelihood(masked)[:, 0]
                 np.add.at(found, part[text_of_row], gains.astype(np.float64))
         return found[row_of]
 
@@ -530,7 +530,7 @@ class BertPretrainer(
                 f"{self.tokenizer_.config['mask_token']} among the first "
                 f"{self.max_length_} tokens; write it where a word is to be guessed."
             )
-        found = self.net_.answers("top_tokens", asked, n_best=int(top_k))
+        found = self.net_.top_tokens(asked, n_best=int(top_k))
         guesses = [self._in_words(row) for row in found]
         return [
             guesses[begin : begin + count]
@@ -574,7 +574,7 @@ class BertPretrainer(
             )
         table = self.tokenizer_(texts)
         warn_of(text_reports(self.tokenizer_, table))
-        scores = self.net_.answers("next_sentence_logits", table)
+        scores = self.net_.next_sentence_logits(table)
         return expit(scores[:, 0] - scores[:, 1])
 
     def transform(self, X: ArrayLike) -> np.ndarray:

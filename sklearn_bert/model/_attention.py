@@ -13,6 +13,7 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_bert._process._techniques import uses
 from sklearn_bert.model._dropout import drop
 
 NAME = "sklearn_bert"
@@ -83,6 +84,8 @@ def attend(
 def use_own_attention(encoder: nn.Module) -> None:
     """Make the encoder use `attend`, if its family can."""
     config: Any = encoder.config
+    if not uses("own_attention"):
+        return
     if config.model_type in FAMILIES and not getattr(config, "is_decoder", False):
         # Here and not at import: reading this name loads half of transformers.
         transformers.AttentionInterface.register(NAME, attend)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_bert._process._random import own_generator
+from sklearn_bert._process._techniques import uses
 
 LEVELS = 2**16  # a rate is rounded to a multiple of 1 / LEVELS
 
@@ -48,6 +49,8 @@ class Dropout(nn.Dropout):
 
 def use_own_dropout(model: nn.Module) -> None:
     """Replace every `nn.Dropout` of the model by a `Dropout`."""
+    if not uses("own_dropout"):
+        return
     for parent in model.modules():
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
-from sklearn_bert.text._table import TokenTable, ragged_indices
+from sklearn_bert.text._batches import ragged_indices
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 
@@ -15,7 +17,7 @@ from sklearn_bert.text._words import WordTable
 MASKED, RANDOM = 0.8, 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskedTable(WordTable):
     """Rows of tokens, where in them to guess, and what is right.
 
@@ -27,17 +29,29 @@ class MaskedTable(WordTable):
         1 where the second half of a row follows the first; None: rows have no halves.
     """
 
-    labels: np.ndarray = None  # type: ignore[assignment]
+    labels: np.ndarray
     next_sentence_labels: np.ndarray | None = None
 
-    def take(self, rows: np.ndarray) -> MaskedTable:
-        """A table of some of the rows."""
-        next_sentence_labels = (
-            None
-            if self.next_sentence_labels is None
-            else self.next_sentence_labels[rows]
-        )
-        return replace(super().take(rows), next_sentence_labels=next_sentence_labels)  # type: ignore[return-value,call-arg]
+    def take(self, rows: np.ndarray) -> Self:
+        """Return a table of some of the rows."""
+        table = super().take(rows)
+        if table.next_sentence_labels is None:
+            return table
+        return replace(table, next_sentence_labels=table.next_sentence_labels[rows])
+
+    def lay_out(
+        self, rows: np.ndarray, pad_id: int, *, packed: bool, multiple: int | None
+    ) -> dict[str, Any]:
+        """Return what a `WordTable` does, and what is right: the labels."""
+        batch = super().lay_out(rows, pad_id, packed=packed, multiple=multiple)
+        batch["labels"] = self.labels[self.targets_of(rows)]
+        if self.next_sentence_labels is not None:
+            batch["next_sentence_labels"] = self.next_sentence_labels[rows]
+        return batch
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many tokens are to be predicted in each of some rows."""
+        return self.word_counts[rows]
 
 
 class Masking:

@@ -4,14 +4,72 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from sklearn_bert.text._batches import pack, pad, ragged_indices
 from sklearn_bert.text._long import Windows
 
 
+class Table:
+    """Base of tables: many rows of different lengths in one flat array.
+
+    Row `i` is what lies from `starts[i]` to `starts[i] + lengths[i]`; equal texts share
+    it. A model gives one output per row, and there is one target for it, unless a table
+    says otherwise.
+    """
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    has_one_output_per_row: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return a table of some of the rows; what they hold is shared, not copied."""
+        raise NotImplementedError
+
+    def lay_out(
+        self, rows: np.ndarray, pad_id: int, *, packed: bool, multiple: int | None
+    ) -> dict[str, Any]:
+        """Return the arguments of a model for some rows, as arrays on the CPU.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+        pad_id : int
+        packed : bool
+            In one line without padding; False: as the rows of a rectangle.
+        multiple : int or None
+            What the number of tokens in a line is lengthened to a multiple of, by a
+            text of padding that comes last; None: it is not.
+        """
+        raise NotImplementedError
+
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows that hold each text once, and each row's place among them."""
+        _, rows, inverse = np.unique(
+            self.starts, return_index=True, return_inverse=True
+        )
+        return rows, inverse
+
+    def n_outputs(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many outputs a model gives for each of some rows."""
+        return np.ones(len(rows), dtype=np.int64)
+
+    def targets_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return where the targets of some rows lie among all targets."""
+        return rows
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many targets of some rows belong together, text by text."""
+        return np.ones(len(rows), dtype=np.int64)
+
+
 @dataclass(frozen=True)
-class TokenTable:
+class TokenTable(Table):
     """The token ids of many texts in one flat array; equal texts share their ids.
 
     Text `i` is `ids[starts[i] : starts[i] + lengths[i]]`; where texts are read in
@@ -44,17 +102,14 @@ class TokenTable:
     windows: Windows | None = None
     window_lengths: np.ndarray | None = None
 
-    def __len__(self) -> int:
-        return len(self.starts)
-
     def rows_of(self, texts: np.ndarray) -> np.ndarray:
-        """The rows of the table that hold these texts: one for each."""
+        """Return the rows of the table that hold these texts: one for each."""
         return texts
 
     def by_window(self) -> tuple[TokenTable, Windows | None]:
-        """A table of windows, and which of its rows make up each text.
+        """Return a table of windows, and which of its rows make up each text.
 
-        The table itself, and None, where texts are not read in windows.
+        It is the table itself, and None, where texts are not read in windows.
         """
         if self.windows is None:
             return self, None
@@ -71,8 +126,8 @@ class TokenTable:
         )
         return all_windows, self.windows
 
-    def take(self, rows: np.ndarray) -> TokenTable:
-        """A table of some of the texts; the ids are shared, not copied."""
+    def take(self, rows: np.ndarray) -> Self:
+        """Return a table of some of the texts; the ids are shared, not copied."""
         return replace(
             self,
             starts=self.starts[rows],
@@ -82,35 +137,28 @@ class TokenTable:
             windows=None if self.windows is None else self.windows.take(rows),
         )
 
-    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that hold each text once, and for every row its place among them."""
-        return distinct_rows(self.starts)
+    def lay_out(
+        self, rows: np.ndarray, pad_id: int, *, packed: bool, multiple: int | None
+    ) -> dict[str, Any]:
+        """Return ids, and positions, types or a mask where they are needed.
+
+        In one line `longest` comes with them, the tokens of the longest text.
+        """
+        if not packed:
+            return pad(self, rows, pad_id)
+        longest = int(self.lengths[rows].max())
+        if multiple is not None:  # what a graph captures must hold for every batch
+            longest = max(int(self.lengths.max()), multiple)
+        return {**pack(self, rows, pad_id, multiple), "longest": longest}
 
     def vocabulary(self) -> np.ndarray:
-        """The distinct ids of the texts, sorted."""
+        """Return the distinct ids of the texts, sorted."""
         return np.unique(self.ids[ragged_indices(self.starts, self.lengths)])
 
     def content(self, row: int) -> bytes:
-        """A hash of one text's ids and type ids: of what a model makes its answer."""
+        """Hash the ids and type ids of a text: all that a model's answer depends on."""
         part = slice(self.starts[row], self.starts[row] + self.lengths[row])
         digest = blake2b(self.ids[part].tobytes(), digest_size=16)
         if self.type_ids is not None:
             digest.update(b"types" + self.type_ids[part].tobytes())
         return digest.digest()
-
-
-def distinct_rows(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that hold each start once, and for every row its place among them."""
-    _, rows, inverse = np.unique(starts, return_index=True, return_inverse=True)
-    return rows, inverse
-
-
-def ragged_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Where in a flat array the texts lie that begin at `starts`, one after the other.
-
-    Returns
-    -------
-    int64 ndarray of shape (sum of lengths,)
-    """
-    begins = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)

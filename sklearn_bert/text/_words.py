@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from sklearn_bert.text._batches import ragged_indices
 from sklearn_bert.text._columns import excerpt, is_missing, rows_of_column
 from sklearn_bert.text._encode import encode_texts
 from sklearn_bert.text._surrogates import mend_surrogates
-from sklearn_bert.text._table import TokenTable, ragged_indices
+from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 
@@ -84,7 +85,7 @@ def _check_item(item: Any, where: str, of: str) -> str:
     return mend_surrogates(str.__str__(item))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WordTable(TokenTable):
     """Sentences as rows of tokens, and where their words begin.
 
@@ -105,22 +106,24 @@ class WordTable(TokenTable):
         0 for a sentence without words.
     """
 
-    word_starts: np.ndarray = None  # type: ignore[assignment]
-    word_counts: np.ndarray = None  # type: ignore[assignment]
-    word_positions: np.ndarray = None  # type: ignore[assignment]
-    row_starts: np.ndarray = None  # type: ignore[assignment]
-    row_counts: np.ndarray = None  # type: ignore[assignment]
+    word_starts: np.ndarray
+    word_counts: np.ndarray
+    word_positions: np.ndarray
+    row_starts: np.ndarray
+    row_counts: np.ndarray
+
+    has_one_output_per_row: ClassVar[bool] = False
 
     def rows_of(self, texts: np.ndarray) -> np.ndarray:
-        """The rows of the table that hold these sentences."""
+        """Return the rows of the table that hold these sentences."""
         return ragged_indices(self.row_starts[texts], self.row_counts[texts])
 
     def sentence_of_row(self) -> np.ndarray:
-        """For each row, the place of its sentence."""
+        """Return the number of each row's sentence."""
         return np.repeat(np.arange(len(self.row_counts)), self.row_counts)
 
-    def take(self, rows: np.ndarray) -> WordTable:
-        """A table of some of the rows, which no longer knows of sentences."""
+    def take(self, rows: np.ndarray) -> Self:
+        """Return a table of some of the rows, which no longer knows of sentences."""
         none = np.zeros(0, dtype=np.int64)
         return replace(
             self,
@@ -134,9 +137,40 @@ class WordTable(TokenTable):
         )
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        """Every row: equal sentences have rows of their own."""
+        """Return every row: equal sentences have rows of their own."""
         rows = np.arange(len(self))
         return rows, rows
+
+    def lay_out(
+        self, rows: np.ndarray, pad_id: int, *, packed: bool, multiple: int | None
+    ) -> dict[str, Any]:
+        """Return what a `TokenTable` does, and `word_positions`.
+
+        These are the first tokens of all words, among all tokens that are laid out.
+        """
+        batch = super().lay_out(rows, pad_id, packed=packed, multiple=multiple)
+        lengths, counts = self.lengths[rows], self.word_counts[rows]
+        if packed:
+            begins = np.cumsum(lengths) - lengths
+        else:
+            begins = np.arange(len(rows)) * lengths.max()
+        words = self.word_positions[self.targets_of(rows)]
+        batch["word_positions"] = np.repeat(begins, counts) + words
+        return batch
+
+    def n_outputs(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many words each of some rows has."""
+        return self.word_counts[rows]
+
+    def targets_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return where the words of some rows lie among all words."""
+        return ragged_indices(self.word_starts[rows], self.word_counts[rows])
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many words each sentence has, in all of its rows."""
+        sentences = self.sentence_of_row()[rows]
+        begins = np.flatnonzero(np.diff(sentences, prepend=-1))
+        return np.add.reduceat(self.word_counts[rows], begins)
 
 
 def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> WordTable:

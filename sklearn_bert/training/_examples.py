@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.text._table import TokenTable, ragged_indices
-from sklearn_bert.text._words import WordTable
+from sklearn_bert.text._table import Table, TokenTable
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Examples:
 
     Attributes
     ----------
-    table : TokenTable or FeatureTable
+    table : Table
         Of n_texts texts, or of their windows.
     rows : ndarray of shape (n_examples,)
         Which of the texts.
@@ -32,7 +31,7 @@ class Examples:
         Which rows of the table make up each text; None: each row is a text.
     """
 
-    table: TokenTable | FeatureTable
+    table: Table
     rows: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
@@ -55,18 +54,11 @@ class Examples:
 
     def targets_of(self, rows: np.ndarray) -> np.ndarray:
         """Where the targets of some texts lie."""
-        if isinstance(self.table, WordTable):
-            table = self.table
-            return ragged_indices(table.word_starts[rows], table.word_counts[rows])
-        return rows
+        return self.table.targets_of(rows)
 
     def counts(self) -> np.ndarray:
         """How many targets belong together: words of a sentence, in all its rows."""
-        if not isinstance(self.table, WordTable):
-            return np.ones(len(self.rows), dtype=np.int64)
-        sentences = self.table.sentence_of_row()[self.rows]
-        begins = np.flatnonzero(np.diff(sentences, prepend=-1))
-        return np.add.reduceat(self.table.word_counts[self.rows], begins)
+        return self.table.counts(self.rows)
 
     def parts(
         self, rows: np.ndarray, size: int, n_tokens: float = np.inf
@@ -93,7 +85,7 @@ class Examples:
         yield rows[begin:]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Views(Windows):
     """Which rows of a table are the two views of each example.
 
@@ -102,24 +94,30 @@ class Views(Windows):
     members : ndarray of shape (n_examples, 2)
     """
 
-    members: np.ndarray = None  # type: ignore[assignment]
+    members: np.ndarray
 
     @classmethod
     def of(cls, members: np.ndarray, n_rows: int) -> Views:
         """Views among the rows of a table."""
         counts = np.full(len(members), 2)
-        return cls(members[:, 0], counts, np.ones(n_rows, dtype=np.float32), members)
+        shares = np.ones(n_rows, dtype=np.float32)
+        return cls(members[:, 0], counts, shares, members=members)
 
-    def take(self, texts: np.ndarray) -> Views:
-        """Those of some of the examples."""
-        return replace(super().take(texts), members=self.members[texts])  # type: ignore[return-value,call-arg]
+    def take(self, texts: np.ndarray) -> Self:
+        """Return the views of some of the examples."""
+        return replace(
+            self,
+            starts=self.starts[texts],
+            counts=self.counts[texts],
+            members=self.members[texts],
+        )
 
     def rows(self) -> np.ndarray:
         """The rows of the examples, one example after the other."""
         return self.members.ravel()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ViewedExamples(Examples):
     """Examples of two views, which may be drawn anew for each epoch.
 
@@ -129,7 +127,7 @@ class ViewedExamples(Examples):
         To the views of an epoch: rows of the table, of shape (n_examples, 2).
     """
 
-    draw: Callable[[], np.ndarray] = None  # type: ignore[assignment]
+    draw: Callable[[], np.ndarray]
 
     @classmethod
     def of(
@@ -150,7 +148,7 @@ class ViewedExamples(Examples):
         return replace(self, windows=Views.of(self.draw(), len(self.table)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DrawnExamples(Examples):
     """Examples that a table makes of itself, by hiding some of its tokens.
 
@@ -160,7 +158,7 @@ class DrawnExamples(Examples):
         To a table of as many rows, with other tokens to guess.
     """
 
-    draw: Callable[[], MaskedTable] = None  # type: ignore[assignment]
+    draw: Callable[[], MaskedTable]
 
     @classmethod
     def of(cls, draw: Callable[[], MaskedTable]) -> DrawnExamples:
@@ -174,11 +172,6 @@ class DrawnExamples(Examples):
             weights=np.ones(n_words, dtype=np.float32),
             draw=draw,
         )
-
-    def counts(self) -> np.ndarray:
-        """How many tokens are to be guessed in each row."""
-        assert isinstance(self.table, MaskedTable)
-        return self.table.word_counts[self.rows]
 
     def renewed(self) -> DrawnExamples:
         """Other tokens to guess."""

@@ -14,6 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_bert.compute._windows import log_sum_by_text, mean_of_windows
+from sklearn_bert.model._language_model import LanguageModel
+from sklearn_bert.model._text_model import TextModel
+
+# What a model gives in training: (n_rows, n_outputs), or of a language model the losses
+# of its tokens, (n_tokens,), and of its pairs, (n_rows,), if it has any.
+Scores = Tensor | tuple[Tensor, Tensor | None]
+
 
 class Objective(nn.Module):
     """Base of the objectives.
@@ -30,13 +38,17 @@ class Objective(nn.Module):
     parts: tuple[str, ...] = ()
     n_views = 1
 
-    @staticmethod
-    def to_validate(model: Any) -> Callable[..., Tensor]:
-        """What of a model gives the scores that validation looks at."""
-        return model
+    def validation_scores(self, model: TextModel, inputs: dict[str, Any]) -> Tensor:
+        """Compute what `score` and `forward` take in validation, of laid out texts."""
+        return model(**inputs)
 
     def losses(
-        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+        self,
+        scores: Scores,
+        targets: Tensor,
+        weights: Tensor,
+        n_targets: int,
+        n_rows: int,
     ) -> Tensor:
         """The share of some rows in the mean losses of a batch.
 
@@ -79,7 +91,7 @@ class Objective(nn.Module):
         -------
         Tensor of shape (n_texts, n_outputs)
         """
-        return add_up(scores * shares[:, None], text_of_row, n_texts)
+        return mean_of_windows(scores, text_of_row, shares, n_texts)
 
     def score(
         self,
@@ -117,7 +129,7 @@ class CrossEntropy(Objective):
     ) -> Tensor:
         """Logarithms of the averaged probabilities."""
         logs = scores.log_softmax(1) + shares.log()[:, None]
-        return log_add_up(logs, text_of_row, n_texts)
+        return log_sum_by_text(logs, text_of_row, n_texts)
 
     def score(
         self,
@@ -160,7 +172,7 @@ class BinaryCrossEntropy(Objective):
         log_shares = shares.log()[:, None]
         yes = functional.logsigmoid(scores) + log_shares
         no = functional.logsigmoid(-scores) + log_shares
-        return log_add_up(yes, text_of_row, n_texts) - log_add_up(
+        return log_sum_by_text(yes, text_of_row, n_texts) - log_sum_by_text(
             no, text_of_row, n_texts
         )
 
@@ -231,13 +243,18 @@ class LanguageModelingLoss(Objective):
         super().__init__()
         self.parts = parts
 
-    @staticmethod
-    def to_validate(model: Any) -> Callable[..., Tensor]:
-        """Log-likelihoods, and what is right."""
-        return model.recall
+    def validation_scores(self, model: TextModel, inputs: dict[str, Any]) -> Tensor:
+        """Compute the log-likelihood of each token, and whether it is the likeliest."""
+        assert isinstance(model, LanguageModel)
+        return model.recall(**inputs)
 
     def losses(
-        self, scores: Any, targets: Tensor, weights: Tensor, n_targets: int, n_rows: int
+        self,
+        scores: Scores,
+        targets: Tensor,
+        weights: Tensor,
+        n_targets: int,
+        n_rows: int,
     ) -> Tensor:
         """The mean loss of the words, and of the halves where rows have them."""
         words, next_sentence_labels = scores
@@ -286,23 +303,3 @@ class TokenCrossEntropy(CrossEntropy):
     ) -> float:
         """What `score_tags` says; weights do not count."""
         return self.score_tags(targets, scores.argmax(1), counts)
-
-
-def add_up(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
-    """Sums of the rows of each text: (n_rows, width) -> (n_texts, width)."""
-    sums = values.new_zeros(n_texts, values.shape[1])
-    return sums.index_add(0, text_of_row, values)
-
-
-def log_add_up(logs: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
-    """Logarithms of the sums of what the rows of each text are logarithms of."""
-    top = greatest(logs.detach(), text_of_row, n_texts)
-    shares = (logs - top[text_of_row]).exp()
-    return top + add_up(shares, text_of_row, n_texts).log()
-
-
-def greatest(values: Tensor, text_of_row: Tensor, n_texts: int) -> Tensor:
-    """Maxima of the rows of each text: (n_rows, width) -> (n_texts, width)."""
-    lowest = values.new_full((n_texts, values.shape[1]), -torch.inf)
-    places = text_of_row[:, None].expand_as(values)
-    return lowest.scatter_reduce(0, places, values, "amax")

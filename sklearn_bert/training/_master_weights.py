@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from sklearn_bert.model._text_model import TextModel
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A model at some moment of its training.
-
-    Attributes
-    ----------
-    weights : dict of str to Tensor
-        The trained ones by name, on the CPU.
-    decay : float
-        What weight decay had multiplied an unused weight with by then.
-    """
-
-    weights: dict[str, Tensor]
-    decay: float
 
 
 class MasterWeights:

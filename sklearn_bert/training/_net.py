@@ -1,9 +1,8 @@
-"""`BertNet`: one training run, and one forward pass over many texts."""
+"""`BertNet`: one training run of a model, kept with it for prediction."""
 
 from __future__ import annotations
 
 import copy
-import functools
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,49 +19,41 @@ from sklearn_bert.compute._device import (
     available_device,
     check_not_forked,
     matmul_precision,
-    resolve_precision,
 )
-from sklearn_bert.compute._features import FeatureTable, features_of
 from sklearn_bert.compute._inference import REMEDY, compute
-from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import give_back
-from sklearn_bert.compute._working_copy import WORKING_COPY, copy_in_place
-from sklearn_bert.model._attention import can_pack
+from sklearn_bert.compute._runner import Runner, merged
+from sklearn_bert.compute._windows import MergeWindows, mean_of_windows
 from sklearn_bert.model._files import pack_model, unpack_model
-from sklearn_bert.model._layers import can_split, layer_depths, split
+from sklearn_bert.model._layers import layer_depths
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._batches import ShuffledBatches
-from sklearn_bert.text._long import Windows
+from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._words import WordTable
-from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._epoch_losses import EpochLosses
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._losses import Objective, greatest
-from sklearn_bert.training._master_weights import MasterWeights, Snapshot
-from sklearn_bert.training._schedule import (
-    layer_factors,
-    steady,
-    warmup_then_decay,
-)
-from sklearn_bert.training._trainable_view import TrainableView
+from sklearn_bert.training._losses import Objective
+from sklearn_bert.training._master_weights import MasterWeights
+from sklearn_bert.training._optimizer import layer_factors
+from sklearn_bert.training._progress import FitProgress
+from sklearn_bert.training._schedule import steady, warmup_then_decay
+from sklearn_bert.training._sklearn_callbacks import FitTasks
+from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
 
 # Texts of the last batch whose answers are looked at once more.
 LAST_TEXTS = 32
 
-Merge = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-
 
 class BertNet(NeuralNet):
     """The engine inside an estimator; use the estimator instead.
 
     At rest the module is in float32 on the CPU. `fit` moves what learns to the device,
-    trains it with AdamW as Devlin et al. (2019, appendix A.2) do, and brings it back;
-    `scores` and `vectors` work on a copy on the device, of which only the last used is
-    kept.
+    trains it with AdamW as Devlin et al. (2019, appendix A.2) do, and brings it back.
+    A `Runner` computes scores and vectors.
 
     Parameters
     ----------
@@ -95,8 +86,6 @@ class BertNet(NeuralNet):
         Whether activations are computed again instead of kept.
     adapter : {None, "lora"}
     adapter_rank : int
-    valid_examples : Examples or None
-        Scored after every epoch; None: there is no validation.
     callbacks : list of skorch callbacks, or None
         The caller's stay in `callbacks_`, and what they recorded in `history`, until
         the net is copied or pickled.
@@ -122,7 +111,6 @@ class BertNet(NeuralNet):
         checkpointing: bool | str = False,
         adapter: str | None = None,
         adapter_rank: int = 8,
-        valid_examples: Examples | None = None,
         callbacks: list[Callback] | None = None,
     ) -> None:
         super().__init__(
@@ -133,14 +121,13 @@ class BertNet(NeuralNet):
             max_epochs=max_epochs,
             batch_size=batch_size,
             callbacks=callbacks,
-            device=str(available_device(placement)),
             train_split=None,
             verbose=1,  # of the caller's callbacks, whose output is asked for
         )
-        self.placement = placement
         self.precision = precision
         self.pad_id = pad_id
         self.fingerprint = fingerprint
+        self.place(placement)
         self.layer_decay = layer_decay
         self.decays = decays
         self.weight_decay = weight_decay
@@ -149,7 +136,6 @@ class BertNet(NeuralNet):
         self.checkpointing = checkpointing
         self.adapter = adapter
         self.adapter_rank = adapter_rank
-        self.valid_examples = valid_examples
         self.batch_size_used_ = batch_size
         self.callbacks_: list[tuple[str, Callback]] = []
 
@@ -164,49 +150,61 @@ class BertNet(NeuralNet):
         return []  # the loop itself records what skorch's defaults would
 
     @own_torch_state()
-    def partial_fit(
-        self, X: Examples, y: Any = None, classes: Any = None, **fit_params: Any
-    ) -> BertNet:
-        """Train, and leave nothing of the training behind, however it ends."""
+    def fit(self, examples: Examples, valid: Examples | None = None) -> BertNet:
+        """Train, and leave nothing of the training behind, however it ends.
+
+        Parameters
+        ----------
+        examples : Examples
+            To train on.
+        valid : Examples or None
+            Scored after every epoch; None: there is no validation.
+        """
         check_not_forked(torch.device(self.device))
         with matmul_precision(self.precision, torch.device(self.device)):
             try:
-                self._prepare(X)
+                self._prepare(examples, valid)
                 self.initialize()
                 self._train()
             finally:
                 self._come_to_rest()
         return self
 
-    def fit(self, X: Examples, y: Any = None, **fit_params: Any) -> BertNet:
-        """Train on some examples; the same as `partial_fit`."""
-        return self.partial_fit(X)
+    def _prepare(self, examples: Examples, valid: Examples | None) -> None:
+        """Set aside what does not learn, and lay out the run.
 
-    def _prepare(self, examples: Examples) -> None:
-        """Set aside what does not learn, and lay out the run."""
+        skorch's `initialize` makes module and optimizer of what is set here.
+        """
         assert isinstance(examples.table, TokenTable)
         table, windows = examples.table.by_window()
         if examples.windows is not None:
             windows = examples.windows
-        valid = self.valid_examples
+        # Of one table with the training, validation is read as that is: renumbered,
+        # or from features.
+        has_one_table = valid is not None and valid.table is examples.table
         texts = examples.rows
-        if valid is not None and valid.table is examples.table:
+        if has_one_table:
+            assert valid is not None
             texts = np.concatenate([texts, valid.rows])
-        self.part_ = TrainableView(
+        self.view_ = TrainableView(
             self.module,
             table,
             texts if windows is None else windows.take(texts).rows(),
             self.pad_id,
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
-            features=self._features,
+            layer_decay=self.layer_decay,
+            weight_decay=self.weight_decay,
+            runner=self.runner_,
         )
-        WORKING_COPY.forget(self)  # it has computed the features
-        made: dict[str, Any] = {"table": self.part_.table, "windows": windows}
+        self.runner_.forget_copy()  # it has computed the features
+        made: dict[str, Any] = {"table": self.view_.table, "windows": windows}
         self.examples_ = replace(examples, **made)
-        if valid is not None and valid.table is examples.table:
-            self.valid_examples = replace(valid, **made)
-        self.feed_ = self._feed()
+        self.valid_examples_ = valid
+        if has_one_table:
+            assert valid is not None
+            self.valid_examples_ = replace(valid, **made)
+        self.feed_ = self.runner_.feed()
         self.batches_ = ShuffledBatches(
             self.examples_.lengths(),
             self.batch_size,
@@ -222,14 +220,16 @@ class BertNet(NeuralNet):
 
     def initialize_module(self) -> BertNet:
         """What learns is the module of this run."""
-        self.module_ = self.part_.model
+        self.module_ = self.view_.model
         return self
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> BertNet:
         """Make float32 masters, and a fused AdamW that steps them."""
-        self.masters_ = MasterWeights(self.module_, self._dtype())
+        self.masters_ = MasterWeights(self.module_, self.runner_.dtype())
         n_updates = self.max_epochs * len(self.batches_)
-        factors, unused_factor = self._rate_factors()
+        factors = None
+        if self.layer_decay != 1:
+            factors = layer_factors(layer_depths(self.module_), self.layer_decay)
         self.updates_ = Updates(
             self.module_,
             self.masters_,
@@ -238,7 +238,6 @@ class BertNet(NeuralNet):
             lr=self.lr,
             weight_decay=self.weight_decay,
             rate_factors=factors,
-            unused_factor=unused_factor,
             schedule=(
                 warmup_then_decay(n_updates, self.warmup) if self.decays else steady
             ),
@@ -249,14 +248,6 @@ class BertNet(NeuralNet):
         )
         self.optimizer_ = self.updates_.optimizer
         return self
-
-    def _rate_factors(self) -> tuple[dict[str, float] | None, float]:
-        """Share of the rate by parameter, and that of the embeddings of words."""
-        if self.layer_decay == 1:
-            return None, 1.0
-        depths = layer_depths(self.module_)
-        factors = layer_factors(depths, self.layer_decay)
-        return factors, float(self.layer_decay) ** max(depths.values())
 
     def _train(self) -> None:
         data = {"X": self.examples_, "y": None}
@@ -330,11 +321,11 @@ class BertNet(NeuralNet):
             if epoch > 0:
                 X = self.examples_ = X.renewed()
                 self.batches_.lengths = X.lengths()
-            datasets = {"dataset_train": X, "dataset_valid": self.valid_examples}
+            datasets = {"dataset_train": X, "dataset_valid": self.valid_examples_}
             self.notify("on_epoch_begin", **datasets)
             self.train_epoch(X)
-            if self.valid_examples is not None:
-                self.validate(self.valid_examples)
+            if self.valid_examples_ is not None:
+                self.validate(self.valid_examples_)
             self.notify("on_epoch_end", **datasets)
             if self.stops_:
                 break
@@ -384,7 +375,10 @@ class BertNet(NeuralNet):
 
     def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
         """One update on some rows of the examples' table."""
-        return {"loss": self.updates_(self.examples_, batch)}
+        rate = self.updates_.rate
+        loss = self.updates_(self.examples_, batch)
+        self.view_.after_update(rate)
+        return {"loss": loss}
 
     def validate(self, examples: Examples) -> None:
         """Record loss and score of held-out examples, with their weights."""
@@ -403,22 +397,25 @@ class BertNet(NeuralNet):
         self.history.record("valid_score", score)
 
     def _scores_of(self, examples: Examples) -> Tensor:
-        """The scores of examples, of whole texts where they are read in windows."""
-        rows = examples.rows
-        function = self.criterion_.to_validate(self.module_)
+        """Compute the scores of examples, as validation looks at them."""
+        rows, windows = examples.rows, None
         if examples.windows is not None:
             windows = examples.windows.take(rows)
-            scores = compute(function, examples.table.take(windows.rows()), self.feed_)
-            return _merge(self.criterion_.merge_windows, scores, windows)
-        return compute(function, examples.table.take(rows), self.feed_)
+            rows = windows.rows()
+        scores = compute(
+            lambda **inputs: self.criterion_.validation_scores(self.module_, inputs),
+            examples.table.take(rows),
+            self.feed_,
+        )
+        return merged(self.criterion_.merge_windows, scores, windows)
 
     def trained_module(self) -> TextModel:
         """A copy of the whole model as it is now, at rest, in the middle of a fit."""
         # Together, for they share tensors; but not the tokens, which nobody changes.
-        tokens = {id(self.part_.table): self.part_.table}
-        part, masters = copy.deepcopy((self.part_, self.masters_), tokens)
-        part.restore(masters, None, self.updates_.decay)
-        return part.whole
+        tokens = {id(self.view_.table): self.view_.table}
+        view, masters = copy.deepcopy((self.view_, self.masters_), tokens)
+        view.restore(masters, None)
+        return view.whole
 
     def stop(self) -> None:
         """End the training after the update that is under way."""
@@ -426,27 +423,31 @@ class BertNet(NeuralNet):
 
     def place(self, placement: str) -> None:
         """Work on another device from now on."""
-        self.placement = placement
-        self.device = str(available_device(placement))
+        device = available_device(placement)
+        self.placement, self.device = placement, str(device)
+        self.runner_ = Runner(
+            self.module,
+            device,
+            precision=self.precision,
+            pad_id=self.pad_id,
+            fingerprint=self.fingerprint,
+        )
 
     def snapshot(self) -> Snapshot:
         """The weights as they are now, on the CPU."""
-        return self.updates_.snapshot()
+        return self.view_.snapshot(self.masters_)
 
     def _come_to_rest(self) -> None:
         """Weights in float32 on the CPU; optimizer, gradients and data forgotten."""
         running: dict[str, Any] = self.__dict__
-        part, masters = running.get("part_"), running.get("masters_")
-        updates, kept = running.get("updates_"), running.get("kept_")
+        view, updates = running.get("view_"), running.get("updates_")
         if updates is not None:
             updates.finish()
-            self.batch_size_used_ = updates.micro_batch_size
-        if part is not None:
-            end = kept or updates
-            part.restore(masters, kept, 1.0 if end is None else end.decay)
+            self.batch_size_used_ = updates.micro_batches.size
+        if view is not None:
+            view.restore(running.get("masters_"), running.get("kept_"))
         for name in TRAINING_STATE:
             running.pop(name, None)
-        self.valid_examples = None
         self.callbacks = None
         own = (BestWeights, FitProgress, FitTasks)
         self.callbacks_ = [
@@ -454,132 +455,40 @@ class BertNet(NeuralNet):
             for name, callback in self.callbacks_
             if not isinstance(callback, own)
         ]
-        WORKING_COPY.forget(self)  # made of the weights before this training
+        self.runner_.forget_copy()  # made of the weights before this training
         give_back(torch.device(self.device))
 
     # -- inference -----------------------------------------------------------------
 
-    @own_torch_state()
     def scores(
         self,
         table: TokenTable,
-        merge_windows: Merge = Objective.merge_windows,
+        merge_windows: MergeWindows = mean_of_windows,
         *,
         remember: bool = True,
     ) -> np.ndarray:
-        """The head's outputs, (n_texts, n_outputs), float32, in the table's order.
+        """Compute what the head says of each text, or word: `Runner.scores`."""
+        return self.runner_.scores(table, merge_windows, remember=remember)
 
-        `merge_windows` makes one of those of a text's windows: that of an objective.
-        """
-        return self._compute("forward", table, merge_windows, remember).numpy()
-
-    @own_torch_state()
     def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
-        """The vectors before the head, (n_texts, width), float32.
+        """Compute the vector of each text, before the head: `Runner.vectors`."""
+        return self.runner_.vectors(table, remember=remember)
 
-        Of a text in windows: their mean by the tokens that are new in each; with
-        `pooling="max"` their maximum.
-        """
-        merge_windows: Merge = Objective.merge_windows
-        if self.module.pooling == "max":
+    def token_log_likelihood(self, table: MaskedTable) -> np.ndarray:
+        """Compute how likely tokens are: `Runner.token_log_likelihood`."""
+        return self.runner_.token_log_likelihood(table)
 
-            def merge_windows(
-                vectors: Tensor, text_of_row: Tensor, _: Any, n: int
-            ) -> Tensor:
-                return greatest(vectors, text_of_row, n)
+    def top_tokens(self, table: MaskedTable, n_best: int) -> np.ndarray:
+        """Compute the likeliest tokens at some positions: `Runner.top_tokens`."""
+        return self.runner_.top_tokens(table, n_best)
 
-        vectors = self._compute("vectors", table, merge_windows, remember)
-        return self.module.finish(vectors).numpy()
+    def next_token_logits(self, table: MaskedTable) -> np.ndarray:
+        """Compute the scores of all tokens: `Runner.next_token_logits`."""
+        return self.runner_.next_token_logits(table)
 
-    @own_torch_state()
-    def answers(self, method: str, table: TokenTable, **options: Any) -> np.ndarray:
-        """What a method of the model says of each row or word of a table, float32."""
-        check_not_forked(torch.device(self.device))
-        with matmul_precision(self.precision, torch.device(self.device)):
-            function = getattr(self._model_in_place(), method)
-            found = compute(functools.partial(function, **options), table, self._feed())
-        return found.numpy()
-
-    def _compute(
-        self, method: str, table: TokenTable, merge_windows: Merge, remember: bool
-    ) -> Tensor:
-        all_rows, windows = table.by_window()
-        if windows is None:
-            return self._compute_rows(method, table, remember)
-        rows = all_rows.take(windows.rows())
-        return _merge(
-            merge_windows, self._compute_rows(method, rows, remember), windows
-        )
-
-    def _compute_rows(self, method: str, table: TokenTable, remember: bool) -> Tensor:
-        check_not_forked(torch.device(self.device))
-        with matmul_precision(self.precision, torch.device(self.device)):
-            features = None
-            if self.module.trainable != "all":
-                features = self._features(table, remember)
-            if features is None:
-                model = getattr(self._model_in_place(), method)
-                return compute(model, table, self._feed())
-            if not features.are_vectors:
-                _, upper = split(self._model_in_place())
-                return compute(getattr(upper, method), features, self._feed())
-            if method == "vectors" or self.module.head is None:
-                return features.values[torch.from_numpy(features.starts)]
-            _, head = split(self.module)
-            return compute(head, features, Feed(torch.device("cpu"), 0))
-
-    def _features(
-        self, table: TokenTable, remember: bool = True
-    ) -> FeatureTable | None:
-        """What the frozen part makes of texts; None: more than is kept at a time.
-
-        Nor is it kept for words, of which a text has many, or where the frozen part
-        does not run alone.
-        """
-        if isinstance(table, WordTable) or not can_split(self.module):
-            return None
-        model, dtype = self.module, self._dtype()
-        are_vectors = model.freezes_vectors
-
-        def compute_these(texts: TokenTable) -> Tensor:
-            lower, _ = split(self._model_in_place())
-            assert lower is not None
-            return compute(lower, texts, self._feed(), per_token=not are_vectors)
-
-        mark = None
-        if self.fingerprint is not None:
-            kind = (model.pooling, model.trainable, are_vectors)
-            is_rounded = self.precision == "tf32"
-            mark = (self.fingerprint, *kind, dtype, is_rounded, self.device)
-        return features_of(
-            table,
-            compute_these,
-            are_vectors=are_vectors,
-            row_bytes=model.width * (4 if are_vectors else dtype.itemsize),
-            mark=mark,
-            keep=remember,
-        )
-
-    def _dtype(self) -> torch.dtype:
-        return resolve_precision(self.precision, torch.device(self.device))
-
-    def _feed(self) -> Feed:
-        """Without padding where the device has the kernel for it."""
-        device = torch.device(self.device)
-        packed = (
-            device.type == "cuda"
-            and self._dtype() == torch.bfloat16
-            and torch.backends.cuda.is_flash_attention_available()
-            and can_pack(self.module.encoder)
-        )
-        return Feed(device, self.pad_id, packed=packed)
-
-    def _model_in_place(self) -> TextModel:
-        """The model on its device in its precision: itself, or a copy that is kept."""
-        device, dtype = torch.device(self.device), self._dtype()
-        if device.type == "cpu" and dtype == torch.float32:
-            return self.module
-        return WORKING_COPY.of(self, lambda: copy_in_place(self.module, device, dtype))
+    def next_sentence_logits(self, table: TokenTable) -> np.ndarray:
+        """Compute the scores of pairs: `Runner.next_sentence_logits`."""
+        return self.runner_.next_sentence_logits(table)
 
     # -- pickling ------------------------------------------------------------------
 
@@ -599,20 +508,11 @@ class BertNet(NeuralNet):
         }
 
 
-def _merge(merge_windows: Merge, values: Tensor, windows: Windows) -> Tensor:
-    """Values of whole texts from those of their windows, in the order of `rows`."""
-    return merge_windows(
-        values,
-        torch.from_numpy(windows.text_of_row()),
-        torch.from_numpy(windows.shares[windows.rows()]),
-        len(windows.counts),
-    )
-
-
 # What only a running training needs.
 TRAINING_STATE = (
-    "part_",
+    "view_",
     "examples_",
+    "valid_examples_",
     "last_rows_",
     "feed_",
     "batches_",

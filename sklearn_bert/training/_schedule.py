@@ -1,84 +1,23 @@
-"""Which weights are trained how: parameter groups, and the learning rate over time."""
+"""The learning rate over time, as a share of its peak."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from torch import Tensor
-
-# The head starts from nothing and the encoder does not, so the head takes longer steps;
-# still longer ones where it learns alone and can spoil nothing below it.
-HEAD_RATE = 10.0
-LONE_HEAD_RATE = 100.0
 N_FIRST = 10  # updates in which a steady rate is reached
 
 
-def parameter_groups(
-    named_parameters: Iterable[tuple[str, Tensor]],
-    weight_decay: float,
-    rate_factors: Mapping[str, float] | None = None,
-    *,
-    new_parameters: tuple[str, ...] = ("head.",),
-) -> list[dict[str, Any]]:
-    """Weights that are stepped alike: `weight_decay`, and a factor on the rate.
-
-    Matrices decay; biases and the scales of norms, which are vectors, do not (as in
-    Devlin et al., 2019, appendix A.2).
-
-    Parameters
-    ----------
-    named_parameters : iterable of (str, Tensor)
-    weight_decay : float
-    rate_factors : mapping of str to float, or None
-        By parameter, from `layer_factors`; None: 1.
-    heads : tuple of str
-        How the names of weights begin that start from nothing.
-    """
-    named = list(named_parameters)
-    is_alone = all(name.startswith(new_parameters) for name, _ in named)
-    head_rate = LONE_HEAD_RATE if is_alone else HEAD_RATE
-    groups: dict[tuple[float, bool], list[Tensor]] = {}
-    for name, parameter in named:
-        factor = 1.0 if rate_factors is None else rate_factors[name]
-        if name.startswith(new_parameters):
-            factor = head_rate
-        groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "weight_decay": weight_decay if is_matrix else 0.0,
-            "rate_factor": factor,
-        }
-        for (factor, is_matrix), parameters in groups.items()
-    ]
-
-
-def layer_factors(
-    depths: Mapping[str, int], layer_decay: float
-) -> dict[str, float] | None:
-    """Share of the rate that each parameter gets: less, the farther below the head.
-
-    K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
-    Generators", ICLR 2020, appendix B: the top layer steps at `layer_decay` times the
-    rate, the one below at its square, the embeddings last. None: all step alike.
-    """
-    if layer_decay == 1:
-        return None
-    return {name: float(layer_decay) ** depth for name, depth in depths.items()}
-
-
 def steady(update: int) -> float:
-    """The peak rate, where nobody knows how many updates there will be.
+    """Return the peak rate, where nobody knows how many updates there will be.
 
-    It is reached after ten, because AdamW begins with steps of full length in every
-    direction, until it has seen which gradients last.
+    It is reached after ten updates, because AdamW begins with steps of full length in
+    every direction, until it has seen which gradients last.
     """
     return min(1.0, (update + 1) / N_FIRST)
 
 
 def warmup_then_decay(n_updates: int, warmup: float) -> Callable[[int], float]:
-    """Share of the peak rate at each update: up in a line, then down in a line.
+    """Make a rate that goes up in a line, and then down in a line.
 
     Parameters
     ----------
@@ -90,8 +29,8 @@ def warmup_then_decay(n_updates: int, warmup: float) -> Callable[[int], float]:
     Returns
     -------
     callable
-        Takes the number of updates done so far. Never 0, so that neither the first nor
-        the last update is lost.
+        From the number of updates done to a share of the peak rate. It is never 0, so
+        that neither the first nor the last update is lost.
     """
     n_warmup = int(warmup * n_updates)
     n_decay = n_updates - n_warmup

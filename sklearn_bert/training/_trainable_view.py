@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from sklearn_bert.compute._features import FeatureTable
-from sklearn_bert.model._layers import split
+from sklearn_bert._process._techniques import uses
+from sklearn_bert.compute._runner import Runner
+from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._table import TokenTable
-from sklearn_bert.training._master_weights import MasterWeights, Snapshot
+from sklearn_bert.text._table import Table, TokenTable
+from sklearn_bert.training._master_weights import MasterWeights
+from sklearn_bert.training._optimizer import layer_factors
 from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model at some moment of its training.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        The trained ones by name, on the CPU.
+    embedding : float or None
+        Of the `CompactEmbedding`; None: there is none.
+    """
+
+    weights: dict[str, Tensor]
+    embedding: float | None
 
 
 class TrainableView:
@@ -34,9 +51,10 @@ class TrainableView:
     pad_id : int
     adapter : {None, "lora"}
     adapter_rank : int
-    features : callable
-        From the table to what the frozen part makes of it, or None if that is too much
-        to keep.
+    layer_decay, weight_decay : float
+        Of the optimizer to come.
+    runner : Runner
+        Of the whole model, to compute what its frozen part makes of the texts.
 
     Attributes
     ----------
@@ -56,18 +74,36 @@ class TrainableView:
         *,
         adapter: str | None,
         adapter_rank: int,
-        features: Callable[[TokenTable], FeatureTable | None],
+        layer_decay: float,
+        weight_decay: float,
+        runner: Runner,
     ) -> None:
         self.model = self.whole = whole
-        self.table: TokenTable | FeatureTable = table
-        self._vocabulary: CompactEmbedding | None = None
+        self.table: Table = table
+        self._compact: CompactEmbedding | None = None
         self._lora = None
         self._shared: nn.Module | None = None
         if adapter == "lora":
             self._lora = add_lora(whole.encoder, adapter_rank)
-        elif whole.trainable == "all" and not whole.ties_words:
-            self._leave_out_words(table, rows, pad_id)
-        elif whole.trainable != "all" and (found := features(table)) is not None:
+        elif (
+            uses("compact_embedding")
+            and whole.trainable == "all"
+            and not whole.ties_words
+        ):
+            # RoBERTa and its kin count positions from the padding's id: it has to stay.
+            ids = np.append(table.take(rows).vocabulary(), np.arange(pad_id + 1))
+            factors = None
+            if layer_decay != 1:
+                factors = layer_factors(layer_depths(whole), layer_decay)
+            self._compact = CompactEmbedding(
+                whole.encoder.get_input_embeddings(),  # type: ignore[operator]
+                ids,
+                # Embeddings lie lowest, and the rate falls from layer to layer.
+                rate_factor=1.0 if factors is None else min(factors.values()),
+                weight_decay=weight_decay,
+            )
+            self.table = replace(table, ids=self._compact.renumber(table.ids))
+        elif (found := runner.features(table)) is not None:
             _, self.model = split(whole)
             self.table = found
         elif whole.trainable == "head":
@@ -75,20 +111,20 @@ class TrainableView:
             self._shared = whole.encoder
             whole.encoder = copy.deepcopy(whole.encoder)
 
-    def _leave_out_words(
-        self, table: TokenTable, rows: np.ndarray, pad_id: int
-    ) -> None:
-        embedding = self.whole.encoder.get_input_embeddings()  # type: ignore[operator]
-        # RoBERTa and its kin count positions from the padding's id, so it has to stay.
-        low_ids = np.arange(pad_id + 1)
-        ids = np.append(table.take(rows).vocabulary(), low_ids)
-        self._vocabulary = CompactEmbedding(embedding, ids)
-        self.table = replace(table, ids=self._vocabulary.renumber(table.ids))
+    def after_update(self, rate: float) -> None:
+        """Note that the optimizer has stepped at this learning rate."""
+        if self._compact is not None:
+            self._compact.after_update(rate)
 
-    def restore(
-        self, masters: MasterWeights | None, kept: Snapshot | None, decay: float
-    ) -> None:
-        """Make the whole whole again, in float32 on the CPU.
+    def snapshot(self, masters: MasterWeights) -> Snapshot:
+        """Return the weights as they are now, on the CPU."""
+        compact = self._compact
+        return Snapshot(
+            masters.snapshot(), None if compact is None else compact.snapshot()
+        )
+
+    def restore(self, masters: MasterWeights | None, kept: Snapshot | None) -> None:
+        """Put the whole model together again, in float32 on the CPU.
 
         Parameters
         ----------
@@ -96,14 +132,12 @@ class TrainableView:
             None: training had not begun.
         kept : Snapshot or None
             The weights to put back; None: the masters as they are.
-        decay : float
-            What weight decay would have multiplied an unused word's row with.
         """
         if masters is not None:
             masters.restore(self.model, None if kept is None else kept.weights)
         self.model.to("cpu")
-        if self._vocabulary is not None:
-            self._vocabulary.restore(decay)
+        if self._compact is not None:
+            self._compact.restore(None if kept is None else kept.embedding)
         if self._lora is not None:
             self.whole.encoder = self._lora.merge_and_unload().requires_grad_(True)
         if self._shared is not None:

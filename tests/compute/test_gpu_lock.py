@@ -11,14 +11,17 @@ import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
+from sklearn_bert._process._techniques import OFF, using, without
 from sklearn_bert.compute import _gpu_lock as _turn
 from sklearn_bert.compute._gpu_lock import first_free, reserve_gpu
 
-# The module alone: it needs nothing of the package, nor of torch, which take long to
-# import.
+# The module alone: what it imports of the package, and of torch, takes long to import.
 HOLDER = f"""
 import importlib.util, pathlib, sys, types
-sys.modules["torch"] = types.ModuleType("torch")
+for name in ("torch", "sklearn_bert", "sklearn_bert._process"):
+    sys.modules[name] = types.ModuleType(name)
+techniques = sys.modules["sklearn_bert._process._techniques"] = types.ModuleType("t")
+techniques.uses = None
 spec = importlib.util.spec_from_file_location("turn", {_turn.__file__!r})
 turn = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(turn)
@@ -124,7 +127,17 @@ def worker(monkeypatch, tmp_path):
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: object())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return tmp_path
+    with using("gpu_reservation"):
+        yield tmp_path
+
+
+def test_by_default_no_gpu_is_reserved(worker):
+    """Workers share a GPU, and write no file, unless the technique is switched on."""
+    off = without("gpu_reservation")
+    with off, reserve_gpu("auto") as one, reserve_gpu("auto") as other:
+        assert one == other == "auto"
+    assert list(worker.iterdir()) == []
+    assert "gpu_reservation" in OFF
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])

@@ -101,7 +101,7 @@ def word_table():
         type_ids=None,
         word_starts=np.array([0, 2, 5, 5]),
         word_counts=np.array([2, 3, 0, 1]),
-        word_places=np.array([1, 2, 1, 3, 5, 2]),
+        word_positions=np.array([1, 2, 1, 3, 5, 2]),
         row_starts=np.array([0, 1, 2, 3]),
         row_counts=np.ones(4, dtype=np.int64),
     )

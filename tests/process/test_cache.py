@@ -245,7 +245,7 @@ def test_threads_keep_the_bound():
 FORK = """
 import os, runpy, signal, sys, threading, types
 sys.modules["sklearn_bert"] = package = types.ModuleType("sklearn_bert")
-package.__path__ = [os.path.dirname({path!r})]
+package.__path__ = [os.path.dirname(os.path.dirname({path!r}))]
 names = runpy.run_path({path!r})
 cache = names["BoundedCache"](10_000)
 cache.get(["known"], lambda missing: [1], size=lambda value: 1)

@@ -14,7 +14,7 @@ from sklearn_bert.text._batches import (
     ShuffledBatches,
     pack,
     pad,
-    places,
+    padded_indices,
     token_budget_batches,
 )
 from sklearn_bert.text._input import Texts
@@ -159,7 +159,7 @@ def test_padded_arrays_have_the_documented_dtypes():
 def test_places_are_those_of_a_plain_loop(drawn):
     """Row by row: the places of a text's values, then zeros that are no text."""
     table, rows, texts = drawn
-    where, is_text = places(table.starts[rows], table.lengths[rows])
+    where, is_text = padded_indices(table.starts[rows], table.lengths[rows])
     longest = max(map(len, texts))
     for i, text in enumerate(texts):
         start, gap = int(table.starts[rows[i]]), longest - len(text)

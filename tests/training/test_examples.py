@@ -63,7 +63,7 @@ def test_examples_of_words():
         WordTable,
         word_starts=np.array([0, 3, 3]),
         word_counts=np.array([3, 0, 2]),
-        word_places=np.array([1, 2, 3, 1, 2]),
+        word_positions=np.array([1, 2, 3, 1, 2]),
         row_starts=np.array([0, 1, 2]),
         row_counts=np.array([1, 1, 1]),
     )
@@ -80,7 +80,7 @@ def test_words_of_a_long_sentence_belong_together():
         WordTable,
         word_starts=np.array([0, 3, 4]),
         word_counts=np.array([3, 1, 2]),
-        word_places=np.array([1, 2, 3, 1, 1, 2]),
+        word_positions=np.array([1, 2, 3, 1, 1, 2]),
         row_starts=np.array([0, 2]),
         row_counts=np.array([2, 1]),
     )

@@ -14,8 +14,6 @@ from sklearn_bert.training._losses import (
     Objective,
     RegressionLoss,
     TokenCrossEntropy,
-    add_up,
-    greatest,
 )
 
 lenient = settings(
@@ -251,19 +249,6 @@ def test_gradients_of_averages():
         mine = rows == text
         (-(chances[mine, code] * shares[mine]).sum().log()).backward(retain_graph=True)
     torch.testing.assert_close(ours.grad.double(), plain.grad, rtol=1e-4, atol=1e-6)
-
-
-@lenient
-@given(windows())
-def test_sums_and_maxima_of_texts(drawn):
-    """Rows are added up, or their greatest taken, text by text."""
-    scores, text_of_row, _, n_texts = drawn
-    args = torch.from_numpy(scores), torch.from_numpy(text_of_row), n_texts
-    parts = [scores[text_of_row == text] for text in range(n_texts)]
-    sums = [part.astype(np.float64).sum(axis=0) for part in parts]
-    np.testing.assert_allclose(add_up(*args).numpy(), sums, rtol=1e-5, atol=1e-5)
-    expected = [part.max(axis=0) for part in parts]
-    np.testing.assert_array_equal(greatest(*args).numpy(), expected)
 
 
 # -- scores ------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 import gc
 import pickle
-import weakref
 from typing import ClassVar
 
 import numpy as np
@@ -9,11 +8,10 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
-from sklearn_bert.compute import _inference
-from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.text._input import check_texts
-from sklearn_bert.training._callbacks import BestWeights, FitProgress
+from sklearn_bert._process._techniques import using
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._progress import FitProgress
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])
@@ -51,7 +49,7 @@ def test_bfloat16_learns_as_float32_does(make_net, data):
 
 def test_history_has_every_figure(make_net, data):
     """Each epoch records losses, score, rate and speed; the rate ends near 0."""
-    net = make_net(valid_examples=data, max_epochs=3).fit(data)
+    net = make_net(max_epochs=3).fit(data, data)
     assert [row["epoch"] for row in net.history] == [1, 2, 3]
     for row in net.history:
         assert row["texts_per_second"] == pytest.approx(40 / row["seconds"])
@@ -64,7 +62,7 @@ def test_validation_is_the_loss_of_the_weights(make_net, data):
     """Validation loss and score are computed without dropout, weighted."""
     weights = np.linspace(0.1, 2, 40, dtype=np.float32)
     valid = Examples(data.table, data.rows, data.targets, weights)
-    net = make_net(valid_examples=valid, max_epochs=1).fit(data)
+    net = make_net(max_epochs=1).fit(data, valid)
     scores = torch.from_numpy(net.scores(data.table))
     losses = functional.cross_entropy(
         scores, torch.from_numpy(data.targets), reduction="none"
@@ -158,13 +156,13 @@ def test_nothing_is_left_of_training(make_net, data, precision, error):
         if error is not None:
             net.train_step = lambda batch: (_ for _ in ()).throw(error("on purpose"))
 
-    net = make_net(precision=precision, callbacks=[At(2, fail)], valid_examples=data)
+    net = make_net(precision=precision, callbacks=[At(2, fail)])
     gc.freeze()  # only what the fit makes is looked through
     if error is None:
-        net.fit(data)
+        net.fit(data, data)
     else:
         with pytest.raises(error, match="on purpose"):
-            net.fit(data)
+            net.fit(data, data)
     assert not net.module.training
     for parameter in net.module.parameters():
         assert (parameter.dtype, parameter.device.type) == (torch.float32, "cpu")
@@ -174,51 +172,7 @@ def test_nothing_is_left_of_training(make_net, data, precision, error):
         o for o in gc.get_objects() if issubclass(type(o), torch.optim.Optimizer)
     ]
     assert not optimizers
-    assert net.valid_examples is None
-
-
-@pytest.mark.parametrize("budget", [1, 16, 50, 10**6])
-def test_scores_do_not_depend_on_neighbours(make_net, data, monkeypatch, budget):
-    """In float32 the size of a batch changes no score by more than rounding."""
-    net = make_net().fit(data)
-    expected = net.scores(data.table)
-    monkeypatch.setitem(_inference.INFERENCE_TOKENS, "cpu", budget)
-    np.testing.assert_allclose(net.scores(data.table), expected, rtol=0, atol=2e-6)
-
-
-def test_duplicates_are_computed_once(make_net, checkpoint, monkeypatch):
-    """A text that occurs a hundred times passes through the model once."""
-    net = make_net()
-    seen = []
-    vectors = net.module.vectors
-    monkeypatch.setattr(
-        net.module,
-        "vectors",
-        lambda **b: seen.append(len(b["input_ids"])) or vectors(**b),
-    )
-    tokenizer = load_checkpoint(checkpoint).text_tokenizer(None)
-    out = net.vectors(tokenizer(check_texts(["a cat", "the dog"] * 100)))
-    assert sum(seen) == 2
-    assert (out[::2] == out[0]).all()
-    assert (out[1::2] == out[1]).all()
-
-
-def test_only_the_last_used_copy_is_kept(make_net, data):
-    """One working copy in bfloat16 is kept between calls, and goes with its net."""
-    made = []
-    first, second = [make_net(precision="bfloat16") for _ in range(2)]
-
-    def copies_of(net):
-        made.append(weakref.ref(net._model_in_place()))
-        return made[-1]()
-
-    assert copies_of(first) is copies_of(first)
-    assert copies_of(second) is not None
-    gc.collect()
-    assert [made[0]() is None, made[2]() is None] == [True, False]
-    del second
-    gc.collect()
-    assert made[2]() is None
+    assert not {"examples_", "valid_examples_"} & vars(net).keys()
 
 
 def test_refitting_renews_the_working_copy(make_net, data):
@@ -287,6 +241,7 @@ def test_training_on_a_gpu_leaves_no_tensor_there(make_net, data, allocated):
     ],
     ids=str,
 )
+@using("cuda_graphs")
 def test_twenty_fits_leave_as_much_as_one(make_net, data, allocated, settings):
     """Fits in a row, as in a search, do not fill the GPU."""
     left = []
@@ -301,6 +256,7 @@ def test_twenty_fits_leave_as_much_as_one(make_net, data, allocated, settings):
 @needs_gpu
 @pytest.mark.parametrize("at", [2, 110])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@using("cuda_graphs")
 def test_failed_fits_leave_nothing(make_net, data, allocated, error, at):
     """After an error, or a Ctrl-C, even between graphs, the GPU is as before."""
     make_net(**ON_GPU, max_epochs=25).fit(data)

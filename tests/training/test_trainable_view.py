@@ -12,7 +12,7 @@ from torch import nn
 from sklearn_bert._process import _cache
 from sklearn_bert.compute import _features
 from sklearn_bert.training import _update
-from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._best_weights import BestWeights
 
 
 @pytest.fixture(scope="session")
@@ -72,8 +72,8 @@ def test_training_a_part_is_the_plain_loop(
 def test_validation_of_a_part(make_net, data, trainable):
     """Validation between epochs is that of the whole model, scored afterwards."""
     callbacks = [BestWeights(9)]
-    net = make_net(trainable=trainable, valid_examples=data, callbacks=callbacks)
-    net.fit(data)
+    net = make_net(trainable=trainable, callbacks=callbacks)
+    net.fit(data, data)
     best = max(net.history, key=lambda row: (row["valid_score"], -row["valid_loss"]))
     right = net.scores(data.table).argmax(1) == data.targets
     assert right.mean() == pytest.approx(best["valid_score"])

@@ -10,10 +10,10 @@ from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._batches import ShuffledBatches
-from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import CrossEntropy
-from sklearn_bert.training._master_weights import MasterWeights, Snapshot
+from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._update import Updates
 
 CPU = torch.device("cpu")
@@ -162,7 +162,6 @@ def make_updates(model, **settings):
         "lr": 1e-2,
         "weight_decay": 0.1,
         "rate_factors": None,
-        "unused_factor": 1.0,
         "schedule": lambda n_done: 1 / (n_done + 1),
         "n_updates": 9,
         "batch_size": 8,
@@ -188,7 +187,7 @@ def test_gradients_of_parts_add_up(make_net, data, dtype):
     torch.nn.utils.clip_grad_norm_(reference.parameters(), 1.0)
     seen = {}
     updates = make_updates(model, dtype=dtype)
-    updates.micro_batch_size = 3
+    updates.micro_batches.size = 3
     updates.optimizer.register_step_pre_hook(
         lambda *_: seen.update(
             {n: p.grad.clone() for n, p in updates.masters.named_parameters()}
@@ -203,30 +202,27 @@ def test_gradients_of_parts_add_up(make_net, data, dtype):
         assert (gradient - expected[name]).norm() < tolerance * 2
 
 
-def test_rate_and_decay_follow_the_schedule(make_net, data):
-    """The rate is the schedule's, and `decay` what it has made of an unused weight."""
+def test_the_rate_follows_the_schedule(make_net, data):
+    """Each update is at the rate that the schedule has for it."""
     updates = make_updates(make_net().module)
     for update in range(3):
         assert updates.rate == pytest.approx(1e-2 / (update + 1))
         updates(data, np.arange(8))
-    assert updates.decay == pytest.approx(
-        (1 - 1e-3) * (1 - 1e-3 / 2) * (1 - 1e-3 / 3), rel=1e-12
-    )
+        rates = sorted({group["lr"] for group in updates.optimizer.param_groups})
+        assert rates == pytest.approx([1e-2 / (update + 1), 1e-1 / (update + 1)])
 
 
-def test_a_snapshot_holds_weights_and_decay(make_net, data):
-    """A snapshot is of the weights and of the decay, and can be put back."""
+def test_a_snapshot_can_be_put_back(make_net, data):
+    """A snapshot is a copy of the weights, which later updates do not change."""
     model = make_net().module
     updates = make_updates(model)
     updates(data, np.arange(8))
-    snapshot = updates.snapshot()
-    assert isinstance(snapshot, Snapshot)
-    assert snapshot.decay == pytest.approx(1 - 1e-3)
+    snapshot = updates.masters.snapshot()
     expected = {n: p.detach().clone() for n, p in model.named_parameters()}
     updates(data, np.arange(8, 16))
     changed = dict(model.named_parameters())["head.weight"]
     assert not torch.equal(changed, expected["head.weight"])
-    updates.masters.restore(model, snapshot.weights)
+    updates.masters.restore(model, snapshot)
     for name, value in model.named_parameters():
         assert torch.equal(value, expected[name])
 
@@ -240,10 +236,10 @@ def test_the_net_remembers_a_snapshot(make_net, data):
             best = [c for _, c in net.callbacks_ if isinstance(c, BestWeights)]
             kept.append(best[0].snapshot_)
 
-    net = make_net(callbacks=[BestWeights(2), Keep()], valid_examples=data).fit(data)
+    net = make_net(callbacks=[BestWeights(2), Keep()]).fit(data, data)
     trained = {n for n, p in net.module.named_parameters() if p.requires_grad}
     assert kept[0].weights.keys() == trained
-    assert 0.99 < kept[0].decay < 1
+    assert 0.99 < kept[0].embedding < 1
 
 
 def test_a_hook_that_nobody_needs_is_not_called(make_net, data, monkeypatch):
@@ -404,12 +400,3 @@ def test_adapters_step_at_rates_of_their_own(make_net, data):
     for name, rate in rates.items():
         head = name.startswith("head.")
         assert rate == (10 if head else 0.5 ** depth_of(name)), name
-
-
-def test_the_decay_of_unused_words_is_theirs(make_net, data):
-    """`decay` is made of the words' share of the rate."""
-    updates = make_updates(make_net().module, unused_factor=0.125)
-    for _ in range(2):
-        updates(data, np.arange(8))
-    expected = (1 - 1e-3 / 8) * (1 - 1e-3 / 16)
-    assert updates.decay == pytest.approx(expected, rel=1e-12)

@@ -20,7 +20,7 @@ from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training import _update
-from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import (
     BinaryCrossEntropy,
@@ -152,7 +152,6 @@ def make_updates(model, dtype=torch.float32, **settings):
         "lr": 1e-2,
         "weight_decay": 0.1,
         "rate_factors": None,
-        "unused_factor": 1.0,
         "schedule": lambda n_done: 1.0,
         "n_updates": 9,
         "batch_size": 100,
@@ -228,7 +227,7 @@ def test_short_memory_changes_no_gradient(
     seen = let_run_out(most)
     found = gradients_of_an_update(updates, by_window(windowed.data), ROWS)
     updates.finish()
-    assert 1 <= updates.micro_batch_size <= most
+    assert 1 <= updates.micro_batches.size <= most
     assert max(seen[-3:]) <= most
     assert_gradients_of_the_plain_loss(before, windowed, *found)
 
@@ -266,7 +265,7 @@ def test_what_is_computed_again_drops_the_same(make_encoder, make_net, monkeypat
             return gradients_of_an_update(updates, examples, np.arange(3))
 
     loss, found = gradients()
-    monkeypatch.setattr(_update, "twice", lambda f, g: f(g))
+    monkeypatch.setattr(_update, "recompute", lambda f, g: f(g))
     expected_loss, expected = gradients()
     assert loss == expected_loss
     for name, gradient in expected.items():
@@ -385,7 +384,7 @@ def test_validation_is_of_whole_texts(make_net, windowed):
         Examples(data.table, rows, data.targets, data.weights)
         for rows in (train, valid)
     ]
-    net = make_net(max_epochs=1, valid_examples=examples[1]).fit(examples[0])
+    net = make_net(max_epochs=1).fit(examples[0], examples[1])
     encoder, head = plain_copy(net.module)
     texts = [windowed.windows[row] for row in valid]
     with torch.no_grad():
@@ -406,10 +405,9 @@ def test_the_best_weights_of_windows_are_kept(make_net, windowed):
             trainable=trainable,
             max_epochs=3,
             lr=0.02,
-            valid_examples=windowed.data,
             callbacks=[BestWeights(3)],
         )
-        net.fit(windowed.data)
+        net.fit(windowed.data, windowed.data)
         best = max(r["valid_score"] for r in net.history)
         scores = net.scores(windowed.data.table, CrossEntropy.merge_windows)
         found = CrossEntropy().score(
@@ -661,7 +659,7 @@ class StopAt(Callback):
 def test_stop(make_net, data, hook, n, n_updates, n_epochs):
     """The update under way is the last; the epoch is recorded, and validated."""
     stop = StopAt(hook, n)
-    net = make_net(max_epochs=3, callbacks=[stop], valid_examples=data).fit(data)
+    net = make_net(max_epochs=3, callbacks=[stop]).fit(data, data)
     assert stop.n_updates == n_updates
     assert stop.n_ends == 1
     assert len(net.history) == n_epochs

@@ -1,4 +1,10 @@
-"""An embedding table that holds only the words of the training texts."""
+"""An embedding table that holds only the words of the training texts.
+
+Proof: each row ends as plain AdamW over the whole table leaves it
+(`tests/training/acceleration/test_compact_embedding.py`). On two CPU cores a fit is
+1.09 times as fast (0.78 to 1.38 in five rounds) with the 30,522 words of MiniLM, and
+reads 87 instead of 46 texts/s with 250,002 words. Not yet measured on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +28,24 @@ class CompactEmbedding:
         Shrunk in place.
     ids : ndarray of int
         Every token id that will be asked for.
+    rate_factor : float
+        The share of the learning rate that the optimizer steps the embedding at.
+    weight_decay : float
+        That the optimizer applies to the embedding.
     """
 
-    def __init__(self, embedding: nn.Embedding, ids: np.ndarray) -> None:
+    def __init__(
+        self,
+        embedding: nn.Embedding,
+        ids: np.ndarray,
+        *,
+        rate_factor: float = 1.0,
+        weight_decay: float = 0.0,
+    ) -> None:
         self.rows = np.unique(ids)
+        self._rate_factor = rate_factor
+        self._weight_decay = weight_decay
+        self._decay = 1.0  # what a row outside has been multiplied with so far
         self._embedding = embedding
         self._whole = embedding.weight.detach()
         self._padding_idx = embedding.padding_idx
@@ -37,18 +57,30 @@ class CompactEmbedding:
             embedding.padding_idx = place
 
     def renumber(self, ids: np.ndarray) -> np.ndarray:
-        """The place of each id among the rows in use."""
+        """Return the place of each id among the rows in use."""
         return np.searchsorted(self.rows, ids).astype(np.int32)
 
-    def restore(self, decay: float) -> None:
+    def after_update(self, rate: float) -> None:
+        """Note that the optimizer has stepped at this learning rate."""
+        # AdamW multiplies a weight with this before it steps (Loshchilov and Hutter,
+        # 2019, algorithm 2, line 12), and without a gradient the step itself is 0.
+        self._decay *= 1 - rate * self._rate_factor * self._weight_decay
+
+    def snapshot(self) -> float:
+        """Return what `restore` takes to bring rows outside back as they are now."""
+        return self._decay
+
+    def restore(self, snapshot: float | None = None) -> None:
         """Bring the whole table back.
 
         Parameters
         ----------
-        decay : float
-            What weight decay has multiplied each row with in all updates together.
+        snapshot : float or None
+            The rows outside come back as they were when it was taken; None: as they
+            are now. Those in use stay as the embedding has them.
         """
         trained = self._embedding.weight.detach()
+        decay = self._decay if snapshot is None else snapshot
         whole = self._whole.mul_(decay).to(trained.device, trained.dtype)
         whole[torch.from_numpy(self.rows).to(trained.device)] = trained
         self._replace(nn.Parameter(whole, requires_grad=True))

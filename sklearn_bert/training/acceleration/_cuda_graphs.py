@@ -2,6 +2,10 @@
 
 An update of BERT on 32 short texts is a thousand small kernels, and launching them
 takes longer than running them. A graph launches all of them at once.
+
+Off by default. Proof: with stand-ins for graphs on a CPU, weights and losses are those
+of a plain loop (`tests/training/acceleration/test_cuda_graphs.py`). Not yet measured on
+a GPU.
 """
 
 from __future__ import annotations
@@ -11,8 +15,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from sklearn_bert._process._warn import warn
+from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.training._examples import Examples
 
 # Tokens of a batch are rounded up to a multiple, so that few graphs serve all batches.
 GRAPH_MULTIPLE = 128
@@ -29,6 +40,73 @@ N_WARM_UP = 3
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
     # One for all fits: libraries keep workspaces for each stream they have seen.
     return torch.cuda.Stream(device)
+
+
+def graphs_pay(model: TextModel, feed: Feed, n_updates: int) -> bool:
+    """Return whether a fit can be captured, and is long enough to pay for it."""
+    return (
+        feed.packed
+        and feed.device.type == "cuda"
+        and model.trainable == "all"
+        and n_updates >= GRAPH_UPDATES
+    )
+
+
+def make_capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Let the steps of an optimizer be captured into a graph."""
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+        # A graph reads the rate from the device, where it can change.
+        group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
+    # Some updates run without a graph: that is meant, and no cause to warn.
+    optimizer._warned_capturable_if_run_uncaptured = True
+
+
+class GraphedUpdates:
+    """Does updates by graphs, where a batch allows it, until one fails.
+
+    Parameters
+    ----------
+    update : callable
+        As `StepGraphs` takes it; of the arguments of a model, `targets` and `weights`.
+    feed : Feed
+
+    Attributes
+    ----------
+    has_failed : bool
+        Whether there was no memory for a graph, or an update cannot be captured.
+    """
+
+    def __init__(self, update: Callable[..., Tensor], feed: Feed) -> None:
+        self._graphs = StepGraphs(update, feed.device)
+        self._feed = feed
+        self.has_failed = False
+
+    def __call__(self, examples: Examples, rows: np.ndarray) -> Tensor | None:
+        """Update on some rows, and return the loss; None: nothing has been done."""
+        table = examples.table
+        if examples.windows is not None or not table.has_one_output_per_row:
+            return None
+        if table.lengths[rows].sum() > GRAPH_TOKENS:
+            return None
+        move = self._feed.move
+        try:
+            batch = self._feed(table, rows, GRAPH_MULTIPLE)
+            batch["targets"] = move(torch.from_numpy(examples.targets[rows]))
+            batch["weights"] = move(torch.from_numpy(examples.weights[rows]))
+            return self._graphs(batch)
+        except BertOutOfMemoryError:
+            raise
+        except torch.OutOfMemoryError:
+            pass  # without graphs there is more room, and there are ways to save
+        except CaptureError as error:
+            warn(
+                f"an update cannot be captured as a CUDA graph ({error}); training "
+                "goes on without graphs, more slowly.",
+                RuntimeWarning,
+            )
+        self.has_failed = True
+        return None
 
 
 class CaptureError(RuntimeError):

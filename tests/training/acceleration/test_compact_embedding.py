@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding
@@ -41,11 +41,9 @@ def test_the_best_epoch_s_decay_is_restored(make_net, data, train_plainly, monke
 
     monkeypatch.setattr(BertNet, "validate", dictate)
     best = BestWeights(n_iter_no_change=9)
-    net = make_net(
-        weight_decay=3.0, max_epochs=4, callbacks=[best], valid_examples=data
-    )
+    net = make_net(weight_decay=3.0, max_epochs=4, callbacks=[best])
     plain = train_plainly(net, data)
-    net.fit(data)
+    net.fit(data, data)
     table = "embeddings.word_embeddings.weight"
     torch.testing.assert_close(words(net), plain.states[1][table], rtol=1e-3, atol=1e-5)
     unused = np.setdiff1d(np.arange(len(words(net))), data.table.vocabulary())
@@ -59,9 +57,9 @@ def test_words_of_the_validation_are_there(make_net, data):
     """A word that only the held-out texts have can be looked up, and decays too."""
     train = Examples(data.table, data.rows[:2], data.targets, data.weights)
     valid = Examples(data.table, data.rows[2:], data.targets, data.weights)
-    net = make_net(valid_examples=valid, max_epochs=1, weight_decay=3.0)
+    net = make_net(max_epochs=1, weight_decay=3.0)
     start = words(net).clone()
-    net.fit(train)
+    net.fit(train, valid)
     scores = net.scores(data.table)[2:].argmax(1)
     assert net.history[-1]["valid_score"] == pytest.approx(
         (scores == data.targets[2:]).mean()
@@ -116,14 +114,16 @@ def test_restoring_brings_every_row_back(padding_idx):
     """Rows in use come back as trained, the others decayed; the rest as it was."""
     embedding = nn.Embedding(6, 2, padding_idx=padding_idx)
     start = embedding.weight.detach().clone()
-    vocabulary = CompactEmbedding(embedding, np.array([5, 1, 3, 1]))
+    ids = np.array([5, 1, 3, 1])
+    vocabulary = CompactEmbedding(embedding, ids, weight_decay=0.5)
     assert vocabulary.renumber(np.array([1, 3, 5])).tolist() == [0, 1, 2]
     assert embedding.padding_idx == {None: None, 0: None, 3: 1}[padding_idx]
     assert embedding.num_embeddings == 3
     torch.testing.assert_close(embedding.weight.detach(), start[[1, 3, 5]])
     with torch.no_grad():
         embedding.weight += 1
-    vocabulary.restore(0.5)
+    vocabulary.after_update(1.0)
+    vocabulary.restore()
     assert (embedding.num_embeddings, embedding.padding_idx) == (6, padding_idx)
     assert embedding.weight.requires_grad
     torch.testing.assert_close(
@@ -150,3 +150,20 @@ def test_an_error_leaves_the_whole_table(make_net, data, monkeypatch):
     unused = np.setdiff1d(np.arange(len(start)), data.table.vocabulary())
     decay = (1 - 3e-3) * (1 - 3e-3 * 0.9)
     torch.testing.assert_close(words(net)[unused], start[unused] * decay)
+
+
+def test_the_decay_is_that_of_the_embedding_s_rate():
+    """Rows outside decay at the embedding's share of the rate, as a snapshot tells."""
+    embedding = nn.Embedding(4, 2)
+    start = embedding.weight.detach().clone()
+    compact = CompactEmbedding(
+        embedding, np.array([0]), rate_factor=0.125, weight_decay=0.1
+    )
+    compact.after_update(1e-2)
+    early = compact.snapshot()
+    compact.after_update(1e-2 / 2)
+    expected = (1 - 1e-3 / 8) * (1 - 1e-3 / 16)
+    assert compact.snapshot() == pytest.approx(expected, rel=1e-12)
+    compact.restore(early)
+    found = embedding.weight.detach()
+    torch.testing.assert_close(found[1:], start[1:] * (1 - 1e-3 / 8))

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_bert._process._techniques import OFF, using, without
 from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._runner import Runner
 from sklearn_bert.training import _update
-from sklearn_bert.training._callbacks import BestWeights
-from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training.acceleration import _cuda_graphs as _graphs
 from sklearn_bert.training.acceleration._cuda_graphs import N_WARM_UP, StepGraphs
 
@@ -135,19 +136,34 @@ def test_losses_are_read_before_they_are_overwritten(make_net, data, packed_by_g
     assert len(set(losses)) == 5
 
 
+@pytest.fixture(autouse=True)
+def switched_on():
+    """Let graphs be used: they are off by default."""
+    with using("cuda_graphs"):
+        yield
+
+
+def test_by_default_nothing_is_captured(make_net, data, packed_by_graph):
+    """Without the switch a long fit has no graph."""
+    with without("cuda_graphs"):
+        make_net(max_epochs=3).fit(data)
+    assert FakeGraph.captured == FakeGraph.replayed == 0
+    assert "cuda_graphs" in OFF
+
+
 @pytest.fixture
 def packed_by_graph(fake_cuda, monkeypatch):
     """Let a net on the CPU train as on a GPU: packed, and by graphs."""
-    monkeypatch.setattr(_update, "GRAPH_UPDATES", 1)
-    monkeypatch.setattr(_update, "GRAPH_MULTIPLE", 32)
-    step = captured_not_done(_update.Updates._whole_step)
+    monkeypatch.setattr(_graphs, "GRAPH_UPDATES", 1)
+    monkeypatch.setattr(_graphs, "GRAPH_MULTIPLE", 32)
+    step = captured_not_done(_update.Updates._whole_update)
     monkeypatch.setattr(
-        _update.Updates, "_whole_step", lambda self, **inputs: step(self, **inputs)
+        _update.Updates, "_whole_update", lambda self, **inputs: step(self, **inputs)
     )
     monkeypatch.setattr(
-        BertNet,
-        "_feed",
-        lambda self, pad_id=0: FakeFeed(FakeGPU("cpu"), pad_id, packed=True),
+        Runner,
+        "feed",
+        lambda self: FakeFeed(FakeGPU("cpu"), self.pad_id, packed=True),
     )
 
 
@@ -166,8 +182,8 @@ def test_training_by_graphs_is_the_plain_loop(
 
 def test_validation_between_graphs(make_net, data, packed_by_graph):
     """Validation and later scores are of the texts alone, without the padding's."""
-    net = make_net(max_epochs=4, valid_examples=data, callbacks=[BestWeights(9)])
-    net.fit(data)
+    net = make_net(max_epochs=4, callbacks=[BestWeights(9)])
+    net.fit(data, data)
     assert FakeGraph.replayed > 0
     best = max(net.history, key=lambda r: (r["valid_score"], -r["valid_loss"]))
     right = net.scores(data.table).argmax(1) == data.targets
@@ -187,13 +203,13 @@ def test_frozen_parts_train_packed(
 
 def test_long_fits_only(make_net, data, packed_by_graph, monkeypatch):
     """A short fit, a huge batch and a hook on gradients are not captured."""
-    monkeypatch.setattr(_update, "GRAPH_UPDATES", 11)
+    monkeypatch.setattr(_graphs, "GRAPH_UPDATES", 11)
     make_net(max_epochs=2).fit(data)
     assert FakeGraph.captured == 0
     make_net(max_epochs=3).fit(data)
     assert FakeGraph.captured > 0
     FakeGraph.captured = 0
-    monkeypatch.setattr(_update, "GRAPH_TOKENS", 8)
+    monkeypatch.setattr(_graphs, "GRAPH_TOKENS", 8)
     make_net(max_epochs=3).fit(data)
     assert FakeGraph.captured == 0
 
@@ -238,14 +254,14 @@ def captures(monkeypatch):
 
 @pytest.mark.gpu
 @needs_gpu
-def test_graphs_train_as_without(make_net, data, monkeypatch, captures):
+def test_graphs_train_as_without(make_net, data, captures):
     """On a GPU the loss curves with graphs and without differ by bfloat16's noise."""
     settings = {"placement": "cuda", "precision": "bfloat16", "max_epochs": 25}
     net = make_net(**settings).fit(data)
     assert captures
     captures.clear()
-    monkeypatch.setattr(_update, "GRAPH_UPDATES", 10**9)
-    plain = make_net(**settings).fit(data)
+    with without("cuda_graphs"):
+        plain = make_net(**settings).fit(data)
     assert not captures
     ours, theirs = [
         np.array([row["train_loss"] for row in n.history]) for n in (net, plain)

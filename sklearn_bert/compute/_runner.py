@@ -1,0 +1,307 @@
+"""`Runner`: a model that is computed forward over the texts of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_bert._process._techniques import uses
+from sklearn_bert.compute._device import (
+    check_not_forked,
+    matmul_precision,
+    resolve_precision,
+)
+from sklearn_bert.compute._features import FeatureTable, features_of
+from sklearn_bert.compute._inference import compute
+from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._windows import (
+    MergeWindows,
+    maximum_of_windows,
+    mean_of_windows,
+)
+from sklearn_bert.compute._working_copy import WORKING_COPY, copy_in_place
+from sklearn_bert.model._attention import can_pack
+from sklearn_bert.model._language_model import LanguageModel
+from sklearn_bert.model._layers import can_split, split
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._torch_state import own_torch_state
+from sklearn_bert.text._long import Windows
+from sklearn_bert.text._masking import MaskedTable
+from sklearn_bert.text._table import Table, TokenTable
+
+
+class Runner:
+    """Runs a model over tables of texts, on a device and in a precision.
+
+    Equal texts are computed once. What the frozen part of the model makes of a text is
+    remembered by the process, where its checkpoint is known by a fingerprint.
+
+    Parameters
+    ----------
+    model : TextModel
+        At rest: in float32 on the CPU. It is not changed; elsewhere, or in another
+        precision, a copy computes, of which a process keeps the last used.
+    device : torch.device
+    precision : {"auto", "float32", "tf32", "bfloat16"}
+    pad_id : int
+    fingerprint : str or None
+        Of the checkpoint that the model's frozen part comes from; None: its features
+        are not remembered.
+    """
+
+    def __init__(
+        self,
+        model: TextModel,
+        device: torch.device,
+        *,
+        precision: str,
+        pad_id: int,
+        fingerprint: str | None = None,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.precision = precision
+        self.pad_id = pad_id
+        self.fingerprint = fingerprint
+
+    def scores(
+        self,
+        table: TokenTable,
+        merge_windows: MergeWindows = mean_of_windows,
+        *,
+        remember: bool = True,
+    ) -> np.ndarray:
+        """Compute what the head says of each text, or of each word.
+
+        Parameters
+        ----------
+        table : TokenTable
+        merge_windows : callable
+            From the scores of windows to those of texts, as an objective defines it.
+        remember : bool
+            Whether the process keeps the features of these texts for later.
+
+        Returns
+        -------
+        ndarray of shape (n_texts, n_outputs), float32
+            In the table's order; of a table of words (n_words, n_outputs).
+        """
+        with self._computing():
+            rows, windows = _windows_of(table)
+            features = self.features(rows, remember=remember)
+            if features is None or not features.are_vectors:
+                model, source = self._above(features, rows)
+                found = compute(model.forward, source, self.feed())
+            elif self.model.head is None:
+                found = features.vectors()
+            else:  # so little that moving it to a GPU would take longer
+                _, head = split(self.model)
+                found = compute(head, features, Feed(torch.device("cpu"), 0))
+        return merged(merge_windows, found, windows).numpy()
+
+    def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
+        """Compute the vector of each text, before the head.
+
+        Of a text in windows it is their mean, by the tokens that are new in each; with
+        `pooling="max"` it is their maximum.
+
+        Parameters
+        ----------
+        table : TokenTable
+        remember : bool
+            Whether the process keeps the features of these texts for later.
+
+        Returns
+        -------
+        ndarray of shape (n_texts, width), float32
+            In the table's order.
+        """
+        with self._computing():
+            rows, windows = _windows_of(table)
+            features = self.features(rows, remember=remember)
+            if features is None or not features.are_vectors:
+                model, source = self._above(features, rows)
+                found = compute(model.vectors, source, self.feed())
+            else:
+                found = features.vectors()
+            is_maximum = self.model.pooling == "max"
+            merge = maximum_of_windows if is_maximum else mean_of_windows
+            return self.model.finish(merged(merge, found, windows)).numpy()
+
+    def token_log_likelihood(self, table: MaskedTable) -> np.ndarray:
+        """Compute how likely the tokens are that stand, or stood, in a table.
+
+        Parameters
+        ----------
+        table : MaskedTable
+            For a language model.
+
+        Returns
+        -------
+        ndarray of shape (n_tokens, 2), float32
+            Of each token to predict its log-likelihood in nats, and 1 where no other
+            token is likelier, else 0.
+        """
+        with self._computing():
+            return self._run(self._language_model().recall, table)
+
+    def top_tokens(self, table: MaskedTable, n_best: int) -> np.ndarray:
+        """Compute the likeliest tokens at some positions.
+
+        Parameters
+        ----------
+        table : MaskedTable
+            For a language model.
+        n_best : int
+
+        Returns
+        -------
+        ndarray of shape (n_tokens, 2 * n_best), float32
+            Of each token to predict the ids of the likeliest ones, then their
+            probabilities. Of a smaller vocabulary all.
+        """
+        with self._computing():
+            top_tokens = self._language_model().top_tokens
+            return self._run(partial(top_tokens, n_best=n_best), table)
+
+    def next_token_logits(self, table: MaskedTable) -> np.ndarray:
+        """Compute the scores of all tokens of the vocabulary at some positions.
+
+        Parameters
+        ----------
+        table : MaskedTable
+            For a language model.
+
+        Returns
+        -------
+        ndarray of shape (n_tokens, n_vocabulary), float32
+        """
+        with self._computing():
+            return self._run(self._language_model().next_token_logits, table)
+
+    def next_sentence_logits(self, table: TokenTable) -> np.ndarray:
+        """Compute the scores of pairs: the second text follows the first, or does not.
+
+        Parameters
+        ----------
+        table : TokenTable
+            Of pairs, for a language model with a head for next sentences.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs, 2), float32
+        """
+        with self._computing():
+            return self._run(self._language_model().next_sentence_logits, table)
+
+    def features(
+        self, table: TokenTable, *, remember: bool = True
+    ) -> FeatureTable | None:
+        """Compute what the frozen part of the model makes of texts.
+
+        Returns
+        -------
+        FeatureTable or None
+            None: nothing is frozen, the frozen part does not run alone, or there is too
+            much to keep at a time, as for the words of a text.
+        """
+        model = self.model
+        if not (table.has_one_output_per_row and can_split(model)):
+            return None
+        dtype, are_vectors = self.dtype(), model.freezes_vectors
+
+        def compute_these(texts: TokenTable) -> Tensor:
+            lower, _ = split(self.model_in_place())
+            assert lower is not None
+            return compute(lower, texts, self.feed(), per_token=not are_vectors)
+
+        mark = None
+        if self.fingerprint is not None:
+            kind = (model.pooling, model.trainable, are_vectors)
+            is_rounded = self.precision == "tf32"
+            mark = (self.fingerprint, *kind, dtype, is_rounded, str(self.device))
+        return features_of(
+            table,
+            compute_these,
+            are_vectors=are_vectors,
+            row_bytes=model.width * (4 if are_vectors else dtype.itemsize),
+            mark=mark,
+            keep=remember,
+        )
+
+    def dtype(self) -> torch.dtype:
+        """Return the number format that the encoder computes in."""
+        return resolve_precision(self.precision, self.device)
+
+    def feed(self) -> Feed:
+        """Return what lays out texts: without padding where the device can do so."""
+        packed = (
+            uses("packing")
+            and self.device.type == "cuda"
+            and self.dtype() == torch.bfloat16
+            and torch.backends.cuda.is_flash_attention_available()
+            and can_pack(self.model.encoder)
+        )
+        return Feed(self.device, self.pad_id, packed=packed)
+
+    def model_in_place(self) -> TextModel:
+        """Return the model on its device in its precision: itself, or a kept copy."""
+        dtype = self.dtype()
+        if self.device.type == "cpu" and dtype == torch.float32:
+            return self.model
+        return WORKING_COPY.of(
+            self, lambda: copy_in_place(self.model, self.device, dtype)
+        )
+
+    def forget_copy(self) -> None:
+        """Drop the copy on the device: the model's weights have changed."""
+        WORKING_COPY.forget(self)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Compute with this object's settings of torch, not with the caller's."""
+        check_not_forked(self.device)
+        with own_torch_state(), matmul_precision(self.precision, self.device):
+            yield
+
+    def _above(
+        self, features: FeatureTable | None, rows: TokenTable
+    ) -> tuple[TextModel, Table]:
+        """Return the model above the features, or all of it, and what it takes."""
+        model = self.model_in_place()
+        return (model, rows) if features is None else (split(model)[1], features)
+
+    def _language_model(self) -> LanguageModel:
+        model = self.model_in_place()
+        assert isinstance(model, LanguageModel)
+        return model
+
+    def _run(self, function: Callable[..., Tensor], table: TokenTable) -> np.ndarray:
+        return compute(function, table, self.feed()).numpy()
+
+
+def merged(
+    merge_windows: MergeWindows, values: Tensor, windows: Windows | None
+) -> Tensor:
+    """Return the values of texts, from those of their windows where there are any."""
+    if windows is None:
+        return values
+    return merge_windows(
+        values,
+        torch.from_numpy(windows.text_of_row()),
+        torch.from_numpy(windows.shares[windows.rows()]),
+        len(windows.counts),
+    )
+
+
+def _windows_of(table: TokenTable) -> tuple[TokenTable, Windows | None]:
+    """Return the rows that a model reads of a table, and which make up each text."""
+    all_rows, windows = table.by_window()
+    if windows is None:
+        return all_rows, None
+    return all_rows.take(windows.rows()), windows
