@@ -100,7 +100,7 @@ def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
     return found
 
 
-def path_in(folder: Path, name: Any, source: Path) -> Path:
+def path_in(folder: Path, name: object, source: Path) -> Path:
     """Return the path of a part that a file names; it must lie directly in the folder.
 
     The cache notices changes of files only to this depth.

@@ -15,6 +15,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
+    PreTrainedConfig,
+    PreTrainedModel,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -30,7 +32,7 @@ WORDS_AT_ONCE = 2048
 POOLER, NSP_HEAD = "bert.pooler.", "cls.seq_relationship."
 
 
-def language_class(config: Any) -> Any:
+def language_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     """Return the class of transformers with this encoder and its head for words.
 
     For BERT it is the class with both heads of Devlin et al. (2019, section 3.1).
@@ -47,7 +49,8 @@ def language_class(config: Any) -> Any:
             f"the family {config.model_type!r} has no head for masked words in "
             "transformers; expected an encoder such as BERT, RoBERTa or DistilBERT."
         )
-    return MODEL_FOR_MASKED_LM_MAPPING[type(config)]
+    found: Any = MODEL_FOR_MASKED_LM_MAPPING[type(config)]
+    return found
 
 
 class LanguageModel(TextModel):
@@ -81,7 +84,7 @@ class LanguageModel(TextModel):
 
     def __init__(
         self,
-        full_model: Any,
+        full_model: PreTrainedModel,
         *,
         pooling: str,
         normalize: bool = False,
@@ -310,7 +313,7 @@ def new_language_model(
     pad_id: int,
     dropout: float | None,
     position_encoding: str,
-) -> Any:
+) -> PreTrainedModel:
     """Build a BERT with random weights and both heads, as Devlin et al. start it.
 
     `position_encoding` is "learned" or "sinusoidal".

@@ -175,7 +175,7 @@ class PassOn(nn.Module):
         return found[0]
 
 
-def _has_states(x: Any) -> bool:
+def _has_states(x: object) -> bool:
     return isinstance(x, Tensor) and x.is_floating_point()
 
 

@@ -9,6 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._damage import (
@@ -29,7 +34,7 @@ PROBE = "a ᚠ 龘 ꙮ"  # at least one of these is in no vocabulary
 
 
 def check_tokenizer(
-    what: str, folder: Path, tokenizer: Any, n_rows: int | None
+    what: str, folder: Path, tokenizer: PreTrainedTokenizerBase, n_rows: int | None
 ) -> None:
     """Raise CheckpointError if a tokenizer does not fit the weights.
 
@@ -160,7 +165,7 @@ PADDING_TOLERANCE = 1e-4
 
 
 def check_encoder(
-    name: str, folder: Path, encoder: nn.Module, missing_keys: Any
+    name: str, folder: Path, encoder: nn.Module, missing_keys: Iterable[str]
 ) -> None:
     missing = sorted(key for key in missing_keys if not key.startswith("pooler."))
     if missing:
@@ -171,7 +176,12 @@ def check_encoder(
         )
 
 
-def check_padding(name: str, encoder: Any, tokenizer: Any, limit: int) -> None:
+def check_padding(
+    name: str,
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    limit: int,
+) -> None:
     """Raise CheckpointError if padding changes the states of a text."""
     if encoder.config.model_type in ATTENDING:  # families with our attention
         return

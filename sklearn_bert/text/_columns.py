@@ -235,7 +235,7 @@ def cell_name(values: Any, name: str, row: int, column: int | None = None) -> st
     return Column([], column, index, name).cell_name(row)
 
 
-def is_missing(cell: Any) -> bool:
+def is_missing(cell: object) -> bool:
     """Return whether a cell marks a missing value: None, NaN, NA, NaT, or masked."""
     if cell is None or cell is pd.NA or cell is pd.NaT or cell is np.ma.masked:
         return True
@@ -249,7 +249,7 @@ def listed(items: Iterable[Any]) -> str:
     return ", ".join(names[:N_ROWS_NAMED]) + rest
 
 
-def excerpt(value: Any, width: int = 60) -> str:
+def excerpt(value: object, width: int = 60) -> str:
     """Return the repr of a value, shortened to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -262,7 +262,9 @@ class TextTokenizer:
         type_bytes = types if with_types else None
         return Tokens(ids, type_bytes, len(encoding), is_cut=True)
 
-    def _shorten(self, text: Any, length: int, with_types: bool) -> Tokens:
+    def _shorten(
+        self, text: str | tuple[str, str], length: int, with_types: bool
+    ) -> Tokens:
         """Return the head and tail, or the windows, of a text that is too long."""
         shorten = self._head_tail if self.long_text == "head_tail" else self._windows
         sides = text if isinstance(text, tuple) else (text,)

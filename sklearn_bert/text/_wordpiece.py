@@ -42,7 +42,7 @@ NO_THREADS = {"", "off", "false", "f", "no", "n", "0"}
 # -- a corpus that is read once ----------------------------------------------------
 
 
-def is_stream(X: Any) -> bool:
+def is_stream(X: object) -> bool:
     """Return whether X is iterable but cannot be indexed, such as an iterator.
 
     A set cannot be indexed either, but it has no order; a sparse matrix holds no texts.
@@ -76,7 +76,7 @@ def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
         warn_of_surrogates(n_mended, row + 1)
 
 
-def _check_item(item: Any, row: int, missing: str) -> str:
+def _check_item(item: object, row: int, missing: str) -> str:
     if isinstance(item, str):
         return str.__str__(item)  # of a subclass, such as an Enum's
     kind = type(item).__name__
@@ -261,7 +261,9 @@ def _written_out(words: Mapping[str, int]) -> Iterator[str]:
 # -- a vocabulary that is given ----------------------------------------------------
 
 
-def read_pieces(vocabulary: Any) -> list[str]:
+def read_pieces(
+    vocabulary: str | os.PathLike[str] | Mapping[str, int] | Iterable[str],
+) -> list[str]:
     """Return the pieces of a given vocabulary, in the order of their ids.
 
     Parameters
