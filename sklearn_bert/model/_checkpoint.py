@@ -276,19 +276,20 @@ def load_checkpoint(
     # Links are resolved, so that all files are of one version even if somebody changes
     # a link meanwhile.
     folder = find_checkpoint(name, revision).resolve()
+    # The state is part of the key, so a file that changes is read again.
     with damage_named(f"checkpoint {name!r} in {folder}"):
         state = _state_of(folder)
     # Weights that the checkpoint lacks are random, but the same in every process.
     with seeded(0, torch.device("cpu")):
-        (found,) = WEIGHTS.get(
+        (cached,) = WEIGHTS.get(
             [(name, dropout, state, with_heads)],
             lambda missing: [_read(name, folder, state, dropout, with_heads)],
             size=_size,
         )
     if shared:
-        return found
+        return cached
     return replace(
-        found, full_model=copy.deepcopy(found.full_model).requires_grad_(True)
+        cached, full_model=copy.deepcopy(cached.full_model).requires_grad_(True)
     )
 
 
@@ -309,9 +310,11 @@ def _read(
         if dropout is not None:
             _set_dropout(config, dropout)
         tokenizer = read_checkpoint_tokenizer(f"checkpoint {name!r}", source, config)
+        # do_lower_case of sentence-transformers acts before the tokenizer's settings.
         if modules.lowercase:
             lowercase(tokenizer.backend_tokenizer)
         limit = tokenizer.model_max_length
+        # The tokenizer's limit is a setting; that of the position embeddings is not.
         soft_limit = token_limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
         kind = _model_class(name, config, with_heads)
         full_model, report = _read_model(source, config, kind)
@@ -384,7 +387,9 @@ def _fingerprint(folder: Path, source: Path, state: tuple[Any, ...]) -> str:
     for path in sorted([source / "config.json", *source.glob("*.safetensors")]):
         with path.open("rb") as file:
             sha256.update(hashlib.file_digest(file, "sha256").digest())
-    if _state_of(folder) != state:  # these are not the weights that were read
+    # If the files have changed since, the hash is not that of the weights in memory:
+    # return a new one, so that no cached feature is taken for theirs.
+    if _state_of(folder) != state:
         return uuid.uuid4().hex
     return sha256.hexdigest()
 
@@ -477,8 +482,8 @@ def _set_dropout(config: PreTrainedConfig, dropout: float) -> None:
 
 def _head_dropout(config: PreTrainedConfig) -> float:
     names = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")
-    found = (getattr(config, name, None) for name in names)
-    return next((value for value in found if value is not None), 0.1)
+    rates = (getattr(config, name, None) for name in names)
+    return next((rate for rate in rates if rate is not None), 0.1)
 
 
 def _position_limit(encoder: nn.Module, source: Path) -> int:

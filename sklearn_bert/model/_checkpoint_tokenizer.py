@@ -72,6 +72,7 @@ def tokenizers_of(
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
+    # With an embedding for every id of the vocabulary there is nothing to check.
     if n_embeddings and n_embeddings > max(backend.get_vocab().values()):
         n_embeddings = None
     make = functools.partial(

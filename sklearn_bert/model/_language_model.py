@@ -101,6 +101,8 @@ class LanguageModel(TextModel):
         self.new_parameters = ("language_head.",) if has_new_head else ()
         self.untrained = tuple(untrained)
         self.prefix: str = full_model.base_model_prefix
+        # To run the head alone, the model of transformers runs without its encoder:
+        # families build their heads differently, but all call the encoder by its name.
         embeddings = SimpleNamespace(word_embeddings=full_model.get_input_embeddings())
         stand_in = _StandIn(embeddings)
         self.language_head = with_submodule(full_model, self.prefix, stand_in)
@@ -154,7 +156,10 @@ class LanguageModel(TextModel):
         return (
             torch.cat(losses),
             functional.cross_entropy(
-                scores, 1 - next_sentence_labels, reduction="none"
+                # In BERT's head class 0 is "follows", and 1 is "does not".
+                scores,
+                1 - next_sentence_labels,
+                reduction="none",
             ),
         )
 
@@ -281,6 +286,7 @@ class LanguageModel(TextModel):
         return functional.cross_entropy(scores, ids, reduction="none")
 
     def _follow_scores(self, states: Tensor, cu_seq_lens: Tensor | None) -> Tensor:
+        # The pooler reads the first token of each text.
         first = states[:, :1]
         if cu_seq_lens is not None:
             first = states[0, cu_seq_lens[:-1]][:, None]

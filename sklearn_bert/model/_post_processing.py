@@ -114,6 +114,7 @@ def read_step(path: Path) -> nn.Linear | None:
         return None
     config = read_json(path / CONFIG, {})
     is_linear = config.get("activation_function") == IDENTITY
+    # A Dense may also map token states, or a value under another name: not a step here.
     reads_vectors = {config.get(f"module_{x}_name") for x in ("input", "output")} <= {
         None,
         "sentence_embedding",
