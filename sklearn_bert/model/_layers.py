@@ -47,7 +47,7 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     Raises
     ------
     ValueError
-        Where the layers of this family cannot be told apart.
+        If the layers of this family cannot be told apart.
     """
     encoder: Any = model.encoder
     names = [name for name, _ in model.named_parameters()]
