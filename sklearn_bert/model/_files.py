@@ -139,7 +139,7 @@ def _with_second_names(
 def _check_state(
     config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
 ) -> None:
-    """Raise ValueError where a model that is built anew could not take the weights."""
+    """Raise ValueError if a model that is built anew could not take the weights."""
     config = json.loads(json.dumps({**config, "is_decoder": False}))
     # On the device "meta" random weights take no time and no memory.
     with seeded(0, torch.device("cpu")), building(), torch.device("meta"):
