@@ -77,20 +77,20 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     Warns
     -----
     sklearn.exceptions.InconsistentVersionWarning
-        Where it was saved with another minor version of this package or of a library
+        If it was saved with another minor version of this package or of a library
         that its answers depend on: scikit-learn, skorch, tokenizers, torch or
         transformers.
 
     Raises
     ------
     FileNotFoundError
-        Where there is no such folder, or a file is missing; the message names it.
+        If there is no such folder, or a file is missing; the message names it.
     ValueError
-        Where a file is damaged (its sha256 differs, a weight is not finite: a
+        If a file is damaged (its sha256 differs, a weight is not finite: a
         `DamagedCheckpointError`), was written by a newer version, or names a class that
         is no estimator of this package; or this machine has no such `device`.
     TypeError
-        Where `folder` is no path, or `device` no str.
+        If `folder` is no path, or `device` no str.
 
     See Also
     --------

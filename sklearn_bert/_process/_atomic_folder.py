@@ -43,7 +43,8 @@ def new_folder(target: Path, *, written: WrittenFiles) -> Iterator[Path]:
         draft.mkdir()
         yield draft
         if target.exists():
-            _keep(target, draft, _paths_of(target, written))
+            ours = {target / name for name in written(target) or ()}
+            _keep(target, draft, ours)
         _put_in_place(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -60,10 +61,6 @@ def check_replaceable(target: Path, written: WrittenFiles) -> None:
         "has a manifest that cannot be read; nothing was written. Choose another "
         "folder."
     )
-
-
-def _paths_of(folder: Path, written: WrittenFiles) -> Set[Path]:
-    return {folder / name for name in written(folder) or ()}
 
 
 def _keep(folder: Path, draft: Path, ours: Set[Path]) -> None:

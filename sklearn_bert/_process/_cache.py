@@ -111,6 +111,8 @@ class BoundedCache:
         values: Sequence[Any],
         size: Callable[[Any], int],
     ) -> None:
+        # One large call would evict everything else, and evict its own values before
+        # they are used again.
         sizes = [size(value) + ENTRY_BYTES for value in values]
         if sum(sizes) > self.max_bytes / 2:
             return

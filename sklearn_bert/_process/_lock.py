@@ -20,6 +20,7 @@ class ProcessLock:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
+        # The lock of the parent may be held by a thread that the child does not have.
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:

@@ -54,6 +54,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def going_back() -> AbstractContextManager[None]:
     """Return a context in which the numbers drawn from now on are drawn again."""
+    # The states are those of now; the context is entered later, in the backward pass.
     generators = _own_generators()
     return _going_back(generators, [g.get_state() for g in generators])
 
@@ -64,6 +65,7 @@ def _going_back(
 ) -> Iterator[None]:
     # On a GPU the backward pass runs in another thread, which has no generators yet.
     with _drawing_from(generators):
+        # Where the thread is by then, to go on from there afterwards.
         later = [generator.get_state() for generator in generators]
         _set_states(generators, states)
         try:

@@ -219,7 +219,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
             pooling = checkpoint.resolve_pooling(pooling)
             if pooling == "attention":  # what it attends to was learnt of other states
                 pooling = "mean"
-        family = whole.config.model_type  # type: ignore[union-attr]
+        family = whole.config.model_type
         if next_sentence and family != "bert":
             raise ValueError(
                 "next_sentence=True needs a BERT, which was made for it; checkpoint "

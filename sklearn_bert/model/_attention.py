@@ -93,7 +93,7 @@ def use_own_attention(encoder: nn.Module) -> None:
 
 
 def check_left_to_right(encoder: nn.Module) -> None:
-    """Raise ValueError where the encoder cannot attend to earlier tokens only."""
+    """Raise ValueError if the encoder cannot attend to earlier tokens only."""
     config: Any = encoder.config
     if config._attn_implementation != NAME:
         raise ValueError(

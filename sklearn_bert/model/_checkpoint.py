@@ -10,7 +10,7 @@ import functools
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._random import seeded
@@ -107,7 +107,7 @@ class Checkpoint:
     folder: Path
     encoder_folder: Path
     state: tuple[Any, ...]
-    full_model: nn.Module
+    full_model: PreTrainedModel
     tokenizer_of_length: Callable[[int, str, int | None], TextTokenizer]
     trained_length: int
     longest_length: int
@@ -124,7 +124,7 @@ class Checkpoint:
     @property
     def encoder(self) -> nn.Module:
         """The encoder, without heads."""
-        return self.full_model.base_model  # type: ignore[return-value]
+        return self.full_model.base_model
 
     def text_tokenizer(
         self,
@@ -276,19 +276,20 @@ def load_checkpoint(
     # Links are resolved, so that all files are of one version even if somebody changes
     # a link meanwhile.
     folder = find_checkpoint(name, revision).resolve()
+    # The state is part of the key, so a file that changes is read again.
     with damage_named(f"checkpoint {name!r} in {folder}"):
         state = _state_of(folder)
     # Weights that the checkpoint lacks are random, but the same in every process.
     with seeded(0, torch.device("cpu")):
-        (found,) = WEIGHTS.get(
+        (cached,) = WEIGHTS.get(
             [(name, dropout, state, with_heads)],
             lambda missing: [_read(name, folder, state, dropout, with_heads)],
             size=_size,
         )
     if shared:
-        return found
+        return cached
     return replace(
-        found, full_model=copy.deepcopy(found.full_model).requires_grad_(True)
+        cached, full_model=copy.deepcopy(cached.full_model).requires_grad_(True)
     )
 
 
@@ -304,25 +305,20 @@ def _read(
         source = modules.encoder_folder
         check_folder(name, source)
         config = read_config(name, source)
-        if getattr(config, "attention_type", None) == "block_sparse":
-            config.attention_type = "original_full"  # as BigBird does for short texts
-        # Where the family uses our attention, `TextModel` masks later tokens, not the
-        # encoder of transformers.
-        left_to_right = getattr(config, "is_decoder", False)
-        left_to_right = left_to_right and config.model_type in ATTENDING
-        if left_to_right:
-            config.is_decoder = False
+        left_to_right = _use_own_attention(config)
         head_dropout = _head_dropout(config) if dropout is None else dropout
         if dropout is not None:
             _set_dropout(config, dropout)
         tokenizer = read_checkpoint_tokenizer(f"checkpoint {name!r}", source, config)
+        # do_lower_case of sentence-transformers acts before the tokenizer's settings.
         if modules.lowercase:
             lowercase(tokenizer.backend_tokenizer)
         limit = tokenizer.model_max_length
+        # The tokenizer's limit is a setting; that of the position embeddings is not.
         soft_limit = token_limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
         kind = _model_class(name, config, with_heads)
         full_model, report = _read_model(source, config, kind)
-        encoder = full_model.base_model
+        encoder: Any = full_model.base_model
         attention = _read_attention(folder, encoder)
         check_weights_fit(source, full_model, encoder, report)
         missing_keys, new_heads = _missing(full_model, report["missing_keys"])
@@ -391,7 +387,9 @@ def _fingerprint(folder: Path, source: Path, state: tuple[Any, ...]) -> str:
     for path in sorted([source / "config.json", *source.glob("*.safetensors")]):
         with path.open("rb") as file:
             sha256.update(hashlib.file_digest(file, "sha256").digest())
-    if _state_of(folder) != state:  # these are not the weights that were read
+    # If the files have changed since, the hash is not that of the weights in memory:
+    # return a new one, so that no cached feature is taken for theirs.
+    if _state_of(folder) != state:
         return uuid.uuid4().hex
     return sha256.hexdigest()
 
@@ -403,7 +401,9 @@ def _size(checkpoint: Checkpoint) -> int:
     return n_bytes + BYTES_PER_TOKEN * n_tokens
 
 
-def _model_class(name: str, config: Any, with_heads: bool) -> Any:
+def _model_class(
+    name: str, config: PreTrainedConfig, with_heads: bool
+) -> type[AutoModel] | type[PreTrainedModel]:
     if not with_heads:
         return AutoModel
     try:
@@ -412,11 +412,15 @@ def _model_class(name: str, config: Any, with_heads: bool) -> Any:
         raise CheckpointError(f"checkpoint {name!r}: {error}") from error
 
 
-def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
+def _read_model(
+    folder: Path,
+    config: PreTrainedConfig,
+    kind: type[AutoModel] | type[PreTrainedModel],
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     # The files of weights were checked before: an error here is one of config.json.
     what = f"model of {folder / CONFIG}, with values that do not fit,"
     with damage_named(what, FIT):
-        full_model, report = kind.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,  # whatever the dtype of the file
@@ -426,6 +430,7 @@ def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, An
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `check_weights_fit` names them
         )
+    full_model, report = loaded
     # transformers maps the file into memory: a program that overwrites the file would
     # change the weights, and one that shortens it would crash this process.
     for tensor in (*full_model.parameters(), *full_model.buffers()):
@@ -433,7 +438,9 @@ def _read_model(folder: Path, config: Any, kind: Any) -> tuple[Any, dict[str, An
     return full_model, report
 
 
-def _missing(full_model: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
+def _missing(
+    full_model: PreTrainedModel, keys: Iterable[str]
+) -> tuple[list[str], tuple[str, ...]]:
     """Divide missing weights: those of the encoder, by their names in it; of heads."""
     if full_model.base_model is full_model:
         return sorted(keys), ()
@@ -446,7 +453,20 @@ def _missing(full_model: Any, keys: Any) -> tuple[list[str], tuple[str, ...]]:
     )
 
 
-def _set_dropout(config: Any, dropout: float) -> None:
+def _use_own_attention(config: PreTrainedConfig) -> bool:
+    """Prepare a configuration for `TextModel`; return whether it is left to right."""
+    if getattr(config, "attention_type", None) == "block_sparse":
+        config.attention_type = "original_full"  # as BigBird does for short texts
+    # Where the family uses our attention, `TextModel` masks later tokens, not the
+    # encoder of transformers.
+    is_decoder = bool(getattr(config, "is_decoder", False))
+    left_to_right = is_decoder and config.model_type in ATTENDING
+    if left_to_right:
+        config.is_decoder = False
+    return left_to_right
+
+
+def _set_dropout(config: PreTrainedConfig, dropout: float) -> None:
     """Set every dropout rate of a configuration, under the names of all families."""
     for name in (
         "hidden_dropout_prob",
@@ -460,10 +480,10 @@ def _set_dropout(config: Any, dropout: float) -> None:
             setattr(config, name, dropout)
 
 
-def _head_dropout(config: Any) -> float:
+def _head_dropout(config: PreTrainedConfig) -> float:
     names = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")
-    found = (getattr(config, name, None) for name in names)
-    return next((value for value in found if value is not None), 0.1)
+    rates = (getattr(config, name, None) for name in names)
+    return next((rate for rate in rates if rate is not None), 0.1)
 
 
 def _position_limit(encoder: nn.Module, source: Path) -> int:
@@ -475,7 +495,7 @@ def _position_limit(encoder: nn.Module, source: Path) -> int:
     return token_limit(getattr(encoder.config, limit, None), limit, source)
 
 
-def _has_trained_pooler(encoder: nn.Module, missing_keys: Any) -> bool:
+def _has_trained_pooler(encoder: nn.Module, missing_keys: Iterable[str]) -> bool:
     if getattr(encoder, "pooler", None) is None:
         return False
     return not any(key.startswith("pooler.") for key in missing_keys)
@@ -499,7 +519,7 @@ def _read_attention(folder: Path, encoder: nn.Module) -> AttentionPooling | None
 
 def _trained_pooling(
     modules: SentenceModules,
-    config: Any,
+    config: PreTrainedConfig,
     has_pooler: bool,
     attention: AttentionPooling | None,
     left_to_right: bool,

@@ -8,8 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import normalizers
-from transformers import AutoTokenizer, BertConfig
+from tokenizers import Tokenizer, normalizers
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
 from sklearn_bert.model._damage import SAVE_TOKENIZER, damage_named
 from sklearn_bert.model._errors import CheckpointNotFoundError
@@ -45,10 +50,12 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
     return of_length(max_length, "truncate", None)
 
 
-def read_checkpoint_tokenizer(what: str, folder: Path, config: Any) -> Any:
+def read_checkpoint_tokenizer(
+    what: str, folder: Path, config: PreTrainedConfig | None
+) -> PreTrainedTokenizerFast:
     """Read the tokenizer of a folder whose files have been checked."""
     with damage_named(tokenizer_damage(folder), SAVE_TOKENIZER):
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer: Any = AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
     check_tokenizer(what, folder, tokenizer, getattr(config, "vocab_size", None))
@@ -56,11 +63,16 @@ def read_checkpoint_tokenizer(what: str, folder: Path, config: Any) -> Any:
 
 
 def tokenizers_of(
-    tokenizer: Any, config: Any, longest_length: int, *, n_embeddings: int | None
+    tokenizer: PreTrainedTokenizerFast,
+    config: PreTrainedConfig,
+    longest_length: int,
+    *,
+    n_embeddings: int | None,
 ) -> Callable[[int, str, int | None], TextTokenizer]:
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
+    # With an embedding for every id of the vocabulary there is nothing to check.
     if n_embeddings and n_embeddings > max(backend.get_vocab().values()):
         n_embeddings = None
     make = functools.partial(
@@ -86,7 +98,7 @@ def tokenizers_of(
     return of_length
 
 
-def lowercase(backend: Any) -> None:
+def lowercase(backend: Tokenizer) -> None:
     """Lowercase texts before the tokenizer's own normaliser, in place."""
     first = normalizers.Lowercase()
     before = backend.normalizer
@@ -95,14 +107,16 @@ def lowercase(backend: Any) -> None:
     )
 
 
-def _has_type_ids(config: Any, tokenizer: Any) -> bool:
+def _has_type_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> bool:
     return (
         "token_type_ids" in tokenizer.model_input_names
         and getattr(config, "type_vocab_size", 0) > 1
     )
 
 
-def _tokenizer_config(tokenizer: Any, longest_length: int) -> dict[str, Any]:
+def _tokenizer_config(
+    tokenizer: PreTrainedTokenizerFast, longest_length: int
+) -> dict[str, Any]:
     """Return the `tokenizer_config.json` that `AutoTokenizer` needs."""
     config: dict[str, Any] = {
         # This class takes a tokenizer.json as it is. BertTokenizer and others would

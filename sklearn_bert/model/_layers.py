@@ -47,7 +47,7 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     Raises
     ------
     ValueError
-        Where the layers of this family cannot be told apart.
+        If the layers of this family cannot be told apart.
     """
     encoder: Any = model.encoder
     names = [name for name, _ in model.named_parameters()]
@@ -81,6 +81,7 @@ def frozen_modules(
     """Return the parts of the encoder that take neither gradient nor weight decay."""
     if trainable == "head":
         return [encoder]
+    # A pooler whose output is not used must not change either.
     pooler = getattr(encoder, "pooler", None)
     frozen = [pooler] if pooler is not None and pooling != "pooler" else []
     if isinstance(trainable, int):
@@ -151,17 +152,19 @@ def split(model: Any) -> tuple[Callable[..., Tensor] | None, Any]:
         return lower, with_submodule(model, "encoder", None)
     if not can_split(model):
         return None, model
+    # The lower part is the model with the lower layers only, and no pooler. The upper
+    # part has the other layers, and modules that pass the states on as embeddings.
     layers = _layers(model.encoder)
     n_below = len(layers) - int(model.trainable)
     path = f"encoder.{_path(model.encoder)}"
     below = with_submodule(model, path, layers[:n_below])
+    # Without this the pooler would run for nothing in the lower part.
     if getattr(model.encoder, "pooler", None) is not None:
         below = with_submodule(below, "encoder.pooler", None)
     upper = with_submodule(model, path, layers[n_below:])
     for name in BELOW_THE_LAYERS:
         if hasattr(model.encoder, name):
             upper = with_submodule(upper, f"encoder.{name}", PassOn())
-
     return _states_of(below), upper
 
 
@@ -175,7 +178,7 @@ class PassOn(nn.Module):
         return found[0]
 
 
-def _has_states(x: Any) -> bool:
+def _has_states(x: object) -> bool:
     return isinstance(x, Tensor) and x.is_floating_point()
 
 
@@ -209,6 +212,8 @@ def _layers(encoder: nn.Module) -> nn.ModuleList:
 def with_submodule(module: Any, path: str, new: nn.Module | None) -> Any:
     """Return a copy of the module with one other submodule; the rest is shared."""
     name, _, rest = path.partition(".")
+    # nn.Module keeps its submodules in the dict `_modules`. Copying only that dict, on
+    # the path to the submodule, leaves the parameters shared and the module unchanged.
     changed = copy.copy(module)
     changed._modules = dict(module._modules)
     below = getattr(module, name)

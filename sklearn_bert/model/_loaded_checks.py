@@ -9,6 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._damage import (
@@ -29,7 +34,7 @@ PROBE = "a ᚠ 龘 ꙮ"  # at least one of these is in no vocabulary
 
 
 def check_tokenizer(
-    what: str, folder: Path, tokenizer: Any, n_rows: int | None
+    what: str, folder: Path, tokenizer: PreTrainedTokenizerBase, n_rows: int | None
 ) -> None:
     """Raise CheckpointError if a tokenizer does not fit the weights.
 
@@ -46,10 +51,8 @@ def check_tokenizer(
             f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
         )
     backend = tokenizer.backend_tokenizer
-    n_tokens, n_added = (
-        backend.get_vocab_size(),
-        len(backend.get_added_tokens_decoder()),
-    )
+    n_tokens = backend.get_vocab_size()
+    n_added = len(backend.get_added_tokens_decoder())
     if n_tokens <= n_added:
         whose = "" if n_rows is None else OF_THE_WEIGHTS
         raise DamagedCheckpointError(
@@ -58,26 +61,15 @@ def check_tokenizer(
             f"{whose}."
         )
     with damage_named(f"{what}: tokenizer in {folder}", SAVE_TOKENIZER):
+        # Some vocabularies fail only when they meet a character that they lack.
         backend.encode(PROBE)
         frame = backend.encode("")
-    is_from_lines = not (folder / "tokenizer.json").exists()
-    if is_from_lines and (folder / "vocab.txt").exists():
-        lines = (folder / "vocab.txt").read_text("utf-8").splitlines()
+    # A vocab.txt that is cut short still makes a tokenizer, silently: special tokens
+    # that it lacks get new ids. It is read only if there is no tokenizer.json.
+    vocabulary = folder / "vocab.txt"
+    if vocabulary.exists() and not (folder / "tokenizer.json").exists():
         needed = {*frame.tokens, tokenizer.unk_token} - {None}
-        if missing := sorted(needed - set(lines)):
-            raise damaged(
-                folder / "vocab.txt",
-                f"lacks the special token {missing[0]!r}: it is cut short, or of "
-                "another checkpoint",
-                SAVE_TOKENIZER,
-            )
-        if n_rows is not None and n_tokens < LEAST_SHARE * n_rows:
-            raise damaged(
-                folder / "vocab.txt",
-                f"gives {n_tokens} tokens, but the weights know {n_rows}: it is cut "
-                "short, or of another checkpoint",
-                SAVE_TOKENIZER + OF_THE_WEIGHTS,
-            )
+        _check_vocabulary(vocabulary, needed, n_tokens, n_rows)
     for token, place in zip(frame.tokens, frame.ids, strict=True):
         if n_rows is not None and place >= n_rows:
             raise DamagedCheckpointError(
@@ -85,6 +77,26 @@ def check_tokenizer(
                 f"every text, but the weights know only {n_rows} tokens: it belongs to "
                 f"another checkpoint. {SAVE_TOKENIZER}{OF_THE_WEIGHTS}."
             )
+
+
+def _check_vocabulary(
+    path: Path, needed: set[str], n_tokens: int, n_rows: int | None
+) -> None:
+    """Raise DamagedCheckpointError if a vocab.txt lacks tokens."""
+    if missing := sorted(needed - set(path.read_text("utf-8").splitlines())):
+        raise damaged(
+            path,
+            f"lacks the special token {missing[0]!r}: it is cut short, or of another "
+            "checkpoint",
+            SAVE_TOKENIZER,
+        )
+    if n_rows is not None and n_tokens < LEAST_SHARE * n_rows:
+        raise damaged(
+            path,
+            f"gives {n_tokens} tokens, but the weights know {n_rows}: it is cut short, "
+            "or of another checkpoint",
+            SAVE_TOKENIZER + OF_THE_WEIGHTS,
+        )
 
 
 def tokenizer_damage(folder: Path) -> str:
@@ -160,7 +172,7 @@ PADDING_TOLERANCE = 1e-4
 
 
 def check_encoder(
-    name: str, folder: Path, encoder: nn.Module, missing_keys: Any
+    name: str, folder: Path, encoder: nn.Module, missing_keys: Iterable[str]
 ) -> None:
     missing = sorted(key for key in missing_keys if not key.startswith("pooler."))
     if missing:
@@ -171,7 +183,12 @@ def check_encoder(
         )
 
 
-def check_padding(name: str, encoder: Any, tokenizer: Any, limit: int) -> None:
+def check_padding(
+    name: str,
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    limit: int,
+) -> None:
     """Raise CheckpointError if padding changes the states of a text."""
     if encoder.config.model_type in ATTENDING:  # families with our attention
         return

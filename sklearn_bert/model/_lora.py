@@ -26,7 +26,7 @@ def add_lora(encoder: nn.Module, rank: int = 8) -> Any:
     Raises
     ------
     ImportError
-        Where peft is not installed.
+        If peft is not installed.
     """
     try:
         from peft import LoraConfig, LoraModel

@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 # The entry of a configuration that says so; transformers keeps unknown entries.
 CONFIG_KEY = "position_encoding"
 START_DEVIATION = 0.02  # of BERT's embeddings before training
 
 
-def use_sinusoids(encoder: Any) -> None:
+def use_sinusoids(encoder: PreTrainedModel) -> None:
     """Fill the encoder's position embeddings with sines and cosines."""
-    table = encoder.embeddings.position_embeddings
+    embeddings: Any = encoder.embeddings
+    table = embeddings.position_embeddings
     table.weight.data = sinusoids(table.num_embeddings, table.embedding_dim)
     setattr(encoder.config, CONFIG_KEY, "sinusoidal")
 

@@ -77,6 +77,7 @@ def n_features_after(steps: Iterable[nn.Module], width: int) -> int:
 def linear_map(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     """Build x -> weight x + bias, which is not trained; weight: (n_out, n_in)."""
     n_out, n_in = weight.shape
+    # skip_init draws no random weights, which would only be overwritten.
     with building():
         linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
     values = {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
@@ -89,6 +90,8 @@ def write_step(step: nn.Module, path: Path, width: int) -> None:
     if isinstance(step, Normalize):
         return
     if isinstance(step, First):
+        # sentence-transformers has no such module: a Dense with the first rows of the
+        # identity does the same there.
         with building():
             linear = nn.utils.skip_init(nn.Linear, width, step.n, bias=False)
             linear.weight.data = torch.eye(step.n, width)
@@ -114,6 +117,7 @@ def read_step(path: Path) -> nn.Linear | None:
         return None
     config = read_json(path / CONFIG, {})
     is_linear = config.get("activation_function") == IDENTITY
+    # A Dense may also map token states, or a value under another name: not a step here.
     reads_vectors = {config.get(f"module_{x}_name") for x in ("input", "output")} <= {
         None,
         "sentence_embedding",

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from torch.utils import checkpoint
+from transformers import PreTrainedModel
 
 from sklearn_bert.model._draws import same_draws
 
 
-def can_checkpoint(encoder: Any) -> bool:
+def can_checkpoint(encoder: object) -> bool:
     """Return whether this model family supports activation checkpointing."""
     return bool(getattr(encoder, "supports_gradient_checkpointing", False))
 
@@ -38,7 +39,7 @@ class Checkpointing:
     encoder : transformers.PreTrainedModel
     """
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: PreTrainedModel) -> None:
         self._encoder = encoder
         self._use_cache = getattr(encoder.config, "use_cache", None)
         # transformers warns if use_cache is on, although encoders have no cache.

@@ -134,6 +134,7 @@ class TextModel(nn.Module):
         if trainable != "head":  # with "head" the encoder may be shared
             self.requires_grad_(True)
             keep_fixed_positions(self.encoder)
+        # The steps are part of the checkpoint's definition and are never trained.
         self.steps.requires_grad_(False)
         for module in self.frozen_modules():
             module.requires_grad_(False)
@@ -254,6 +255,8 @@ class TextModel(nn.Module):
         states = output.last_hidden_state
         if word_positions is not None:
             return states.flatten(0, 1)[word_positions].float()
+        # transformers' pooler takes the first token of a row, and packed texts are one
+        # row: so the first token of each text is made a row of its own.
         if self.pooling == "pooler" and cu_seq_lens is not None:
             first = states[0, cu_seq_lens[:-1]]
             vectors = self.encoder.pooler(first[:, None]).float()  # type: ignore[operator]

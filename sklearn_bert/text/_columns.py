@@ -97,9 +97,13 @@ def _check_is_column(X: Any, name: str = "X") -> None:
             "in the text column itself instead of its vectorised form."
         )
     if isinstance(X, (Mapping, Set)):
+        # A mapping may hold columns or splits by their names.
+        has_values = isinstance(X, Mapping) and X
+        first = f"{name}[{next(iter(X))!r}]" if has_values else ""
+        remedy = f" Take one of its values, e.g. {first}." if has_values else ""
         raise TypeError(
             f"{name} is a {type(X).__name__}, which has no rows in order; expected a "
-            "list, array, column or frame of texts." + _first_value(X, name)
+            f"list, array, column or frame of texts.{remedy}"
         )
     if hasattr(X, "column_names") and hasattr(X, "features"):  # of Hugging Face
         columns = X.column_names or ["text"]
@@ -108,6 +112,7 @@ def _check_is_column(X: Any, name: str = "X") -> None:
             f"{listed(columns)}; expected texts. Take out the column that holds them, "
             f"e.g. [row[{columns[0]!r}] for row in {name}]."
         )
+    # `fit` may read X more than once, and a failed check would have consumed it.
     if isinstance(X, Iterator):
         raise TypeError(
             f"{name} is a {type(X).__name__}, which can be read only once; expected a "
@@ -115,13 +120,6 @@ def _check_is_column(X: Any, name: str = "X") -> None:
         )
     if nw.dependencies.is_polars_lazyframe(X):
         raise TypeError(f"{name} is a polars LazyFrame; call .collect() on it first.")
-
-
-def _first_value(X: Any, name: str) -> str:
-    """Advise to take one value of a mapping, such as a column or a split."""
-    if not isinstance(X, Mapping) or not X:
-        return ""
-    return f" Take one of its values, e.g. {name}[{next(iter(X))!r}]."
 
 
 def _is_arrow_table(X: Any) -> bool:
@@ -157,6 +155,7 @@ def _open_array(X: Any) -> Container:
             f"X is an array of dtype {array.dtype} and shape {array.shape}; expected "
             "texts (dtype str or object). Numbers and bytes are not read as text."
         )
+    # `asarray` has dropped the mask.
     if np.ma.isMaskedArray(X):
         array = array.astype(object)
         array[np.ma.getmaskarray(X)] = None
@@ -172,6 +171,7 @@ def _open_rows(rows: list[Any], index: pd.Index | None = None) -> Container:
     """Return the columns of one-dimensional input: texts, or 2-tuples as pairs."""
     if not any(isinstance(row, tuple) for row in rows):
         return Container([Column(rows, index=index)], is_2d=False)
+    # A missing row is a pair of missing texts, so that the error names its cells.
     pairs = [(None, None) if is_missing(row) else row for row in rows]
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple) or len(pair) != 2:
@@ -235,7 +235,7 @@ def cell_name(values: Any, name: str, row: int, column: int | None = None) -> st
     return Column([], column, index, name).cell_name(row)
 
 
-def is_missing(cell: Any) -> bool:
+def is_missing(cell: object) -> bool:
     """Return whether a cell marks a missing value: None, NaN, NA, NaT, or masked."""
     if cell is None or cell is pd.NA or cell is pd.NaT or cell is np.ma.masked:
         return True
@@ -249,7 +249,7 @@ def listed(items: Iterable[Any]) -> str:
     return ", ".join(names[:N_ROWS_NAMED]) + rest
 
 
-def excerpt(value: Any, width: int = 60) -> str:
+def excerpt(value: object, width: int = 60) -> str:
     """Return the repr of a value, shortened to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -43,6 +43,7 @@ def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
     encodings = encode_texts(tokenizer.backend, sentences, add_special_tokens=False)
     parts = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
     ids = np.concatenate([*parts, np.zeros(0, dtype=np.int32)])
+    # Masking puts this id into the rows, so the model must have an embedding for it.
     mask_id = tokenizer.special_id("mask")
     tokenizer.check_ids(ids if mask_id is None else np.append(ids, mask_id))
     lengths = np.array([len(part) for part in parts], dtype=np.int64)
@@ -163,8 +164,10 @@ class SentencePairs:
             1 where the second segment follows the first.
         """
         n_pairs = len(self.stretches)
+        # Exactly half of the pairs, not each with probability 1/2.
         next_sentence_labels = rng.permutation(np.arange(n_pairs) % 2)
         firsts = self._split(rng)
+        # Where the second segment of each stretch begins if another stretch takes it.
         others = self._split(rng)
         rows = []
         for pair, (begin, end) in enumerate(self.stretches):
@@ -208,7 +211,7 @@ class SentencePairs:
 
 def _stretches(corpus: Corpus, budget: int) -> list[tuple[int, int]]:
     """Divide documents into stretches of two or more sentences that fill a row."""
-    found: list[tuple[int, int]] = []
+    stretches: list[tuple[int, int]] = []
     for document in np.unique(corpus.document):
         begin, stop = np.searchsorted(corpus.document, [document, document + 1])
         n_tokens, first = 0, int(begin)
@@ -219,9 +222,9 @@ def _stretches(corpus: Corpus, budget: int) -> list[tuple[int, int]]:
             if n_sentences < 2 or (n_tokens < budget and not is_last):
                 continue
             if is_last or stop - place - 1 > 1:  # a lone last sentence stays with these
-                found.append((first, place + 1))
+                stretches.append((first, place + 1))
                 n_tokens, first = 0, place + 1
-    return found
+    return stretches
 
 
 def _table(rows: list[np.ndarray], types: list[np.ndarray] | None = None) -> TokenTable:

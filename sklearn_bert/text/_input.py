@@ -134,7 +134,7 @@ def _check_cells(column: Column, missing: str) -> list[str]:
     )
 
 
-def _remedy(cell: Any) -> str:
+def _remedy(cell: object) -> str:
     if isinstance(cell, bytes):
         return "Decode it first, e.g. cell.decode('utf-8')."
     if isinstance(cell, Mapping):

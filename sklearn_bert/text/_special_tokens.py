@@ -27,6 +27,8 @@ class SpecialTokens:
         probe.truncate(1)
         encoding = backend.post_process(probe, probe if n_halves == 2 else None, True)
         ids, types = np.array(encoding.ids), np.array(encoding.type_ids)
+        # The positions of the halves' tokens divide the special tokens into those
+        # before, between and after.
         contents = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
         self._ids = [part[i > 0 :] for i, part in enumerate(np.split(ids, contents))]
         self._types = [

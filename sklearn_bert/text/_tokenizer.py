@@ -134,8 +134,8 @@ class TextTokenizer:
 
     def special_ids(self) -> np.ndarray:
         """Return the ids of all special tokens."""
-        found = (self.special_id(name) for name in SPECIAL_NAMES)
-        return np.unique([i for i in found if i is not None])
+        ids = (self.special_id(name) for name in SPECIAL_NAMES)
+        return np.unique([i for i in ids if i is not None])
 
     def known_ids(self) -> np.ndarray:
         """Return the ids of the vocabulary that have an embedding, sorted."""
@@ -198,7 +198,7 @@ class TextTokenizer:
             keep=remember,
         )
         ids, types, whole_lengths, is_cut, windows = zip(*tokens, strict=True)
-        lengths = np.array([len(i) for i in ids]) // 4
+        lengths = np.array([len(i) for i in ids]) // 4  # int32 has 4 bytes
         starts = np.cumsum(lengths) - lengths
         all_ids = np.frombuffer(b"".join(ids), dtype=np.int32)
         self.check_ids(all_ids)
@@ -226,6 +226,7 @@ class TextTokenizer:
         if len(begins) == 1:
             yield from tables
             return
+        # One table ahead: tokenising overlaps with the model, which releases the GIL.
         with ThreadPoolExecutor(max_workers=1) as thread:
             coming = thread.submit(next, tables)
             for _ in begins[1:]:
@@ -235,26 +236,28 @@ class TextTokenizer:
 
     def _tokenise(self, texts: list[Any]) -> list[Tokens]:
         with_types = isinstance(texts[0], tuple) and self.has_type_ids
-        found = []
+        tokenised = []
         encodings = encode_texts(self.backend, texts)
         for text, encoding in zip(texts, encodings, strict=True):
             if len(encoding) <= self.max_length:
                 arrays = self._arrays(encoding, with_types)
-                found.append(Tokens(*arrays, len(encoding)))
+                tokenised.append(Tokens(*arrays, len(encoding)))
             elif self.long_text == "truncate":
-                found.append(self._truncate(encoding, with_types))
+                tokenised.append(self._truncate(encoding, with_types))
             else:
-                found.append(self._shorten(text, len(encoding), with_types))
-        return found
+                tokenised.append(self._shorten(text, len(encoding), with_types))
+        return tokenised
 
     def _truncate(self, encoding: Encoding, with_types: bool) -> Tokens:
         """Return the beginning of a text, or of both halves of a pair."""
+        # Cut from the encoding itself, whose ids are final: truncation by the backend
+        # would be a setting, which threads share.
         half_of = np.array([-1 if i is None else i for i in encoding.sequence_ids])
         n_halves = encoding.n_sequences
         lengths = [int((half_of == i).sum()) for i in range(n_halves)]
         n_special = len(half_of) - sum(lengths)
         budgets = token_budgets(lengths, max(0, self.max_length - n_special))
-        keep = half_of < 0
+        keep = half_of < 0  # special tokens belong to no half
         for i, budget in enumerate(budgets):
             keep[np.flatnonzero(half_of == i)[:budget]] = True
         ids = np.array(encoding.ids, dtype=np.int32)[keep].tobytes()
@@ -262,9 +265,13 @@ class TextTokenizer:
         type_bytes = types if with_types else None
         return Tokens(ids, type_bytes, len(encoding), is_cut=True)
 
-    def _shorten(self, text: Any, length: int, with_types: bool) -> Tokens:
+    def _shorten(
+        self, text: str | tuple[str, str], length: int, with_types: bool
+    ) -> Tokens:
         """Return the head and tail, or the windows, of a text that is too long."""
         shorten = self._head_tail if self.long_text == "head_tail" else self._windows
+        # The halves are tokenised again, without special tokens, because the pieces of
+        # a text that is divided get special tokens of their own.
         sides = text if isinstance(text, tuple) else (text,)
         self._check_budget(len(sides))
         halves = [
@@ -303,6 +310,7 @@ class TextTokenizer:
         special = self.special_tokens(len(halves))
         lengths = [len(half) for half in halves]
         budgets = token_budgets(lengths, self.max_length - special.n_special)
+        # The windows move over the longer half; the second if both are equal.
         side = int(len(halves) == 2 and lengths[0] <= lengths[1])
         long, size = halves[side], budgets[side]
         stride = min(self.window_stride or size, size)
@@ -320,6 +328,7 @@ class TextTokenizer:
             np.concatenate(ids).tobytes(),
             np.concatenate(types).tobytes() if with_types else None,
             length,
+            # The windows read all of the longer half; the other may have been cut.
             is_cut=sum(lengths) - len(long) > sum(budgets) - size,
             windows=windows.tobytes(),
         )
@@ -337,13 +346,14 @@ def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> Token
     """Return the table with its windows; a short text is one window itself."""
     parts = [
         np.array([[length], [1]])
-        if found is None
-        else np.frombuffer(found, dtype=np.int32).reshape(2, -1)
-        for found, length in zip(windows, table.lengths, strict=True)
+        if window is None
+        else np.frombuffer(window, dtype=np.int32).reshape(2, -1)
+        for window, length in zip(windows, table.lengths, strict=True)
     ]
     counts = np.array([part.shape[1] for part in parts])
     lengths, new = np.concatenate(parts, axis=1)
     starts = np.cumsum(counts) - counts
+    # A window weighs as much as the share of the text that no earlier window holds.
     shares = new / np.repeat(np.add.reduceat(new, starts), counts)
     return replace(
         table,

@@ -42,7 +42,7 @@ NO_THREADS = {"", "off", "false", "f", "no", "n", "0"}
 # -- a corpus that is read once ----------------------------------------------------
 
 
-def is_stream(X: Any) -> bool:
+def is_stream(X: object) -> bool:
     """Return whether X is iterable but cannot be indexed, such as an iterator.
 
     A set cannot be indexed either, but it has no order; a sparse matrix holds no texts.
@@ -76,7 +76,7 @@ def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
         warn_of_surrogates(n_mended, row + 1)
 
 
-def _check_item(item: Any, row: int, missing: str) -> str:
+def _check_item(item: object, row: int, missing: str) -> str:
     if isinstance(item, str):
         return str.__str__(item)  # of a subclass, such as an Enum's
     kind = type(item).__name__
@@ -120,6 +120,8 @@ def train_pieces(
         If the texts hold no word, or `vocab_size` is too small for their letters.
     """
     _check_threads()
+    # BERT's default, None, strips accents if it lowercases. Only then warn: with True
+    # the caller has asked for it.
     if lowercase and strip_accents is None:
         texts = _warn_of_marks(texts)
     words = _count_words(texts, _normalizer(lowercase, strip_accents))
@@ -181,8 +183,8 @@ def _count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> Co
         )
         backend.train_from_iterator(part, trainer=trainer)
         state = json.loads(trainer.__getstate__())
-        found = state["WordPieceTrainer"]["bpe_trainer"]["words"]
-        words.update({w: n for w, n in found.items() if len(w) <= LONGEST_WORD})
+        counts = state["WordPieceTrainer"]["bpe_trainer"]["words"]
+        words.update({w: n for w, n in counts.items() if len(w) <= LONGEST_WORD})
     return words
 
 
@@ -195,8 +197,8 @@ def _warn_of_marks(texts: Iterable[str]) -> Iterator[str]:
         if not text.isascii():
             for letter in set(text) - is_marked.keys():
                 is_marked[letter] = _has_mark_outside_latin(letter)
-            found = next((letter for letter in text if is_marked[letter]), None)
-            examples.update(found or ())
+            marked = next((letter for letter in text if is_marked[letter]), None)
+            examples.update(marked or ())
         yield text
     if examples.total() > MARKED_TO_WARN * n_texts:
         letter = examples.most_common(1)[0][0]
@@ -261,7 +263,9 @@ def _written_out(words: Mapping[str, int]) -> Iterator[str]:
 # -- a vocabulary that is given ----------------------------------------------------
 
 
-def read_pieces(vocabulary: Any) -> list[str]:
+def read_pieces(
+    vocabulary: str | os.PathLike[str] | Mapping[str, int] | Iterable[str],
+) -> list[str]:
     """Return the pieces of a given vocabulary, in the order of their ids.
 
     Parameters
