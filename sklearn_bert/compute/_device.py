@@ -11,7 +11,7 @@ from sklearn_bert._process._warn import warn
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of that name; `"auto"` is the first GPU, or the CPU if there is none.
+    """Return the device of that name; `"auto"` is the first GPU, or else the CPU.
 
     Raises
     ------
@@ -20,6 +20,7 @@ def resolve_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # torch accepts names of devices that the machine lacks, and fails much later.
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
@@ -45,7 +46,7 @@ def check_not_forked(device: torch.device) -> None:
 
 
 def available_device(device: str) -> torch.device:
-    """Like `resolve_device`, but the CPU where a fitted model's device is missing."""
+    """Return the device of that name, or the CPU where this machine lacks it."""
     try:
         return resolve_device(device)
     except ValueError:
@@ -53,11 +54,12 @@ def available_device(device: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The number format of the encoder: bfloat16 only where the hardware has it.
+    """Return the number format of the encoder: bfloat16 only where hardware has it.
 
     A CPU without AMX or AVX512-BF16 emulates bfloat16 up to a hundred times slower than
     float32, so it is never used there, not even where it was asked for.
     """
+    # tf32 is float32 in memory; `matmul_precision` sets how it is multiplied.
     if precision == "float32" or (precision == "tf32" and device.type == "cuda"):
         return torch.float32
     if precision != "tf32" and _has_native_bfloat16(device):
@@ -74,9 +76,9 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Multiply float32 matrices exactly, or in TF32 where that was asked for.
 
-    Whatever the caller's own setting is, it is given back. Only CUDA has it.
+    The caller's own setting is given back afterwards. Only CUDA has one.
     """
-    if device.type != "cuda":
+    if device.type != "cuda":  # a CPU multiplies as exactly as it can
         yield
         return
     settings = torch.backends.cuda.matmul

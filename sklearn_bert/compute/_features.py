@@ -8,7 +8,7 @@ with `trainable="head"` on 1,000 texts takes 0.87 times as long as encoding by h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -76,10 +76,10 @@ def features_of(
     *,
     are_vectors: bool,
     row_bytes: int,
-    mark: Any,
+    mark: Hashable,
     keep: bool = True,
 ) -> FeatureTable | None:
-    """The features of a table's texts, computed only where the process lacks them.
+    """Return the features of a table's texts, and compute those the process lacks.
 
     Parameters
     ----------
@@ -98,11 +98,13 @@ def features_of(
     Returns
     -------
     FeatureTable or None
-        None: states that would take too much memory to keep.
+        None: the states would take too much memory to keep.
     """
+    # Texts that occur twice have one feature, also across the folds of a search.
     rows, row_of = table.distinct()
     texts = table.take(rows)
     lengths = np.ones(len(rows), dtype=np.int64) if are_vectors else texts.lengths
+    # A fit asks for them once in an epoch: they pay only if they can all be kept.
     is_small = lengths.sum() * row_bytes <= FEATURES.max_bytes / 2
     if not (is_small or are_vectors):
         return None
@@ -112,6 +114,7 @@ def features_of(
         # Each on its own: a view would hold on to all of them.
         return [part.clone() for part in values.split(lengths[missing].tolist())]
 
+    # More than half of the cache would drive out all that others keep there.
     if mark is None or not is_small:
         values = compute(texts)
     else:

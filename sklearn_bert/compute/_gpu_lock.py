@@ -24,7 +24,7 @@ WAIT = 0.2  # seconds between two looks whether a GPU has become free
 
 @contextmanager
 def reserve_gpu(device: str) -> Iterator[str]:
-    """The device to fit on; among worker processes one that no other fits on.
+    """Yield the device to fit on; among worker processes one that no other fits on.
 
     A search with `n_jobs=4` on one GPU would train four models there at a time, and
     run out of its memory. Its workers (processes that another Python process started)
@@ -75,7 +75,8 @@ def _candidates(device: str) -> list[str]:
 
 
 def _lock_folder() -> Path:
-    """One for each user, and for each choice of visible GPUs, which numbers them."""
+    """Return the folder of the locks: of a user, and of a choice of visible GPUs."""
+    # CUDA numbers the visible GPUs: with others visible, "cuda:0" is another one.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(os.sep, "-")
     folder = Path(tempfile.gettempdir()) / f"sklearn_bert-{_user()}-{visible}"
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""One forward pass over many texts."""
+"""A forward pass over many texts, in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def compute(
     lengths = table.lengths[rows] if per_token else table.n_outputs(rows)
     starts = np.cumsum(lengths) - lengths
     output: Tensor | None = None
+    # Longest first: if memory is short, the first batch shows it.
     for batch, values in _answers(function, table, rows, feed):
         if output is None:
             dtype = values.dtype if per_token else torch.float32
@@ -108,7 +109,7 @@ def _answers(
         underway = []
         if not batches:
             return
-        # Whoever does not fit in this size will not later either: all become smaller.
+        # What does not fit in this size will not later either: all become smaller.
         make_room(feed.device)
         longest = int(table.lengths[rows[batch]].max())
         if len(batch) == 1:
@@ -125,7 +126,8 @@ def _try(
     rows: np.ndarray,
     feed: Feed,
 ) -> tuple[Tensor | None, str]:
-    """The function's values, or what is missing: an error would hold on to tensors."""
+    """Return the function's values; None, and torch's words, if memory runs out."""
+    # Its words, and not the error itself: its frames would hold on to tensors.
     try:
         return function(**feed(table, rows)), ""
     except RuntimeError as error:
@@ -154,7 +156,7 @@ class _Fetch:
 
 
 def _without_padding(states: Tensor, lengths: np.ndarray) -> Tensor:
-    """States of the tokens only, (n_tokens, width), of padded or packed texts."""
+    """Return the states of tokens alone, (n_tokens, width), padded or packed."""
     if len(states) == 1:
         return states[0, : int(lengths.sum())]
     is_text = np.arange(states.shape[1]) < lengths[:, None]

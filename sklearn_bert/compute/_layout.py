@@ -49,6 +49,7 @@ class Feed:
 
     def move(self, tensor: Tensor) -> Tensor:
         """Return the tensor on the device; a GPU fetches it while the CPU goes on."""
+        # From pinned memory a copy runs beside the kernels of the batch before.
         if self.device.type != "cuda":
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)

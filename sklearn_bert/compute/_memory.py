@@ -31,7 +31,7 @@ def give_back(device: torch.device) -> None:
 
 
 def is_shortage(error: Exception) -> bool:
-    """Whether this is torch's error for too little memory, on a GPU or a CPU."""
+    """Return whether this is torch's error for too little memory, of a GPU or CPU."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return any(words in str(error) for words in _CPU_SHORTAGES)
@@ -39,14 +39,14 @@ def is_shortage(error: Exception) -> bool:
 
 def make_room(device: torch.device) -> None:
     """Free whatever can be freed, also what only refers to itself; slow."""
-    gc.collect()
+    gc.collect()  # an error's frames and their tensors refer to each other
     give_back(device)
 
 
 def nothing_fits(
     what: str, device: torch.device, n_texts: int, n_tokens: int, shortage: str
 ) -> BertOutOfMemoryError:
-    """The error to raise when the batch cannot be made smaller.
+    """Return the error to raise when the batch cannot be made smaller.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def nothing_fits(
 def no_room_to_step(
     device: torch.device, n_weights: int, shortage: str
 ) -> BertOutOfMemoryError:
-    """The error to raise when the optimizer's moments do not fit.
+    """Return the error to raise when the optimizer's moments do not fit.
 
     Parameters
     ----------

@@ -129,6 +129,7 @@ class Runner:
                 found = compute(model.vectors, source, self.feed())
             else:
                 found = features.vectors()
+            # Merged before the last steps, which are defined for vectors of texts.
             is_maximum = self.model.pooling == "max"
             merge = maximum_of_windows if is_maximum else mean_of_windows
             return self.model.finish(merged(merge, found, windows)).numpy()
@@ -220,6 +221,7 @@ class Runner:
             assert lower is not None
             return compute(lower, texts, self.feed(), per_token=not are_vectors)
 
+        # All that a feature depends on beside the text itself.
         mark = None
         if self.fingerprint is not None:
             kind = (model.pooling, model.trainable, are_vectors)
@@ -240,6 +242,7 @@ class Runner:
 
     def feed(self) -> Feed:
         """Return what lays out texts: without padding where the device can do so."""
+        # Only this kernel knows where a text ends in a line, and it takes no float32.
         packed = (
             uses("packing")
             and self.device.type == "cuda"
@@ -251,6 +254,7 @@ class Runner:
 
     def model_in_place(self) -> TextModel:
         """Return the model on its device in its precision: itself, or a kept copy."""
+        # The model itself where it is at rest already: no second copy of the weights.
         dtype = self.dtype()
         if self.device.type == "cpu" and dtype == torch.float32:
             return self.model

@@ -16,8 +16,9 @@ from sklearn_bert.model._text_model import TextModel
 def copy_in_place(
     model: TextModel, device: torch.device, dtype: torch.dtype
 ) -> TextModel:
-    """A copy on the device that works in `dtype`; the original is not touched."""
-    # deepcopy takes these for copies that it has made already.
+    """Return a copy on the device that works in `dtype`, and leave the original."""
+    # deepcopy takes these for copies that it has made already: no weight is copied
+    # twice, first as it is and then to the device.
     weights = {
         id(p): nn.Parameter(p.detach().to(device, dtype), requires_grad=False)
         for module in model.half_precision_modules()
@@ -32,8 +33,8 @@ class LastUsed:
     def __init__(self) -> None:
         self._kept: tuple[weakref.ref[Any], Any] | None = None
 
-    def of(self, owner: Any, make: Callable[[], Any]) -> Any:
-        """What was made for this owner, made now if another was the last."""
+    def of(self, owner: object, make: Callable[[], Any]) -> Any:
+        """Return what was made for this owner; make it now if another was the last."""
         kept = self._kept
         if kept is not None and kept[0]() is owner:
             return kept[1]
@@ -42,7 +43,7 @@ class LastUsed:
         self._kept = weakref.ref(owner, self._drop), made
         return made
 
-    def forget(self, owner: Any) -> None:
+    def forget(self, owner: object) -> None:
         """Drop what was made for this owner."""
         kept = self._kept
         if kept is not None and kept[0]() is owner:

@@ -81,6 +81,7 @@ class ShuffledBatches:
         if not (self.by_length and uses("batches_of_similar_length")):
             yield from _cut(order, self.batch_size)
             return
+        # Sorting all texts would make the same batches in every epoch; pools do not.
         pool_size = self.batch_size * BATCHES_PER_POOL
         lengths = self.lengths
         if len(order) <= pool_size:
@@ -95,7 +96,7 @@ class ShuffledBatches:
 
 
 def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Rows sorted by length, longest first, cut where padding would pass the budget.
+    """Sort rows by length, longest first, and cut where padding would pass a budget.
 
     Parameters
     ----------
@@ -181,6 +182,7 @@ def pack(
     lengths = table.lengths[rows]
     where = ragged_indices(table.starts[rows], lengths)
     positions = ragged_indices(np.zeros_like(lengths), lengths)
+    # At least one token of filler, so that all lines end in a text of padding.
     filler = 0 if multiple is None else multiple - len(where) % multiple
     ends = np.cumsum([0, *lengths, *([filler] if filler else [])])
     line = {"input_ids": (table.ids[where], pad_id), "position_ids": (positions, 0)}

@@ -1,4 +1,4 @@
-"""Rows of tokens of which some are hidden, to be guessed from the others."""
+"""Rows of tokens of which some are hidden, to be predicted from the others."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 
-# Of the tokens to guess: the share that the mask hides, and that with a random token
+# Of the tokens to predict: the share that the mask hides, and that with a random token
 # in its place. The others stand as they are.
 MASKED, RANDOM = 0.8, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedTable(WordTable):
-    """Rows of tokens, where in them to guess, and what is right.
+    """Rows of tokens, which of them to predict, and what is right.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class MaskedTable(WordTable):
 
 
 class Masking:
-    """Chooses tokens to guess, and hides them.
+    """Chooses tokens to predict, and hides them.
 
     Devlin et al. (2019, section 3.1 and appendix A.1): 15 % of the tokens of each row;
     8 of 10 of them are replaced by the mask, 1 by a random token, and 1 is kept.
@@ -88,15 +88,16 @@ class Masking:
         rng: np.random.Generator,
         next_sentence_labels: np.ndarray | None = None,
     ) -> MaskedTable:
-        """Draw the tokens to guess in each row; a table in which they are hidden."""
+        """Draw the tokens to predict in each row; return a table that hides them."""
         places, row_of = self._choose(table, rng)
         flat = table.starts[row_of] + places
         right = table.ids[flat]
         ids = table.ids.copy()
-        fate = rng.random(len(flat))
-        ids[flat[fate < MASKED]] = self.mask_id
-        strange = (fate >= MASKED) & (fate < MASKED + RANDOM)
-        ids[flat[strange]] = rng.choice(self.ordinary, int(strange.sum()))
+        # One draw decides what becomes of a token: masked, replaced, or left.
+        draw = rng.random(len(flat))
+        ids[flat[draw < MASKED]] = self.mask_id
+        is_random = (draw >= MASKED) & (draw < MASKED + RANDOM)
+        ids[flat[is_random]] = rng.choice(self.ordinary, int(is_random.sum()))
         return masked_table(
             replace(table, ids=ids), row_of, places, right, next_sentence_labels
         )
@@ -104,7 +105,7 @@ class Masking:
     def _choose(
         self, table: TokenTable, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Places within their rows, and those rows, in order."""
+        """Choose tokens, and return their places within their rows, and those rows."""
         row_of = np.repeat(np.arange(len(table)), table.lengths)
         begins = np.cumsum(table.lengths) - table.lengths
         places = np.arange(len(row_of)) - np.repeat(begins, table.lengths)
@@ -117,6 +118,7 @@ class Masking:
         # The pieces of a unit draw one number, so that sorting keeps them together.
         drawn = rng.random(len(unit))[unit] if len(unit) else np.zeros(0)
         order = np.lexsort((places, unit, drawn, row_of))
+        # Units are taken in the order drawn, while all of a unit fits into the budget.
         sizes = np.bincount(unit, minlength=len(unit))[unit[order]]
         first_in_row = np.cumsum(counts) - counts
         rank = np.arange(len(order)) - first_in_row[row_of[order]]
@@ -134,10 +136,11 @@ class Masking:
         ids: np.ndarray,
         budget: np.ndarray,
     ) -> np.ndarray:
-        """For each token the number of what is hidden with it: itself, or its word."""
+        """Number what is hidden together: each token by itself, or with its word."""
         each = np.arange(len(ids))
         if self.begins_word is None or not len(ids):
             return each
+        # A piece goes on only directly behind another one of its row.
         goes_on = ~self.begins_word[ids]
         goes_on &= np.diff(places, prepend=-2) == 1
         goes_on &= np.diff(row_of, prepend=-1) == 0
@@ -154,7 +157,10 @@ def masked_table(
     right: np.ndarray,
     next_sentence_labels: np.ndarray | None = None,
 ) -> MaskedTable:
-    """A table whose tokens at some places of its rows, in order, are to be guessed."""
+    """Return a table of which some tokens are to be predicted.
+
+    These are those at `places` of the rows `row_of`, in order; `right` are their ids.
+    """
     counts = np.bincount(row_of, minlength=len(table))
     none = np.zeros(0, dtype=np.int64)
     return MaskedTable(
@@ -174,7 +180,7 @@ def masked_table(
 
 
 def find_masks(tokenizer: TextTokenizer, table: TokenTable) -> MaskedTable:
-    """The masks that stand in the texts, as tokens to guess."""
+    """Return a table whose tokens to predict are the masks that stand in the texts."""
     flat = ragged_indices(table.starts, table.lengths)
     is_mask = table.ids[flat] == tokenizer.special_id("mask")
     row_of = np.repeat(np.arange(len(table)), table.lengths)[is_mask]
@@ -185,7 +191,7 @@ def find_masks(tokenizer: TextTokenizer, table: TokenTable) -> MaskedTable:
 def mask_each_token(
     tokenizer: TextTokenizer, table: TokenTable
 ) -> tuple[MaskedTable, np.ndarray]:
-    """Every token masked in a row of its own, and which text each row is of."""
+    """Mask every token in a row of its own, and return the text of each row as well."""
     mask_id = tokenizer.special_id("mask")
     special = tokenizer.special_ids()
     rows, places, right, text_of_row = [], [], [], []
@@ -214,9 +220,9 @@ def mask_each_token(
 
 
 def causal_targets(table: TokenTable, beginnings: np.ndarray) -> MaskedTable:
-    """Every token of a row, to guess the one behind it from.
+    """Return a table in which each token of a row is predicted from those before it.
 
-    But for `beginnings`, the ids that stand before a text: nothing tells of them.
+    The first is not, nor are `beginnings`, the special tokens before a text.
     """
     counts = np.maximum(table.lengths - 1, 0)
     row_of = np.repeat(np.arange(len(table)), counts)
@@ -227,7 +233,7 @@ def causal_targets(table: TokenTable, beginnings: np.ndarray) -> MaskedTable:
 
 
 def _begins_word(tokenizer: TextTokenizer) -> np.ndarray:
-    """Of each piece of the vocabulary, whether a word begins with it.
+    """Return, for each piece of the vocabulary, whether a word begins with it.
 
     WordPiece marks pieces that go on ("##"); byte-level and SentencePiece tokenizers
     those that begin (with a space, written as one of two letters).

@@ -50,6 +50,7 @@ class Table:
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """Return rows that hold each text once, and each row's place among them."""
+        # Equal texts share their ids, so where they begin tells them apart.
         _, rows, inverse = np.unique(
             self.starts, return_index=True, return_inverse=True
         )
@@ -114,6 +115,7 @@ class TokenTable(Table):
         if self.windows is None:
             return self, None
         assert self.window_lengths is not None
+        # The windows lie one after the other in `ids`: only their borders are new.
         lengths = self.window_lengths
         all_windows = replace(
             self,
@@ -159,6 +161,7 @@ class TokenTable(Table):
         """Hash the ids and type ids of a text: all that a model's answer depends on."""
         part = slice(self.starts[row], self.starts[row] + self.lengths[row])
         digest = blake2b(self.ids[part].tobytes(), digest_size=16)
+        # A name between them: ids and types of another text must not read alike.
         if self.type_ids is not None:
             digest.update(b"types" + self.type_ids[part].tobytes())
         return digest.digest()

@@ -154,6 +154,7 @@ class WordTable(TokenTable):
             begins = np.cumsum(lengths) - lengths
         else:
             begins = np.arange(len(rows)) * lengths.max()
+        # Positions count within a row: add where the row begins in what is laid out.
         words = self.word_positions[self.targets_of(rows)]
         batch["word_positions"] = np.repeat(begins, counts) + words
         return batch
@@ -168,6 +169,7 @@ class WordTable(TokenTable):
 
     def counts(self, rows: np.ndarray) -> np.ndarray:
         """Return how many words each sentence has, in all of its rows."""
+        # Rows of a sentence follow each other, also in a part of the table.
         sentences = self.sentence_of_row()[rows]
         begins = np.flatnonzero(np.diff(sentences, prepend=-1))
         return np.add.reduceat(self.word_counts[rows], begins)
@@ -217,10 +219,10 @@ def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> Word
 def _pieces(
     tokenizer: TextTokenizer, sentences: list[list[str]]
 ) -> dict[str, np.ndarray]:
-    """The token ids of each distinct word, at least one.
+    """Return the token ids of each distinct word, at least one.
 
-    A word that a tokenizer makes nothing of (a control character, say) stands as one
-    it does not know. One that alone is longer than a row is cut: its first piece, which
+    A word that a tokenizer has no piece for (a control character, say) stands as an
+    unknown one. One that alone is longer than a row is cut: its first piece, which
     carries the tag, stays.
     """
     words = list(dict.fromkeys(word for sentence in sentences for word in sentence))
@@ -241,7 +243,7 @@ def _pieces(
 def _windows(
     words: list[np.ndarray], tokenizer: TextTokenizer
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows of a sentence, and where in each begin the words that are read there."""
+    """Return the rows of a sentence, and where the words begin that each row reads."""
     frame = tokenizer.special_tokens()
     room = tokenizer.max_length - frame.n_special
     lengths = np.array([len(word) for word in words])

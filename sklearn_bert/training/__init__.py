@@ -1,4 +1,1 @@
-"""Second floor: one training run, and one forward pass over many texts.
-
-The only window to skorch.
-"""
+"""A training run: examples, losses, updates, callbacks. The only window to skorch."""

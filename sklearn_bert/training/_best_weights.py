@@ -33,6 +33,7 @@ class BestWeights(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the epoch that has just ended."""
         epoch = net.history[-1]
+        # Tuples compare by score first, then by loss; a tie of both is no better.
         reached = (epoch["valid_score"], -epoch["valid_loss"])
         if reached > self.best_:
             self.best_, self.best_epoch_ = reached, epoch["epoch"]

@@ -32,11 +32,11 @@ class Contrast(Objective):
     def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
-        """The two vectors of each example, side by side: (n_examples, 2 * width)."""
+        """Put the two vectors of each example side by side: (n_examples, 2 * width)."""
         return scores.reshape(n_texts, -1)
 
     def cosines(self, first: Tensor, second: Tensor) -> Tensor:
-        """Of all first with all second views, over the temperature: (n, n)."""
+        """Compare all first with all second views, over the temperature: (n, n)."""
         unit = functional.normalize
         return unit(first) @ unit(second).T / self.temperature
 
@@ -51,13 +51,14 @@ class MultipleNegativesRanking(Contrast):
     """
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Numbers of the texts, (n, 2) -> the loss of each example, (n,).
+        """Compute the loss of each example, (n,), from numbers of texts, (n, 2).
 
         The second view of another example is no wrong answer where the two examples
         share a view, or it is the text that is asked for.
         """
         first, second = scores.chunk(2, dim=1)
         cosines = self.cosines(first, second)
+        # Two examples are alike where a first view, or a second, is the same text.
         same = (targets[:, None] == targets[None]).any(2)
         same |= targets[:, :1] == targets[:, 1]
         same.fill_diagonal_(False)
@@ -73,7 +74,7 @@ class SupervisedContrastive(Contrast):
     """
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Codes of classes, (n,) -> the loss of each example, (n,)."""
+        """Compute the loss of each example, (n,), from the codes of classes, (n,)."""
         views = torch.cat(scores.chunk(2, dim=1))
         codes = targets.repeat(2)
         cosines = self.cosines(views, views)
@@ -93,11 +94,12 @@ class CoSENT(Contrast):
     """
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Scores of pairs, (n,) -> a share of the batch's loss for each, (n,)."""
+        """Compute a share of the batch's loss for each pair, (n,), of scores, (n,)."""
         first, second = scores.chunk(2, dim=1)
         cosines = functional.cosine_similarity(first, second) / self.temperature
         gaps = cosines[:, None] - cosines[None]
         is_lower = targets[:, None] < targets[None]
+        # Only pairs in the wrong order count: exp(-inf) adds nothing to the sum.
         gaps = gaps.masked_fill(~is_lower, -torch.inf).flatten()
         loss = torch.logsumexp(torch.cat([gaps.new_zeros(1), gaps]), 0)
         return loss.expand(len(cosines))

@@ -47,7 +47,7 @@ class EpochLosses:
             self._look()
 
     def read(self) -> np.ndarray:
-        """All losses, (n_updates, n_parts): the one time that a GPU is waited for.
+        """Return all losses, (n_updates, n_parts): here alone a GPU is waited for.
 
         Raises
         ------

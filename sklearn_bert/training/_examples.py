@@ -38,26 +38,27 @@ class Examples:
     windows: Windows | None = None
 
     def renewed(self) -> Examples:
-        """The examples of the next epoch: the same, unless they are drawn anew."""
+        """Return the examples of the next epoch: these, unless they are drawn anew."""
         return self
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def lengths(self) -> np.ndarray:
-        """Tokens of each example, over all its windows."""
+        """Return the number of tokens of each example, over all its windows."""
         if self.windows is None:
             return self.table.lengths[self.rows]
+        # `reduceat` adds up from each begin to the next: every text has a window.
         windows = self.windows.take(self.rows)
         begins = np.cumsum(windows.counts) - windows.counts
         return np.add.reduceat(self.table.lengths[windows.rows()], begins)
 
     def targets_of(self, rows: np.ndarray) -> np.ndarray:
-        """Where the targets of some texts lie."""
+        """Return where the targets of some texts lie."""
         return self.table.targets_of(rows)
 
     def counts(self) -> np.ndarray:
-        """How many targets belong together: words of a sentence, in all its rows."""
+        """Return how many targets belong together: the words of a sentence."""
         return self.table.counts(self.rows)
 
     def parts(
@@ -74,6 +75,7 @@ class Examples:
             counts = windows.counts
             begins = np.cumsum(counts) - counts
             longest = np.maximum.reduceat(self.table.lengths[windows.rows()], begins)
+        # One pass, greedily: a part ends before the text that would be too much.
         begin = n_windows = widest = 0
         for place, (count, length) in enumerate(
             zip(counts.tolist(), longest.tolist(), strict=True)
@@ -89,6 +91,9 @@ class Examples:
 class Views(Windows):
     """Which rows of a table are the two views of each example.
 
+    To a model the views of an example are what the windows of a text are: rows that
+    belong together. An objective of pairs merges them by putting them side by side.
+
     Attributes
     ----------
     members : ndarray of shape (n_examples, 2)
@@ -98,7 +103,7 @@ class Views(Windows):
 
     @classmethod
     def of(cls, members: np.ndarray, n_rows: int) -> Views:
-        """Views among the rows of a table."""
+        """Make the views among the rows of a table."""
         counts = np.full(len(members), 2)
         shares = np.ones(n_rows, dtype=np.float32)
         return cls(members[:, 0], counts, shares, members=members)
@@ -113,7 +118,7 @@ class Views(Windows):
         )
 
     def rows(self) -> np.ndarray:
-        """The rows of the examples, one example after the other."""
+        """Return the rows of the examples, one example after the other."""
         return self.members.ravel()
 
 
@@ -124,7 +129,7 @@ class ViewedExamples(Examples):
     Attributes
     ----------
     draw : callable
-        To the views of an epoch: rows of the table, of shape (n_examples, 2).
+        Returns the views of an epoch: rows of the table, of shape (n_examples, 2).
     """
 
     draw: Callable[[], np.ndarray]
@@ -133,7 +138,7 @@ class ViewedExamples(Examples):
     def of(
         cls, table: TokenTable, targets: np.ndarray, draw: Callable[[], np.ndarray]
     ) -> ViewedExamples:
-        """All examples, which weigh alike; `targets` has a row for each."""
+        """Make all examples, which weigh alike; `targets` has a row for each."""
         return cls(
             table=table,
             rows=np.arange(len(targets)),
@@ -144,7 +149,7 @@ class ViewedExamples(Examples):
         )
 
     def renewed(self) -> ViewedExamples:
-        """Other views of the same examples."""
+        """Draw other views of the same examples."""
         return replace(self, windows=Views.of(self.draw(), len(self.table)))
 
 
@@ -155,24 +160,25 @@ class DrawnExamples(Examples):
     Attributes
     ----------
     draw : callable
-        To a table of as many rows, with other tokens to guess.
+        Returns a table of as many rows, with other tokens to predict.
     """
 
     draw: Callable[[], MaskedTable]
 
     @classmethod
     def of(cls, draw: Callable[[], MaskedTable]) -> DrawnExamples:
-        """All rows of a table that is drawn now, and again for each epoch."""
+        """Make examples of all rows of a table, drawn now and again for each epoch."""
         table = draw()
         n_words = len(table.labels)
         return cls(
             table=table,
             rows=np.arange(len(table)),
-            targets=np.zeros(n_words, dtype=np.float32),  # the table has the right ones
+            # The table has the right ones, and the model computes the losses itself.
+            targets=np.zeros(n_words, dtype=np.float32),
             weights=np.ones(n_words, dtype=np.float32),
             draw=draw,
         )
 
     def renewed(self) -> DrawnExamples:
-        """Other tokens to guess."""
+        """Draw other tokens to predict."""
         return self.of(self.draw)

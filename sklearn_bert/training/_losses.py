@@ -1,4 +1,4 @@
-"""What a net learns: the loss of each target, and how windows of a text add up.
+"""What a net learns: the loss of each target, and how windows of a text are merged.
 
 An objective knows scores and targets, not labels. Scores are what the head gives,
 (n_rows, n_outputs), where a row is a text, a window of a text, or a word.
@@ -50,7 +50,7 @@ class Objective(nn.Module):
         n_targets: int,
         n_rows: int,
     ) -> Tensor:
-        """The share of some rows in the mean losses of a batch.
+        """Compute the share of some rows in the mean losses of a batch.
 
         Parameters
         ----------
@@ -70,14 +70,14 @@ class Objective(nn.Module):
         return (losses * weights).sum() / n_targets
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each row, before weighing: of shape (n_rows,), or wider."""
+        """Compute the loss of each row, before weighing: (n_rows,), or wider."""
         raise NotImplementedError
 
     @staticmethod
     def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
-        """The scores of whole texts from those of their windows.
+        """Compute the scores of whole texts from those of their windows.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Objective(nn.Module):
         weights: np.ndarray,
         counts: np.ndarray,
     ) -> float:
-        """What the estimator's `score` would say; `counts` rows belong together."""
+        """Compute what the estimator's `score` would; `counts` rows belong together."""
         raise NotImplementedError
 
 
@@ -118,7 +118,7 @@ class CrossEntropy(Objective):
         self.label_smoothing = label_smoothing
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Codes of shape (n_rows,) -> (n_rows,)."""
+        """Compute the loss of each row, (n_rows,), from codes, (n_rows,)."""
         return functional.cross_entropy(
             scores, targets, reduction="none", label_smoothing=self.label_smoothing
         )
@@ -127,7 +127,7 @@ class CrossEntropy(Objective):
     def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
-        """Logarithms of the averaged probabilities."""
+        """Average the probabilities, and return their logarithms."""
         logs = scores.log_softmax(1) + shares.log()[:, None]
         return log_sum_by_text(logs, text_of_row, n_texts)
 
@@ -138,7 +138,7 @@ class CrossEntropy(Objective):
         weights: np.ndarray,
         counts: np.ndarray,
     ) -> float:
-        """Accuracy."""
+        """Compute the accuracy."""
         return float(np.average(scores.argmax(1) == targets, weights=weights))
 
 
@@ -156,7 +156,7 @@ class BinaryCrossEntropy(Objective):
         self.label_smoothing = label_smoothing
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """0 and 1 of shape (n_rows, n_labels) -> the same, to add up to a mean."""
+        """Compute losses, (n_rows, n_labels), which add up to the mean of a row."""
         smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         losses = functional.binary_cross_entropy_with_logits(
             scores, smooth, reduction="none"
@@ -167,7 +167,7 @@ class BinaryCrossEntropy(Objective):
     def merge_windows(
         scores: Tensor, text_of_row: Tensor, shares: Tensor, n_texts: int
     ) -> Tensor:
-        """Logits of the averaged probabilities."""
+        """Average the probabilities, and return their logits."""
         # The two sides apart: 1 - p would lose what is close to 1.
         log_shares = shares.log()[:, None]
         yes = functional.logsigmoid(scores) + log_shares
@@ -183,7 +183,7 @@ class BinaryCrossEntropy(Objective):
         weights: np.ndarray,
         counts: np.ndarray,
     ) -> float:
-        """Share of the texts whose labels are all right."""
+        """Compute the share of the texts whose labels are all right."""
         is_right = ((scores > 0) == (targets > 0.5)).all(axis=1)
         return float(np.average(is_right, weights=weights.mean(axis=1)))
 
@@ -202,7 +202,7 @@ class RegressionLoss(Objective):
         self.loss = loss
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Numbers of shape (n_rows, n_outputs) -> (n_rows,)."""
+        """Compute the loss of each row, (n_rows,), of numbers, (n_rows, n_outputs)."""
         if self.loss == "huber":
             losses = functional.huber_loss(scores, targets, reduction="none")
         else:
@@ -216,7 +216,8 @@ class RegressionLoss(Objective):
         weights: np.ndarray,
         counts: np.ndarray,
     ) -> float:
-        """R2, the mean over the outputs; of a constant 1 where it is met, else 0."""
+        """Compute the mean R2 of the outputs; of a constant 1 if it is met, else 0."""
+        # In float64: near an R2 of 1 squares in float32 are mostly rounding.
         targets = targets.astype(np.float64)
         mean = np.average(targets, axis=0, weights=weights)
         spread = np.average((targets - mean) ** 2, axis=0, weights=weights)
@@ -228,7 +229,7 @@ class RegressionLoss(Objective):
 
 
 class LanguageModelingLoss(Objective):
-    """Of words that are hidden, or to come; and of halves that follow each other.
+    """Cross-entropy of hidden or next tokens, and of whether a sentence follows.
 
     The model computes the losses itself, so that scores of a whole vocabulary need not
     leave it. Devlin et al. (2019, appendix A.2) add the means of the two.
@@ -236,7 +237,7 @@ class LanguageModelingLoss(Objective):
     Parameters
     ----------
     parts : tuple of str
-        One name for the loss of words, or two with that of the halves.
+        One name for the loss of tokens, or two with that of next sentences.
     """
 
     def __init__(self, parts: tuple[str, ...]) -> None:
@@ -256,15 +257,15 @@ class LanguageModelingLoss(Objective):
         n_targets: int,
         n_rows: int,
     ) -> Tensor:
-        """The mean loss of the words, and of the halves where rows have them."""
-        words, next_sentence_labels = scores
-        found = [words.sum() / max(n_targets, 1)]
-        if next_sentence_labels is not None:
-            found.append(next_sentence_labels.sum() / n_rows)
+        """Compute the mean loss of the tokens, and of the pairs where rows are such."""
+        token_losses, pair_losses = scores
+        found = [token_losses.sum() / max(n_targets, 1)]
+        if pair_losses is not None:
+            found.append(pair_losses.sum() / n_rows)
         return torch.stack(found)
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Log-likelihoods in the first column -> losses, (n_words,)."""
+        """Compute losses, (n_tokens,), from log-likelihoods in the first column."""
         return -scores[:, 0]
 
     def score(
@@ -274,7 +275,7 @@ class LanguageModelingLoss(Objective):
         weights: np.ndarray,
         counts: np.ndarray,
     ) -> float:
-        """The mean log-likelihood."""
+        """Compute the mean log-likelihood."""
         return float(np.average(scores[:, 0], weights=weights))
 
 
@@ -301,5 +302,5 @@ class TokenCrossEntropy(CrossEntropy):
         weights: np.ndarray,
         counts: np.ndarray,
     ) -> float:
-        """What `score_tags` says; weights do not count."""
+        """Compute what `score_tags` does; weights do not count."""
         return self.score_tags(targets, scores.argmax(1), counts)

@@ -27,6 +27,7 @@ class MasterWeights:
 
     def __init__(self, model: TextModel, dtype: torch.dtype) -> None:
         modules = model.half_precision_modules() if dtype != torch.float32 else []
+        # Tied weights are one parameter under two names: each is cast once.
         cast = dict.fromkeys(p for module in modules for p in module.parameters())
         self._halves: list[tuple[nn.Parameter, Tensor, Tensor]] = []
         originals: dict[nn.Parameter, Tensor] = {}
@@ -42,16 +43,13 @@ class MasterWeights:
         }
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
-        """Names and float32 weights: what the optimizer steps."""
+        """Return names and float32 weights: what the optimizer steps."""
         return list(self._trained.items())
-
-    def parameters(self) -> list[Tensor]:
-        """The float32 weights."""
-        return list(self._trained.values())
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
         """Hand the working weights' gradients to the masters, adding in float32."""
+        # The first part of a batch copies, the others add: nothing is zeroed between.
         there = [half for half in self._halves if half[0].grad is not None]
         new = [half for half in there if half[1].grad is None]
         known = [half for half in there if half[1].grad is not None]
@@ -82,12 +80,13 @@ class MasterWeights:
             parameter.grad = None
 
     def snapshot(self) -> dict[str, Tensor]:
-        """A copy of the trained weights on the CPU, by name."""
+        """Return a copy of the trained weights on the CPU, by name."""
         return {n: p.detach().to("cpu", copy=True) for n, p in self._trained.items()}
 
     @torch.no_grad()
     def restore(self, model: nn.Module, snapshot: dict[str, Tensor] | None) -> None:
         """Leave the model in float32 with its masters, or with a snapshot of them."""
+        # Frozen weights come back as they were before they were rounded.
         weights = self._float32 | (snapshot or {})
         for name, parameter in model.named_parameters():
             parameter.data = weights[name].detach().to(parameter.device)

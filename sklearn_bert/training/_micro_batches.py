@@ -63,6 +63,7 @@ class MicroBatches:
         """Return what of a batch passes through the model at a time."""
         if self._device.type != "cpu":
             return examples.parts(rows, self.size)
+        # The order within a batch does not matter to the sum of its gradients.
         lengths = replace(examples, rows=rows).lengths()
         rows = rows[np.argsort(lengths, kind="stable")]  # little padding in each part
         return examples.parts(rows, self.size, TRAINING_TOKENS)
@@ -87,6 +88,7 @@ class MicroBatches:
                 rows = examples.windows.take(rows).rows()
             n_tokens = int(examples.table.lengths[rows].max())
             raise nothing_fits("training", self._device, len(rows), n_tokens, shortage)
+        # Half of what was tried, not of the size: a last batch may be smaller.
         self.size = tried // 2
 
     def finish(self) -> None:

@@ -63,16 +63,16 @@ class BertNet(NeuralNet):
         it is loaded works on the CPU.
     precision : {"auto", "float32", "tf32", "bfloat16"}
     fingerprint : str or None
-        Of the checkpoint that the module's frozen part comes from, to know its features
-        by; None: they are not remembered.
+        Of the checkpoint that the module's frozen part comes from; None: its features
+        are not remembered.
     objective : Objective or None
-        What is learnt; None: nothing will be.
+        What the net learns; None: it will not be trained.
     lr : float
         The peak learning rate.
     layer_decay : float
-        What the rate is multiplied with from each layer to the one below.
+        Factor on the rate from each layer to the one below.
     decays : bool
-        Whether the rate warms up and decays; False: it stays, from the tenth update on.
+        Whether the rate warms up and decays; False: it stays after ten updates.
     max_epochs : int
     batch_size : int
         Texts per update.
@@ -113,6 +113,9 @@ class BertNet(NeuralNet):
         adapter_rank: int = 8,
         callbacks: list[Callback] | None = None,
     ) -> None:
+        device = available_device(placement)
+        # skorch's own loop, loader and split are not used: of `NeuralNet` there remain
+        # the order of `initialize`, callbacks, and `history`.
         super().__init__(
             module,
             criterion=objective or Objective(),
@@ -121,13 +124,18 @@ class BertNet(NeuralNet):
             max_epochs=max_epochs,
             batch_size=batch_size,
             callbacks=callbacks,
+            device=str(device),
             train_split=None,
             verbose=1,  # of the caller's callbacks, whose output is asked for
         )
-        self.precision = precision
-        self.pad_id = pad_id
-        self.fingerprint = fingerprint
-        self.place(placement)
+        self.placement = placement
+        self.runner_ = Runner(
+            module,
+            device,
+            precision=precision,
+            pad_id=pad_id,
+            fingerprint=fingerprint,
+        )
         self.layer_decay = layer_decay
         self.decays = decays
         self.weight_decay = weight_decay
@@ -142,6 +150,21 @@ class BertNet(NeuralNet):
     def __repr__(self) -> str:
         n_weights = sum(p.numel() for p in self.module.parameters())
         return f"BertNet({n_weights / 1e6:.1f}M weights, precision={self.precision!r})"
+
+    @property
+    def precision(self) -> str:
+        """Return the precision in the user's words."""
+        return self.runner_.precision
+
+    @property
+    def pad_id(self) -> int:
+        """Return the id of padding."""
+        return self.runner_.pad_id
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of the checkpoint; None: features are not kept."""
+        return self.runner_.fingerprint
 
     # -- training ------------------------------------------------------------------
 
@@ -175,7 +198,7 @@ class BertNet(NeuralNet):
 
         skorch's `initialize` makes module and optimizer of what is set here.
         """
-        assert isinstance(examples.table, TokenTable)
+        assert isinstance(examples.table, TokenTable)  # features are made below
         table, windows = examples.table.by_window()
         if examples.windows is not None:
             windows = examples.windows
@@ -213,13 +236,13 @@ class BertNet(NeuralNet):
         )
 
     def initialize_callbacks(self) -> BertNet:
-        """Callbacks of the house and the caller's, each by a name of its own."""
+        """Give each callback, ours and the caller's, a name of its own."""
         self.callbacks: Any = with_free_names(self.callbacks or [])
         super().initialize_callbacks()
         return self
 
     def initialize_module(self) -> BertNet:
-        """What learns is the module of this run."""
+        """Take what learns as the module of this run."""
         self.module_ = self.view_.model
         return self
 
@@ -227,6 +250,13 @@ class BertNet(NeuralNet):
         """Make float32 masters, and a fused AdamW that steps them."""
         self.masters_ = MasterWeights(self.module_, self.runner_.dtype())
         n_updates = self.max_epochs * len(self.batches_)
+        # Nothing is called if no callback looks at gradients, so that an update
+        # may become a graph.
+        on_gradients: Callable[[list[tuple[str, Tensor]]], None] | None = None
+        if self._hooks("on_grad_computed"):
+            on_gradients = lambda named: self.notify(  # noqa: E731
+                "on_grad_computed", named_parameters=named, batch=None, training=True
+            )
         factors = None
         if self.layer_decay != 1:
             factors = layer_factors(layer_depths(self.module_), self.layer_decay)
@@ -244,12 +274,13 @@ class BertNet(NeuralNet):
             n_updates=n_updates,
             batch_size=self.batch_size,
             checkpointing=self.checkpointing,
-            on_gradients=self._gradients_hook(),
+            on_gradients=on_gradients,
         )
         self.optimizer_ = self.updates_.optimizer
         return self
 
     def _train(self) -> None:
+        """Run the epochs between the callbacks' hooks, and look at what came of it."""
         data = {"X": self.examples_, "y": None}
         self.stops_ = False
         self.last_rows_ = self.examples_.rows[:1]  # where there is no epoch
@@ -257,6 +288,7 @@ class BertNet(NeuralNet):
             self.notify("on_train_begin", **data)
             self.fit_loop(self.examples_)
         except BaseException:
+            # A bar is closed and a run of a logger ended, however the training ends.
             for _, hook in self._hooks("on_train_end"):
                 with suppress(Exception):  # which would hide why the training failed
                     hook(self, **data)
@@ -265,11 +297,8 @@ class BertNet(NeuralNet):
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
             self.kept_ = best[0].snapshot_
-        else:  # those that are kept have been validated
-            self._check_last_update()
-
-    def _check_last_update(self) -> None:
-        """Raise FloatingPointError where no loss shows any more what it has done."""
+            return  # weights that are kept have been validated
+        # No later loss shows what the last update has done to the weights.
         named = self.masters_.named_parameters()
         finite = torch.stack([torch.isfinite(weight).all() for _, weight in named])
         if not finite.all():
@@ -278,18 +307,12 @@ class BertNet(NeuralNet):
                 f"after update {self.updates_.n_done} weights are not finite, first in "
                 f"{first!r}; training has diverged. {REMEDY}"
             )
+        # Weights may be finite and their scores not: a few texts tell.
         self.module_.eval()
         self._scores_of(replace(self.examples_, rows=self.last_rows_))
 
-    def _gradients_hook(self) -> Callable[[list[tuple[str, Tensor]]], None] | None:
-        if not self._hooks("on_grad_computed"):
-            return None
-        return lambda named: self.notify(
-            "on_grad_computed", named_parameters=named, batch=None, training=True
-        )
-
     def _hooks(self, method_name: str) -> list[tuple[Callback, Any]]:
-        """The callbacks that do something at this moment."""
+        """Return the callbacks that do something at this moment."""
         return [
             (callback, getattr(callback, method_name))
             for _, callback in self.callbacks_
@@ -300,8 +323,8 @@ class BertNet(NeuralNet):
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Run a hook of all callbacks that override it.
 
-        skorch's EarlyStopping raises KeyboardInterrupt, for which skorch swallows every
-        one: a real Ctrl-C inside a grid search is lost. Here only that of skorch itself
+        skorch's EarlyStopping raises KeyboardInterrupt, so skorch swallows every one: a
+        real Ctrl-C inside a grid search is lost. Here only that of skorch itself
         means "stop"; any other reaches the caller, wherever it strikes.
         """
         getattr(self, method_name)(self, **kwargs)
@@ -316,9 +339,10 @@ class BertNet(NeuralNet):
     def fit_loop(
         self, X: Examples, y: Any = None, epochs: int | None = None, **fit_params: Any
     ) -> BertNet:
-        """Epochs of training, each followed by validation where there is any."""
+        """Train for some epochs, and validate after each where that was asked for."""
         for epoch in range(self.max_epochs):
             if epoch > 0:
+                # Masks and pairs are drawn anew, and lengths change with them.
                 X = self.examples_ = X.renewed()
                 self.batches_.lengths = X.lengths()
             datasets = {"dataset_train": X, "dataset_valid": self.valid_examples_}
@@ -332,7 +356,7 @@ class BertNet(NeuralNet):
         return self
 
     def train_epoch(self, examples: Examples) -> None:
-        """One pass over the examples; the losses are read once, at its end."""
+        """Pass over the examples once; the losses are read at the end."""
         start = time.perf_counter()
         parts = self.criterion_.parts
         losses = EpochLosses(
@@ -342,6 +366,7 @@ class BertNet(NeuralNet):
             max(1, len(parts)),
         )
         sizes, n_targets = [], []
+        # Nothing in this loop waits for a GPU: losses stay there until the epoch ends.
         self.module_.train()
         for places in self.batches_:
             rows = examples.rows[places]
@@ -361,6 +386,7 @@ class BertNet(NeuralNet):
             self.history[-1]["batches"], batch_losses, sizes, strict=True
         ):
             row.update(train_loss=loss, train_batch_size=size)
+        # A loss is a mean over targets; that of next sentences one over rows.
         means = [
             float(np.average(losses, weights=sizes if place else n_targets))
             for place, losses in enumerate(part_losses.T)
@@ -374,7 +400,7 @@ class BertNet(NeuralNet):
         self.history.record("texts_per_second", sum(sizes) / seconds)
 
     def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
-        """One update on some rows of the examples' table."""
+        """Update once, on some rows of the examples' table."""
         rate = self.updates_.rate
         loss = self.updates_(self.examples_, batch)
         self.view_.after_update(rate)
@@ -386,6 +412,7 @@ class BertNet(NeuralNet):
         scores = self._scores_of(examples)
         places = examples.targets_of(examples.rows)
         targets, weights = examples.targets[places], examples.weights[places]
+        # On the CPU and in float32, whatever the training computes with.
         losses = self.criterion_(scores, torch.from_numpy(targets)).numpy()
         n_texts = np.broadcast_to(weights, losses.shape).sum()
         if losses.ndim == 2:  # parts of a mean over the labels
@@ -410,7 +437,7 @@ class BertNet(NeuralNet):
         return merged(self.criterion_.merge_windows, scores, windows)
 
     def trained_module(self) -> TextModel:
-        """A copy of the whole model as it is now, at rest, in the middle of a fit."""
+        """Return a copy of the whole model as it is in the middle of a fit, at rest."""
         # Together, for they share tensors; but not the tokens, which nobody changes.
         tokens = {id(self.view_.table): self.view_.table}
         view, masters = copy.deepcopy((self.view_, self.masters_), tokens)
@@ -425,20 +452,16 @@ class BertNet(NeuralNet):
         """Work on another device from now on."""
         device = available_device(placement)
         self.placement, self.device = placement, str(device)
-        self.runner_ = Runner(
-            self.module,
-            device,
-            precision=self.precision,
-            pad_id=self.pad_id,
-            fingerprint=self.fingerprint,
-        )
+        self.runner_.forget_copy()  # which is on the device before
+        self.runner_.device = device
 
     def snapshot(self) -> Snapshot:
-        """The weights as they are now, on the CPU."""
+        """Return the weights as they are now, on the CPU."""
         return self.view_.snapshot(self.masters_)
 
     def _come_to_rest(self) -> None:
-        """Weights in float32 on the CPU; optimizer, gradients and data forgotten."""
+        """Bring the weights to float32 on the CPU, and forget all the rest."""
+        # An error may have come before any of these was there.
         running: dict[str, Any] = self.__dict__
         view, updates = running.get("view_"), running.get("updates_")
         if updates is not None:
@@ -449,6 +472,7 @@ class BertNet(NeuralNet):
         for name in TRAINING_STATE:
             running.pop(name, None)
         self.callbacks = None
+        # The caller's stay, with what they have recorded; ours refer to the data.
         own = (BestWeights, FitProgress, FitTasks)
         self.callbacks_ = [
             (name, callback)
@@ -499,7 +523,7 @@ class BertNet(NeuralNet):
         self.__init__(unpack_model(state["model"]), **state["settings"])  # type: ignore[misc]
 
     def settings(self) -> dict[str, Any]:
-        """The arguments, beside the model, that build this net again for inference."""
+        """Return what builds this net again for inference, beside the model."""
         return {
             "placement": self.placement,
             "precision": self.precision,

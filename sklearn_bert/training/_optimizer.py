@@ -37,6 +37,7 @@ def parameter_groups(
     named = list(named_parameters)
     is_alone = all(name.startswith(new_parameters) for name, _ in named)
     head_rate = LONE_HEAD_RATE if is_alone else HEAD_RATE
+    # AdamW steps a group in one kernel: few groups, whatever the number of layers.
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in named:
         factor = 1.0 if rate_factors is None else rate_factors[name]

@@ -28,6 +28,7 @@ class FitProgress(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         """Open the bar, empty, or say what begins."""
+        # Off a terminal a bar would fill a log with control characters.
         self.start_ = time.perf_counter()
         self.console_ = Console(stderr=True)
         if not self.console_.is_terminal or self.console_.is_dumb_terminal:

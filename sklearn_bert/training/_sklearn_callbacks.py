@@ -58,6 +58,7 @@ class FitTasks(Callback):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """End the task of an epoch."""
+        # A function: a fitted estimator is made only for callbacks that ask for it.
         wants_to_stop = self.epoch_.call_on_fit_task_end(
             **self.given,
             reconstruction_attributes=lambda: self.fitted_attributes(net),

@@ -83,6 +83,9 @@ class TrainableView:
         self._compact: CompactEmbedding | None = None
         self._lora = None
         self._shared: nn.Module | None = None
+        # One of five: adapters in the layers; fewer rows of the embedding; features of
+        # the frozen part, and only what is above them; a copy of a shared encoder; or
+        # the model as it is.
         if adapter == "lora":
             self._lora = add_lora(whole.encoder, adapter_rank)
         elif (
@@ -104,6 +107,7 @@ class TrainableView:
             )
             self.table = replace(table, ids=self._compact.renumber(table.ids))
         elif (found := runner.features(table)) is not None:
+            # They share their weights: what the upper part learns, the whole learns.
             _, self.model = split(whole)
             self.table = found
         elif whole.trainable == "head":
@@ -138,6 +142,7 @@ class TrainableView:
         self.model.to("cpu")
         if self._compact is not None:
             self._compact.restore(None if kept is None else kept.embedding)
+        # Only now, in float32: merging into rounded weights would lose small changes.
         if self._lora is not None:
             self.whole.encoder = self._lora.merge_and_unload().requires_grad_(True)
         if self._shared is not None:

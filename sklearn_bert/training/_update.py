@@ -100,7 +100,7 @@ class Updates:
 
     @property
     def rate(self) -> float:
-        """The learning rate of the next update."""
+        """Return the learning rate of the next update."""
         return self.lr * self.schedule(self.n_done)
 
     def __call__(self, examples: Examples, rows: np.ndarray) -> Tensor:
@@ -111,12 +111,14 @@ class Updates:
         Tensor of shape (n_parts,), or () where the objective has one loss
             The mean loss, on the device.
         """
+        # The head, and each layer with layer_decay, has a rate of its own.
         rate, loss = self.rate, None
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # which a graph reads
                 group["lr"].fill_(rate * group["rate_factor"])
             else:
                 group["lr"] = rate * group["rate_factor"]
+        # A graph does one number of texts; the last batch of an epoch may be smaller.
         is_whole = len(rows) == self.batch_size == self.micro_batches.size
         if self._graphs is not None and is_whole:
             loss = self._graphs(examples, rows)
@@ -150,6 +152,7 @@ class Updates:
             parts: Iterable[np.ndarray] = [rows]
             if self.criterion.n_views == 1:  # else all examples are compared
                 parts = self.micro_batches.parts(examples, rows)
+            # What an encoder draws comes from the generator of this fit's thread.
             with draws_of(self.model):
                 losses = [
                     self._learn_from(examples, part, n_targets, len(rows))
@@ -186,12 +189,13 @@ class Updates:
         assert examples.windows is not None
         windows = examples.windows.take(rows)
         of_windows = windows.rows()
+        # An example of two views is two rows, and a part holds so many examples.
         size = self.micro_batches.size * self.criterion.n_views
         groups = np.split(of_windows, [*range(size, len(of_windows), size)])
 
         def score(group: np.ndarray) -> Tensor:
             scores = self.model(**self.feed(examples.table, group))
-            return scores[: len(group)]
+            return scores[: len(group)]  # behind them there may be one of padding
 
         if len(groups) == 1:
             scores = score(of_windows)
@@ -213,6 +217,7 @@ class Updates:
         n_rows: int,
     ) -> Tensor:
         """Go back from scores to gradients, and hand these to the masters."""
+        # A share of the batch's mean, so that the gradients of parts just add up.
         losses = self.criterion.losses(scores, targets, weights, n_targets, n_rows)
         losses.sum().backward()
         self.masters.collect_gradients()
@@ -222,7 +227,8 @@ class Updates:
         """Clip what was collected, and step."""
         if self.on_gradients is not None:
             self.on_gradients(self.masters.named_parameters())
-        weights = self.masters.parameters()
+        weights = [weight for _, weight in self.masters.named_parameters()]
+        # On the masters: norms of bfloat16 gradients would be rounded.
         nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         try:
             self.optimizer.step()

@@ -132,7 +132,7 @@ OF_BATCHES = ("train_loss", "train_batch_size")
 def copy_callbacks(
     callbacks: list[Any] | None, *, is_validated: bool, parts: tuple[str, ...] = ()
 ) -> list[tuple[str, Callback] | Callback]:
-    """Copies of the caller's callbacks for one fit.
+    """Copy the caller's callbacks for one fit.
 
     Parameters
     ----------
@@ -174,10 +174,10 @@ def copy_callbacks(
 def with_free_names(
     callbacks: list[tuple[str, Callback] | Callback],
 ) -> list[tuple[str, Callback]]:
-    """Callbacks with their names, and others with that of their class.
+    """Name the callbacks that have no name after their class.
 
-    It is numbered where there are several, as skorch does, or where it is taken, for
-    which skorch refuses all.
+    The name is numbered where there are several, as skorch does, or where it is taken,
+    because skorch refuses a name that occurs twice.
     """
     taken = {item[0] for item in callbacks if isinstance(item, tuple)}
     kinds = Counter(type(item).__name__ for item in callbacks)
@@ -209,7 +209,7 @@ def _check_name(name: Any, names: list[str], where: str) -> None:
 
 
 def _copy(item: Any, where: str) -> Callback:
-    """A copy of a callback, or an instance of a class of callbacks."""
+    """Copy a callback, or make an instance of a class of callbacks."""
     if isinstance(item, type) and issubclass(item, Callback):
         try:
             return item()
@@ -307,7 +307,7 @@ def _is_of_skorch(callback: Any) -> bool:
 
 
 def _written(callbacks: list[Callback]) -> list[str]:
-    """What skorch's own write into history at the end of an epoch."""
+    """Return what skorch's own write into history at the end of an epoch."""
     names = []
     for callback in callbacks:
         if isinstance(callback, skorch_callbacks.EpochTimer):
@@ -321,7 +321,7 @@ def _written(callbacks: list[Callback]) -> list[str]:
 
 
 def is_raised_by_skorch(interrupt: KeyboardInterrupt) -> bool:
-    """Whether a KeyboardInterrupt is skorch's signal to stop, and no Ctrl-C.
+    """Return whether a KeyboardInterrupt is skorch's signal to stop, and no Ctrl-C.
 
     skorch's callbacks stop a training by a `raise` statement of their own. Python
     raises that of a signal at calls and jumps, never at such a statement, wherever it

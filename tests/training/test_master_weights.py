@@ -50,7 +50,9 @@ def test_float32_needs_no_copies(model):
 def test_restore_gives_the_masters_back(model, dtype):
     """Afterwards the model is float32 with the masters' values and no gradient."""
     weights = MasterWeights(model, dtype)
-    optimizer = torch.optim.AdamW(weights.parameters(), lr=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(
+        [w for _, w in weights.named_parameters()], lr=1e-2, fused=True
+    )
     step(model, weights, optimizer)
     expected = {n: p.detach().clone() for n, p in weights.named_parameters()}
     weights.restore(model, None)
@@ -73,7 +75,9 @@ def test_frozen_weights_are_not_rounded(model):
 def test_snapshot_is_a_copy(model):
     """A snapshot does not follow later steps, and can be restored."""
     weights = MasterWeights(model, torch.bfloat16)
-    optimizer = torch.optim.AdamW(weights.parameters(), lr=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(
+        [w for _, w in weights.named_parameters()], lr=1e-2, fused=True
+    )
     snapshot = weights.snapshot()
     expected = {n: p.clone() for n, p in snapshot.items()}
     step(model, weights, optimizer)
@@ -109,4 +113,7 @@ def test_gradients_of_parts_are_added_in_float32(model):
         if name.startswith("encoder."):
             assert torch.equal(master.grad, expected[name])
     weights.drop_gradients()
-    assert all(p.grad is None for p in [*weights.parameters(), *model.parameters()])
+    assert all(
+        p.grad is None
+        for p in [*[w for _, w in weights.named_parameters()], *model.parameters()]
+    )

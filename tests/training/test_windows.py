@@ -601,7 +601,7 @@ def test_a_model_in_the_middle_is_at_rest(make_net, data, way):
     assert_equal_states(first.state_dict(), take.states[0])
     again = BertNet(first, placement="cpu", precision="float32", pad_id=0)
     expected = copy.deepcopy(net)
-    expected.precision = "float32"
+    expected.runner_.precision = "float32"
     expected.module.load_state_dict(take.states[0])
     np.testing.assert_array_equal(again.scores(data.table), expected.scores(data.table))
 
