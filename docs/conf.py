@@ -1,5 +1,6 @@
 """Sphinx configuration of the sklearn_bert documentation."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,18 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "performance_results",
 ]
+
+# Links into the documentation of others take the network, so a build asks for them:
+# DOCS_LINKS=1 make docs. Without them the same names are plain code.
+if os.environ.get("DOCS_LINKS"):
+    extensions.append("sphinx.ext.intersphinx")
+intersphinx_mapping = {
+    "sklearn": ("https://scikit-learn.org/stable", None),
+    "numpy": ("https://numpy.org/doc/stable", None),
+    "pandas": ("https://pandas.pydata.org/docs", None),
+    "skorch": ("https://skorch.readthedocs.io/en/stable", None),
+    "torch": ("https://docs.pytorch.org/docs/stable", None),
+}
 
 # `name` in a docstring is code, as in scikit-learn.
 default_role = "literal"
@@ -59,6 +72,7 @@ html_sidebars = {
     for page in (
         "index",
         "getting_started",
+        "how_it_works",
         "targets",
         "long_texts",
         "training",
@@ -68,6 +82,8 @@ html_sidebars = {
         "embeddings",
         "generation",
         "text_checks",
+        "papers",
+        "with_other_packages",
         "speed_and_memory",
         "performance",
         "auto_examples/**",

@@ -152,7 +152,9 @@ class BertEmbedder(
         that are computed once.
     adapter : {"lora"}, default=None
         "lora": train low-rank additions to the encoder's matrices instead of the
-        matrices, with the extra `lora`. None: train the weights themselves.
+        matrices, with the extra `lora`; saves the memory of the optimizer, takes a
+        learning rate about ten times as high, and is merged into the weights at the end
+        of `fit`. None: train the weights themselves.
     adapter_rank : int, default=8
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.

@@ -68,9 +68,9 @@ class BertPretrainer(
     ----------
     checkpoint : str, path or None, default="sentence-transformers/all-MiniLM-L6-v2"
         What to go on with: a name on the Hugging Face Hub, or a folder, looked for as
-        by `BertClassifier`. A head for words that it lacks, as the default one
-        does, starts from nothing: what it guesses after few texts says little. None: a
-        new BERT with random weights, of the shape that the next parameters give.
+        by `BertClassifier`. A head for words that it lacks, as the default one does,
+        starts from nothing: what it guesses after few texts says little. None: a new
+        BERT with random weights, of the shape that the next parameters give.
     revision : str, default=None
         Branch, tag or commit on the Hub. None: what the local cache holds, or else the
         newest.

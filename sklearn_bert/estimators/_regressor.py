@@ -71,12 +71,12 @@ class BertRegressor(RegressorMixin, TextPredictor):
         window holds make windows overlap. None: as many as it holds, so that every
         token is read once.
     pooling : {"auto", "cls", "pooler", "mean", "max", "attention"}, default="auto"
-        How the states of a text's tokens become one vector. "auto": what the
-        checkpoint was trained with; for pairs of texts "cls" instead of "mean" and
-        "max". "attention": their mean, in which tokens weigh as the head learns that
-        they matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by
-        Z. Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, it
-        is states that are kept and not vectors.
+        How the states of a text's tokens become one vector. "auto": what the checkpoint
+        was trained with; for pairs of texts "cls" instead of "mean" and "max".
+        "attention": their mean, in which tokens weigh as the head learns that they
+        matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by Z.
+        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, it is
+        states that are kept and not vectors.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
@@ -134,9 +134,9 @@ class BertRegressor(RegressorMixin, TextPredictor):
         instead of keeping them: about a fifth slower, in a fraction of the memory.
         "auto": once memory has run out.
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
-        Number format of the encoder. "auto": bfloat16 where the hardware computes in
-        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16
-        the weights that are trained stay in float32. "tf32": float32 whose products are
+        Number format of the encoder. "auto": bfloat16 where the hardware computes in it
+        (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16 the
+        weights that are trained stay in float32. "tf32": float32 whose products are
         rounded to ten bits, on a GPU.
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
@@ -166,8 +166,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
     pretraining_history_ : list of dict
         That of `pretraining`; only with it.
     batch_size_used_ : int
-        Most texts that passed through the model at a time: `batch_size`, or less
-        where memory ran out. On a CPU fewer pass where texts are long.
+        Most texts that passed through the model at a time: `batch_size`, or less where
+        memory ran out. On a CPU fewer pass where texts are long.
     truncation_report_ : dict
         Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
         (in tokens).

@@ -33,7 +33,7 @@ class BertTokenClassifier(BertEstimator):
     linear head on the state of each word's first piece is trained with the encoder, as
     in [1]_, section 5.3. Pieces are aligned with words inside, and a sentence that is
     longer than the model is read in windows, so that every word gets its tag. `score`
-    is the F1 of entities, by seqeval [3]_.
+    is the F1 of entities, as seqeval [3]_ computes it.
 
     Parameters
     ----------
@@ -97,9 +97,9 @@ class BertTokenClassifier(BertEstimator):
         instead of keeping them: about a fifth slower, in a fraction of the memory.
         "auto": once memory has run out.
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
-        Number format of the encoder. "auto": bfloat16 where the hardware computes in
-        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16
-        the weights that are trained stay in float32. "tf32": float32 whose products are
+        Number format of the encoder. "auto": bfloat16 where the hardware computes in it
+        (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. In bfloat16 the
+        weights that are trained stay in float32. "tf32": float32 whose products are
         rounded to ten bits, on a GPU.
     device : str, default="auto"
         "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
@@ -462,10 +462,11 @@ class BertTokenClassifier(BertEstimator):
         Returns
         -------
         float
-            In BIO: F1 over the entities of all sentences (micro), of seqeval: an entity
-            counts where its kind, beginning and end are right. Flat tags with an
-            `"O"`: likewise, where words of the same tag that follow each other make an
-            entity. Other flat tags: the share of words whose tag is right.
+            In BIO: F1 over the entities of all sentences (micro), as seqeval
+            computes it: an entity counts where its kind, beginning and end are right.
+            Flat tags with an `"O"`: likewise, where words of the same tag that follow
+            each other make an entity. Other flat tags: the share of words whose tag is
+            right.
         """
         check_is_fitted(self)
         refuse_name(y, "y")

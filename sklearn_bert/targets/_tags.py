@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from seqeval.metrics import f1_score
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import check_sample_weight
 from sklearn_bert._process._warn import warn
+from sklearn_bert.targets._entities import entity_f1
 from sklearn_bert.targets._labels import check_no_nul, read_column, remedy
 from sklearn_bert.text._columns import excerpt, is_missing, rows_of_column
 
 OUTSIDE = "O"
 IGNORED = -100  # by the losses of torch and transformers
-# Besides BIO these are BIOES and BILOU, which seqeval reads as well.
+# Besides BIO these are BIOES and BILOU.
 PREFIXES = ("B-", "I-", "E-", "S-", "L-", "U-")
 
 
@@ -114,7 +114,7 @@ class TagSet:
             if not self.has_prefixes:
                 true = [_with_prefixes(tags) for tags in true]
                 predicted = [_with_prefixes(tags) for tags in predicted]
-            return float(f1_score(true, predicted, zero_division=0))
+            return entity_f1(true, predicted)
         pairs = zip(_flat(true), _flat(predicted), strict=True)
         is_right = np.array([one == other for one, other in pairs])
         # A sentence weighs for each of its words.
