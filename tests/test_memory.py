@@ -22,7 +22,7 @@ START = """
 import json
 from pathlib import Path
 from sklearn_bert import BertClassifier, BertTokenClassifier, cache_info
-from sklearn_bert.model import load_checkpoint
+from sklearn_bert.model._checkpoint import load_checkpoint
 
 def resident():
     status = Path("/proc/self/status").read_text().split("VmRSS:")[1]

@@ -57,7 +57,7 @@ ENTRY = re.compile(r"^(\w+) : .*\n(?:(?: {4}.*)?\n)*?(?=\S|\Z)", re.MULTILINE)
 
 
 def shared():
-    """The entries of each class: name of its file -> name -> text, words filled in."""
+    """Read the entries of each class: name of its file -> name -> text."""
     found = {name: {} for name in WORDS}
     for block in re.split(r"^# ", ENTRIES.read_text(encoding="utf-8"), flags=re.M)[1:]:
         classes, _, entries = block.partition("\n")
@@ -79,7 +79,7 @@ def _filled(entry, words):
 
 
 def written(source, entries):
-    """The source of an estimator with these entries in the docstring of its class."""
+    """Write these entries into the class docstring of an estimator's source."""
     start = source.index("    Parameters\n    -----", source.index("\nclass Bert"))
     stop = source.index('    """\n', start)
     docstring = textwrap.dedent(source[start:stop])
@@ -95,7 +95,7 @@ def _keep_blank_line(old, new):
 
 
 def stale():
-    """The files that are not as here -> what they should be."""
+    """Return the files that are not as here -> what they should be."""
     found = {}
     for name, entries in shared().items():
         path = ESTIMATORS / f"_{name}.py"

@@ -62,7 +62,7 @@ def _entities_of(tags: list[Any]) -> Iterator[tuple[int, int, Any]]:
 
 
 def _split(tag: Any) -> tuple[str, Any]:
-    """The prefix and the kind of a tag; the kind of O is None."""
+    """Split a tag into its prefix and its kind; the kind of O is None."""
     if tag == "O":
         return "", None
     if isinstance(tag, str) and tag[1:2] == "-":

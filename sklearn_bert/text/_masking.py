@@ -136,7 +136,7 @@ class Masking:
         ids: np.ndarray,
         budget: np.ndarray,
     ) -> np.ndarray:
-        """Number what is hidden together: each token by itself, or with its word."""
+        """Number the tokens that are masked together: each alone, or with its word."""
         each = np.arange(len(ids))
         if self.begins_word is None or not len(ids):
             return each

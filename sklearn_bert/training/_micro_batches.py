@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class MicroBatches:
         checkpointing: bool | str,
     ) -> None:
         self.size = batch_size
-        self._encoder = model.encoder
+        self._encoder: Any = model.encoder
         self._device = device
         self._checkpointing: Checkpointing | None = None
         self._may_keep_less = (

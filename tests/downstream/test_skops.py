@@ -33,10 +33,10 @@ def test_round_trip(by_one_word, embedder, kind):
     """A fitted estimator comes back, with trust in three classes of this package."""
     texts, labels = ["the film was good", "the film was bad"], ["pos", "neg"]
     if kind == "classifier":
-        model, name = by_one_word, "_classifier.BertClassifier"
+        model, name = by_one_word, "estimators._classifier.BertClassifier"
     else:
         model = make_pipeline(embedder, LogisticRegression()).fit(texts, labels)
-        name = "_embedder.BertEmbedder"
+        name = "estimators._embedder.BertEmbedder"
     file = skops.io.dumps(model)
     types = skops.io.get_untrusted_types(data=file)
     assert types == [

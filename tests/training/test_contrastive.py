@@ -265,7 +265,7 @@ def tokenizer(checkpoint):
 
 def epochs(contrast, tokenizer, n, seed=0):
     """The views of n epochs, as texts: (n_examples, 2) each."""
-    examples, _ = contrast.examples(tokenizer, np.random.default_rng(seed))
+    examples = contrast.examples(tokenizer(contrast.texts), seed)
     texts = np.array(contrast.texts.first)
     for _ in range(n):
         yield texts[examples.windows.members]
@@ -361,9 +361,8 @@ def test_views_are_the_rows_of_their_examples(tokenizer):
     contrast = of_pairs(
         check_texts([("a", "a cat"), ("the dog runs", "b"), ("c", "d")]), None, 0.05
     )
-    examples, validation = contrast.examples(tokenizer, np.random.default_rng(0))
+    examples = contrast.examples(tokenizer(contrast.texts), 0)
     assert isinstance(examples, ViewedExamples)
-    assert validation is None
     assert len(examples) == 3
     assert examples.lengths().tolist() == [3 + 4, 5 + 3, 3 + 3]
     assert examples.windows.take(np.array([2, 0])).rows().tolist() == [2, 5, 0, 3]
@@ -397,12 +396,12 @@ def let_run_out(monkeypatch):
 
 
 def data_of(objective, reviews):
-    """Forty texts with their classes, or twenty pairs with scores or without."""
+    """Forty texts with their classes, or two batches of pairs."""
     texts, labels = reviews
     if objective in ("supervised", "simcse"):
         return texts, labels
-    pairs = list(zip(texts[::2], texts[1::2], strict=True))
-    return pairs, None if objective == "pairs" else np.arange(20) % 7
+    pairs = list(zip(texts[:32:2], texts[1:32:2], strict=True))
+    return pairs, None if objective == "pairs" else np.arange(16) % 7
 
 
 @pytest.fixture
@@ -479,7 +478,7 @@ def test_dropout_of_parts_is_computed_again_as_it_was(fit, let_run_out):
     ours, theirs = [[r["train_loss"] for r in e.history_] for e in (embedder, plain)]
     assert embedder.batch_size_used_ == 2
     assert ours[-1] < ours[0]
-    assert ours[-1] == pytest.approx(theirs[-1], rel=0.3)
+    assert sum(ours) == pytest.approx(sum(theirs), rel=0.3)
 
 
 def test_where_not_one_text_fits(fit, let_run_out):
@@ -513,7 +512,7 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
         torch.tensor(table.ids[start:][:length]).long()
         for start, length in zip(table.starts, table.lengths, strict=True)
     ]
-    numbers = np.unique(texts, return_inverse=True)[1].reshape(2, 20)
+    numbers = np.unique(texts, return_inverse=True)[1].reshape(2, -1)
     wrong = (numbers[:, :, None] != numbers[:, None]).all(0) | np.eye(20, dtype=bool)
     optimizer = torch.optim.AdamW(encoder.parameters(), weight_decay=0.0)
     losses = []
@@ -610,6 +609,6 @@ def test_frozen_layers_stay_bit_equal(fit, objective):
 )
 def test_a_part_learns(fit, objective, how):
     """Top layers alone, or additions of low rank, bring the loss down."""
-    embedder = fit(objective, max_epochs=4, **how)
+    embedder = fit(objective, max_epochs=8, **how)
     losses = [row["train_loss"] for row in embedder.history_]
     assert losses[-1] < losses[0]
