@@ -136,7 +136,7 @@ class Masking:
         ids: np.ndarray,
         budget: np.ndarray,
     ) -> np.ndarray:
-        """Number the tokens that are masked together: each alone, or with its word."""
+        """Give one number to tokens that are masked together: alone, or with a word."""
         each = np.arange(len(ids))
         if self.begins_word is None or not len(ids):
             return each
