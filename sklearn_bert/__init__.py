@@ -1,18 +1,17 @@
 """BERT as scikit-learn estimators.
 
-The house, from the ground up; imports point down only:
+From the ground up; imports point down only:
 
-- `text`: what the user hands in becomes token ids (NumPy, data frames, tokenizers)
+- `_process`: caches, locks, seeds: what belongs to the process
+- `text`: X becomes rows of token ids (NumPy, data frames, tokenizers)
 - `model`: token ids become vectors and scores (torch, transformers)
-- `training`: the training loop and the forward pass (skorch)
-- the estimators (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
+- `compute`: a model over many texts, on a device
+- `training`: one training run (skorch)
+- `targets`: y as a net learns it
+- `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `datasets`: guests of a fitted estimator
-
-In the basement, beneath all floors: `_cache`, what a process remembers between calls,
-`_fork`, what a forked process does differently, and `_folder`, which is written whole
-or not at all.
+- `save`, `load`, `datasets`, `testing`: what is done with a fitted estimator
 """
 
 from sklearn_bert._process._cache import cache_info

@@ -1,1 +1,8 @@
-"""Services of the process, not of one fit: caches, locks, folders, warnings."""
+"""Services of the process, not of one fit.
+
+- `_cache`, `_lock`, `_fork`: what all estimators and threads share; forked processes
+- `_random`, `_seeds`: torch's random numbers, and a seed for each use in a call
+- `_atomic_folder`, `_versions`: folders that are written whole; versions of libraries
+- `_techniques`: the switches of what saves time or memory
+- `_sklearn`: scikit-learn's private names; `_scalars`, `_warn`
+"""

@@ -1,1 +1,6 @@
-"""y as a net learns it: labels, numbers, tags, views, and the validation split."""
+"""y as a net learns it.
+
+- `_labels`, `_numbers`, `_tags`, `_views`: classes, numbers, tags of words, pairs of texts
+- `_entities`: the F1 of entities that tags mark
+- `_sample_weight`, `_validation_split`: how much a row weighs, and which are held out
+"""
