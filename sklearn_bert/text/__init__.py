@@ -1,7 +1,7 @@
 """X becomes rows of token ids. NumPy, data frames and tokenizers; no torch.
 
-- `_input`, `_columns`, `_template`, `_surrogates`, `_documents`, `_words`: what the user
-  hands in
+- `_input`, `_columns`, `_template`, `_surrogates`, `_documents`, `_words`: what a
+  user hands in
 - `_tokenizer`, `_encode`, `_special_tokens`, `_long`, `_token_cache`: texts to ids
 - `_table`, `_batches`: the rows, and which of them make a batch
 - `_masking`, `_corpus`: rows of which some tokens are to be predicted
