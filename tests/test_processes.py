@@ -115,7 +115,7 @@ forks = pytest.mark.skipif(sys.platform != "linux", reason="forks, as Linux does
 @forks
 @pytest.mark.parametrize(
     ("parallelism", "n_children"),
-    [(None, 4), pytest.param("true", 1, marks=pytest.mark.slow)],
+    [(None, 2), pytest.param("true", 1, marks=pytest.mark.slow)],
 )
 def test_forked_children_predict(saved, parallelism, n_children):
     """Children forked from a parent whose threads have predicted can predict.

@@ -47,6 +47,9 @@ def cases():
         for check in all_checks(estimator()):
             reason = EXPECTED.get(check.name)
             marks = [] if reason is None else [pytest.mark.xfail(reason=reason)]
+            # As texts these numbers are those of the same check without options.
+            if "rs_train(readonly_memmap" in str(check):
+                marks.append(pytest.mark.slow)
             case_id = f"{estimator.__name__}-{check}"
             yield pytest.param(estimator, check, marks=marks, id=case_id)
 
