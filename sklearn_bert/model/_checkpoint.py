@@ -330,13 +330,7 @@ def _read(
         longest = _position_limit(encoder, source / "config.json")
         check_padding(name, encoder, tokenizer, longest)
     trained = min(longest, soft_limit, modules.max_length)
-    if trained < LEAST_LENGTH:
-        raise DamagedCheckpointError(
-            f"checkpoint {name!r}: its files in {folder} limit texts to {trained} "
-            "tokens, which leaves no room for a word. Correct the limit "
-            "(model_max_length in tokenizer_config.json, max_seq_length in "
-            "sentence_bert_config.json, max_position_embeddings in config.json)."
-        )
+    _check_length(name, folder, trained)
     has_pooler = _has_trained_pooler(encoder, missing_keys)
     return Checkpoint(
         name=name,
@@ -362,6 +356,17 @@ def _read(
         left_to_right=left_to_right,
         new_heads=new_heads,
     )
+
+
+def _check_length(name: str, folder: Path, trained: int) -> None:
+    """Raise DamagedCheckpointError where a text has no room for a word."""
+    if trained < LEAST_LENGTH:
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r}: its files in {folder} limit texts to {trained} "
+            "tokens, which leaves no room for a word. Correct the limit "
+            "(model_max_length in tokenizer_config.json, max_seq_length in "
+            "sentence_bert_config.json, max_position_embeddings in config.json)."
+        )
 
 
 def _state_of(folder: Path) -> tuple[Any, ...]:
