@@ -452,7 +452,7 @@ class BertEmbedder(
                 model,
                 tokenizer,
                 views.loss,
-                views.examples(table, call.seeds("shuffle")),
+                views.examples(table, call.seeds("views")),
                 None,
                 attributes,
                 adapter=self.adapter,
@@ -635,8 +635,9 @@ class FitOfWords(FitCall):
     def attributes_of(self, net: BertNet, trained: BertNet) -> dict[str, Any]:
         """Return all fitted attributes, of an embedder with the encoder of `net`."""
         fitted, _ = self.estimator._embedding(self.texts, adapted=net)
-        fitted["net_"].callbacks_ = trained.callbacks_
-        fitted["net_"].history = trained.history
+        if net is trained:  # and not in the middle of its training, which goes on
+            fitted["net_"].callbacks_ = trained.callbacks_
+            fitted["net_"].history = trained.history
         return {**super().attributes_of(net, trained), **fitted}
 
 
