@@ -76,7 +76,7 @@ def features_of(
     *,
     are_vectors: bool,
     row_bytes: int,
-    mark: Hashable,
+    cache_key: Hashable,
     keep: bool = True,
 ) -> FeatureTable | None:
     """Return the features of a table's texts, and compute those the process lacks.
@@ -90,7 +90,7 @@ def features_of(
         Whether a text has one value, or one per token.
     row_bytes : int
         Of one value.
-    mark : hashable or None
+    cache_key : hashable or None
         What the features depend on beside the text; None: they are not remembered.
     keep : bool
         Whether what is computed is kept for later.
@@ -115,10 +115,10 @@ def features_of(
         return [part.clone() for part in values.split(lengths[missing].tolist())]
 
     # More than half of the cache would drive out all that others keep there.
-    if mark is None or not is_small:
+    if cache_key is None or not is_small:
         values = compute(texts)
     else:
-        keys = [(mark, texts.content(row)) for row in range(len(texts))]
+        keys = [(cache_key, texts.content(row)) for row in range(len(texts))]
         parts = FEATURES.get(
             keys, compute_missing, size=lambda part: part.nbytes, keep=keep
         )

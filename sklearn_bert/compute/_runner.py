@@ -149,7 +149,7 @@ class Runner:
             token is likelier, else 0.
         """
         with self._computing():
-            return self._run(self._language_model().recall, table)
+            return self._run(self._language_model().token_log_likelihood, table)
 
     def top_tokens(self, table: MaskedTable, n_best: int) -> np.ndarray:
         """Compute the likeliest tokens at some positions.
@@ -222,17 +222,17 @@ class Runner:
             return compute(lower, texts, self.feed(), per_token=not are_vectors)
 
         # All that a feature depends on beside the text itself.
-        mark = None
+        cache_key = None
         if self.fingerprint is not None:
             kind = (model.pooling, model.trainable, are_vectors)
             is_rounded = self.precision == "tf32"
-            mark = (self.fingerprint, *kind, dtype, is_rounded, str(self.device))
+            cache_key = (self.fingerprint, *kind, dtype, is_rounded, str(self.device))
         return features_of(
             table,
             compute_these,
             are_vectors=are_vectors,
             row_bytes=model.width * (4 if are_vectors else dtype.itemsize),
-            mark=mark,
+            cache_key=cache_key,
             keep=remember,
         )
 

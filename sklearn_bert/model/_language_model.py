@@ -163,7 +163,7 @@ class LanguageModel(TextModel):
             ),
         )
 
-    def recall(self, *args: Any, labels: Tensor, **inputs: Any) -> Tensor:
+    def token_log_likelihood(self, *args: Any, labels: Tensor, **inputs: Any) -> Tensor:
         """Compute of each token its log-likelihood, and whether it is the most likely.
 
         Returns

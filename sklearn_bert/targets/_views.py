@@ -22,7 +22,7 @@ from sklearn_bert.training._losses import Objective
 
 
 @dataclass(frozen=True)
-class Views:
+class PairedTexts:
     """Texts of which examples of two views are made, and what is learnt from them.
 
     Attributes
@@ -47,7 +47,7 @@ class Views:
         return ViewedExamples.of(table, self.targets, lambda: self.draw(rng))
 
 
-def same_twice(texts: Texts, temperature: float) -> Views:
+def same_twice(texts: Texts, temperature: float) -> PairedTexts:
     """Pair each text with itself, to be found again under another dropout."""
     distinct, number = texts.distinct()
     if len(distinct) < 2:
@@ -57,12 +57,12 @@ def same_twice(texts: Texts, temperature: float) -> Views:
         )
     views = np.repeat(np.arange(len(texts))[:, None], 2, axis=1)
     targets = np.repeat(number[:, None], 2, axis=1)
-    return Views(
+    return PairedTexts(
         texts, targets, MultipleNegativesRanking(temperature), lambda rng: views
     )
 
 
-def of_classes(texts: Texts, y: Any, temperature: float) -> Views:
+def of_classes(texts: Texts, y: Any, temperature: float) -> PairedTexts:
     """Pair each text with another of its class, drawn anew for each epoch."""
     if y is None:
         raise ValueError(
@@ -91,10 +91,10 @@ def of_classes(texts: Texts, y: Any, temperature: float) -> Views:
         other = order[first[codes] + (place + step) % size]
         return np.column_stack([np.arange(len(codes)), other])
 
-    return Views(texts, codes, SupervisedContrastive(temperature), draw)
+    return PairedTexts(texts, codes, SupervisedContrastive(temperature), draw)
 
 
-def of_pairs(texts: Texts, y: Any, temperature: float) -> Views:
+def of_pairs(texts: Texts, y: Any, temperature: float) -> PairedTexts:
     """Take pairs that belong together, or that have a score each."""
     if texts.second is None:
         raise ValueError(
@@ -112,7 +112,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> Views:
                 f"those of others, and X has one pair ({n_pairs} times); expected two "
                 "or more that differ, or scores in y."
             )
-        return Views(
+        return PairedTexts(
             both, number, MultipleNegativesRanking(temperature), lambda rng: views
         )
     scores, _ = read_numbers(y, texts)
@@ -128,4 +128,4 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> Views:
             f"y is {scores[0, 0]} for all {n_pairs} pairs, which is no order to learn; "
             "pass scores that differ, or y=None where all pairs belong together."
         )
-    return Views(both, ranks, CoSENT(temperature), lambda rng: views)
+    return PairedTexts(both, ranks, CoSENT(temperature), lambda rng: views)

@@ -247,7 +247,7 @@ class LanguageModelingLoss(Objective):
     def validation_scores(self, model: TextModel, inputs: dict[str, Any]) -> Tensor:
         """Compute the log-likelihood of each token, and whether it is the likeliest."""
         assert isinstance(model, LanguageModel)
-        return model.recall(**inputs)
+        return model.token_log_likelihood(**inputs)
 
     def losses(
         self,

@@ -271,7 +271,7 @@ def test_answers_are_plain_transformers_(make_whole, table, family, monkeypatch)
     ours = LanguageModel(copy.deepcopy(theirs), pooling="cls").eval()
     asked = padded(table, pad_id)
     right = asked["labels"]
-    found = ours.recall(**asked)
+    found = ours.token_log_likelihood(**asked)
     expected = at_places.log_softmax(1)[torch.arange(len(right)), right]
     torch.testing.assert_close(found[:, 0], expected, rtol=1e-5, atol=1e-5)
     assert found[:, 1].tolist() == (at_places.argmax(1) == right).float().tolist()
