@@ -1,4 +1,4 @@
-"""The house stands as its plan says."""
+"""The floors of the package, its windows to libraries, and the shape of its code."""
 
 import ast
 import functools
@@ -99,7 +99,7 @@ def test_no_circle():
     ],
 )
 def test_each_library_has_one_window(library, windows):
-    """An outside library enters the house in one place."""
+    """An outside library is imported in one place."""
     for path in FILES:
         place = path.relative_to(PACKAGE).as_posix()
         if any(place.startswith(window) for window in windows):
@@ -118,6 +118,31 @@ def test_no_import_inside_a_function(path):
             continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             assert id(node) in top, f"{path}:{node.lineno} imports inside a block"
+
+
+def body_lines(node):
+    """How many lines a function has, without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def test_functions_are_short():
+    """No function is over 60 lines, and 99 of 100 are not over 40."""
+    lengths = [
+        (body_lines(node), f"{name_of(path)}.{node.name}")
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert max(lengths)[0] <= 60, max(lengths)
+    assert sum(n > 40 for n, _ in lengths) <= len(lengths) / 100
+
+
+def test_the_root_is_small():
+    """Beside the floors the root holds what a user imports or runs."""
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "py.typed"}
+    roof = {"__init__", "__main__", "_version", "persistence"}
+    assert entries == {*FLOORS, "datasets", "testing", *(f"{m}.py" for m in roof)}
 
 
 def run(code, **environment):
