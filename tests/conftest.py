@@ -7,9 +7,16 @@ package, so that the two others start ten seconds earlier.
 import importlib.util
 from pathlib import Path
 
+import pytest
 
-def pytest_configure(config):
-    """Register the fixtures as a plugin, but where tests are only handed out."""
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session):
+    """Register the fixtures as a plugin, but where tests are only handed out.
+
+    Last of all, so that pytest-cov counts the lines that an import runs.
+    """
+    config = session.config
     is_worker = hasattr(config, "workerinput")
     if config.getoption("numprocesses", None) and not is_worker:
         return
