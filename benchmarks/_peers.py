@@ -141,9 +141,10 @@ def setfit_proba(
     one epoch over all pairs of texts, the rarer kind repeated, in batches of 16 at a
     rate of 2e-5, then a logistic regression. Only what it writes and prints is off.
     """
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
     from setfit import SetFitModel, Trainer, TrainingArguments
 
+    disable_progress_bars()
     silence_setfit()
     several = {"multi_target_strategy": "one-vs-rest"} if targets.ndim == 2 else {}
     model = SetFitModel.from_pretrained(folder, device=DEVICE, **several)
@@ -165,9 +166,10 @@ def setfit_proba(
 
 
 def setfit_steps(targets: np.ndarray) -> int:
-    """Updates of SetFit with its defaults: both kinds of pairs as often, 16 a batch.
+    """Updates of SetFit with its defaults, for classes or an indicator of labels.
 
-    A pair is of two texts that share a label, or that do not; a text pairs with itself.
+    Pairs that share a label and pairs that do not are as many, the fewer repeated, and
+    16 are a batch. A text makes a pair with itself too.
     """
     if targets.ndim == 1:
         targets = targets[:, None] == np.unique(targets)
