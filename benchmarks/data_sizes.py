@@ -453,9 +453,9 @@ def chosen(options: argparse.Namespace) -> pd.DataFrame:
     return frame.sort_values(of_kind)
 
 
-def standard_error(values: pd.Series) -> float:
-    """Of a mean; NaN of a single value."""
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.nan
+def standard_error(values: pd.Series) -> float | None:
+    """Of a mean; a single value has none."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def by_set(runs: pd.DataFrame) -> Iterator[dict]:
@@ -464,7 +464,7 @@ def by_set(runs: pd.DataFrame) -> Iterator[dict]:
         row = {"set": f"{name}, {size}", "n": int(group["n_train"].mean())}
         for method, own in group.groupby("method", observed=True):
             error = standard_error(own["score"])
-            more = "" if np.isnan(error) else f" ± {error:.3f}"
+            more = "" if error is None else f" ± {error:.3f}"
             row[method] = f"{own['score'].mean():.3f}{more}"
         yield row
 
@@ -523,7 +523,7 @@ def exceptions(runs: pd.DataFrame) -> Iterator[dict]:
             if cell in best and best[cell]["score"] >= theirs:
                 continue
             error = standard_error(group["score_ours"] - group["score"])
-            if np.isnan(error):
+            if error is None:
                 shares = np.clip([theirs, own], 0, 1)
                 error = (shares * (1 - shares) / group["test_rows"].mean()).sum() ** 0.5
             best[cell] = {
