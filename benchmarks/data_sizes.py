@@ -29,8 +29,6 @@ test rows and version of the package, are not made again.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,10 +40,12 @@ from pathlib import Path
 import _data
 import numpy as np
 import pandas as pd
-import torch
-from _common import CHECKPOINT, RESULTS, environment, table, wait_for_gpu
+from _common import CHECKPOINT, RESULTS, table, variant, wait_for_gpu
 from _data import WHERE_DATA
+from _figures import class_figures, label_figures
 from _peers import setfit_proba, setfit_steps, trainer_scores
+from _records import append, on_file, record_environment
+from _size_report import by_set, exceptions, over_sets, plot
 from _target_peers import token_loop
 from scipy.special import expit, softmax
 from scipy.stats import spearmanr
@@ -55,7 +55,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
-    f1_score,
     matthews_corrcoef,
 )
 from sklearn.multiclass import OneVsRestClassifier
@@ -76,8 +75,6 @@ SIZES = [f"{n}/class" for n in (8, 16, 32, 64, 256, 1000)]
 SIZES += [f"{n} rows" for n in (50, 100, 300, 1000)] + ["all"]
 LARGE = {"256/class", "1000/class", "1000 rows"}
 SETFIT_SIZES = {"8/class", "16/class"}
-LEAST_PROBABILITY = 1e-6
-N_BINS = 15
 
 # A label that a sample lacks has a constant in place of a model.
 warnings.filterwarnings("ignore", message="Label .* is present in all training")
@@ -258,59 +255,6 @@ def applies(method: str, size: str, target: str, X) -> bool:
     return target != "tags" or method in ("trainer", "ours")
 
 
-# -- figures -----------------------------------------------------------------------
-
-
-def figures(text_set: TextSet, y, test, output) -> dict[str, float]:
-    """Score of what was predicted for test rows; of probabilities more."""
-    if text_set.target == "classes":
-        return class_figures(text_set.metric, np.unique(y), test, output)
-    if text_set.target == "labels":
-        return label_figures(text_set.metric, test, output)
-    return {"score": text_set.metric(test, output)}
-
-
-def class_figures(
-    metric: Callable, classes: np.ndarray, truth: np.ndarray, proba: np.ndarray
-) -> dict[str, float]:
-    """Of one class per text; `classes` are those of the sample."""
-    predicted = classes[proba.argmax(axis=1)]
-    place = np.minimum(np.searchsorted(classes, truth), len(classes) - 1)
-    of_truth = np.where(classes[place] == truth, proba[range(len(truth)), place], 0)
-    return {
-        "score": metric(truth, predicted),
-        "macro_f1": f1_score(
-            truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
-        ),
-        "log_loss": log_loss(of_truth),
-        "ece": calibration_error(proba.max(axis=1), predicted == truth),
-    }
-
-
-def label_figures(
-    metric: Callable, truth: np.ndarray, proba: np.ndarray
-) -> dict[str, float]:
-    """Of several labels per text; the score is of labels that the test has."""
-    has = truth.any(axis=0)
-    return {
-        "score": metric(truth[:, has], proba[:, has]),
-        "macro_f1": f1_score(truth, proba >= 0.5, average="macro", zero_division=0),
-        "log_loss": log_loss(np.where(truth == 1, proba, 1 - proba)),
-        "ece": calibration_error(proba.ravel(), truth.ravel() == 1),
-    }
-
-
-def log_loss(proba_of_truth: np.ndarray) -> float:
-    """Mean of the negative logarithms, of LEAST_PROBABILITY at least."""
-    return float(-np.log(np.clip(proba_of_truth, LEAST_PROBABILITY, 1)).mean())
-
-
-def calibration_error(proba: np.ndarray, happened: np.ndarray) -> float:
-    """Distance of mean probability and share, in bins of equal width, by their rows."""
-    bins = np.minimum((proba * N_BINS).astype(int), N_BINS - 1)
-    return float(np.abs(np.bincount(bins, proba - happened)).sum() / len(proba))
-
-
 # -- runs --------------------------------------------------------------------------
 
 
@@ -346,6 +290,15 @@ def make_run(run: dict, options: argparse.Namespace) -> dict | None:
         **dict(zip(["fit_seconds", "fit_cpu_seconds"], fit_seconds, strict=True)),
         "predict_seconds": predict_seconds[0],
     }
+
+
+def figures(text_set: TextSet, y, test, output) -> dict[str, float]:
+    """Score of what was predicted for test rows; of probabilities more."""
+    if text_set.target == "classes":
+        return class_figures(text_set.metric, np.unique(y), test, output)
+    if text_set.target == "labels":
+        return label_figures(text_set.metric, test, output)
+    return {"score": text_set.metric(test, output)}
 
 
 def clocked(call: Callable, *arguments) -> tuple:
@@ -385,161 +338,35 @@ def key(run: dict) -> tuple:
     return tuple(run[name] for name in names)
 
 
-def on_file(path: Path) -> list[dict]:
-    """Records of a file, runs and environments, first to last.
-
-    A line that an interruption cut short is dropped.
-    """
-    if not path.exists():
-        return []
-    text = path.read_text("utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, "utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def append(path: Path, record: dict) -> None:
-    """Write a record at the end of a file, its numbers with five digits that matter."""
-    record = {
-        name: float(f"{value:.5g}") if isinstance(value, float) else value
-        for name, value in record.items()
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, separators=(",", ":")) + "\n")
-
-
-def this_environment() -> tuple[str, dict]:
-    """A short name for versions and machine, and what they are."""
-    described = environment()
-    described["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
-    text = json.dumps(described, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8], described
-
-
 def measure(options: argparse.Namespace) -> None:
     """Make the runs that are not on file; write each as it is done."""
-    records = on_file(options.records)
-    done = {key(record) for record in records if "set" in record}
-    own, described = this_environment()
-    if all("set" in old or old["environment"] != own for old in records):
-        append(options.records, {"environment": own, "is": described})
+    done = {key(record) for record in on_file(options.records) if "set" in record}
+    environment = record_environment(options.records)
     for run in runs_to_make(options):
         run |= {"test_rows": options.test_rows, "version": __version__}
         if key(run) in done and not options.again:
             continue
         if (found := make_run(run, options)) is not None:
-            append(options.records, {**run, "environment": own, **found})
+            append(options.records, {**run, "environment": environment, **found})
             score, seconds = found["score"], found["fit_seconds"]
             print(f"{named(run)}: {score:.3f} in {seconds:.1f} s", flush=True)
 
 
-# -- report ------------------------------------------------------------------------
-
-
 def chosen(options: argparse.Namespace) -> pd.DataFrame:
     """Runs on file of the sets, sizes and methods asked for; the last of its kind."""
-    of_kind = ["set", "size", "draw", "method"]
     runs = [record for record in on_file(options.records) if "set" in record]
     if not runs:
         raise SystemExit(f"{options.records} has no runs; run without --report first.")
+    of_kind = ["set", "size", "draw", "method"]
     frame = pd.DataFrame(runs).drop_duplicates(of_kind, keep="last")
-    for name in ("set", "size", "method"):
-        asked = getattr(options, f"{name}s")
-        frame = frame[frame[name].isin(asked)]
-        order = SIZES if name == "size" else list(SETS if name == "set" else METHODS)
-        frame[name] = pd.Categorical(frame[name], order, ordered=True)
+    for name, order in {"set": SETS, "size": SIZES, "method": METHODS}.items():
+        frame = frame[frame[name].isin(getattr(options, f"{name}s"))]
+        frame[name] = pd.Categorical(frame[name], list(order), ordered=True)
     return frame.sort_values(of_kind)
 
 
-def standard_error(values: pd.Series) -> float | None:
-    """Of a mean; a single value has none."""
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-
-
-def by_set(runs: pd.DataFrame) -> Iterator[dict]:
-    """A row per set and size: mean and standard error of each method."""
-    for (name, size), group in runs.groupby(["set", "size"], observed=True):
-        row = {"set": f"{name}, {size}", "n": int(group["n_train"].mean())}
-        for method, own in group.groupby("method", observed=True):
-            error = standard_error(own["score"])
-            more = "" if error is None else f" ± {error:.3f}"
-            row[method] = f"{own['score'].mean():.3f}{more}"
-        yield row
-
-
-def pairs(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Per peer the runs that both made: columns of the peer, of ours with "_ours"."""
-    same = ["set", "size", "draw"]
-    ours = runs[runs["method"] == "ours"]
-    for peer in (name for name in METHODS if name != "ours"):
-        both = runs[runs["method"] == peer].merge(ours, on=same, suffixes=("", "_ours"))
-        yield peer, both
-
-
-def over_sets(runs: pd.DataFrame) -> Iterator[dict]:
-    """A row per size and peer: means over the sets that both have, and the difference.
-
-    Its standard error is over the sets.
-    """
-    names = ["score", "log_loss", "ece", "fit_seconds"]
-    names = [name for name in names if name in runs]
-    means = [
-        {"size": size, "peer": peer, **group[names + own].mean(), "set": name}
-        for own in [[f"{name}_ours" for name in names]]
-        for peer, both in pairs(runs)
-        for (name, size), group in both.groupby(["set", "size"], observed=True)
-    ]
-    if not means:
-        return
-    frame = pd.DataFrame(means)
-    frame["size"] = pd.Categorical(frame["size"], SIZES, ordered=True)
-    for (size, peer), group in frame.groupby(["size", "peer"], observed=True):
-        difference = group["score_ours"] - group["score"]
-        yield {
-            "size": size,
-            "peer": peer,
-            "sets": len(group),
-            "difference": f"{difference.mean():+.3f}",
-            "error": standard_error(difference),
-        } | {
-            column: float(group[column].mean())
-            for name in names
-            for column in (name, f"{name}_ours")
-        }
-
-
-def exceptions(runs: pd.DataFrame) -> Iterator[dict]:
-    """Sets and sizes where ours is more than two standard errors below the best peer.
-
-    The error is that of the difference over draws. One draw has none: there it is that
-    of two shares of the test rows, which takes the score for a share.
-    """
-    best: dict[tuple, dict] = {}
-    for peer, both in pairs(runs):
-        for cell, group in both.groupby(["set", "size"], observed=True):
-            theirs, own = group["score"].mean(), group["score_ours"].mean()
-            if cell in best and best[cell]["score"] >= theirs:
-                continue
-            error = standard_error(group["score_ours"] - group["score"])
-            if error is None:
-                shares = np.clip([theirs, own], 0, 1)
-                error = (shares * (1 - shares) / group["test_rows"].mean()).sum() ** 0.5
-            best[cell] = {
-                "set": ", ".join(cell),
-                "best_peer": peer,
-                "score": float(theirs),
-                "ours": float(own),
-                "difference": float(own - theirs),
-                "error": float(error),
-            }
-    yield from (row for row in best.values() if row["difference"] < -2 * row["error"])
-
-
-def report(options: argparse.Namespace) -> None:
+def report(runs: pd.DataFrame) -> None:
     """Print the tables."""
-    runs = chosen(options)
     table("Score: mean ± standard error over draws", list(by_set(runs)))
     if rows := list(over_sets(runs)):
         table("Means over the sets that ours and a peer have", rows)
@@ -547,37 +374,6 @@ def report(options: argparse.Namespace) -> None:
         table("Ours more than two standard errors below the best peer", rows)
     else:
         print("\nOurs is nowhere more than two standard errors below the best peer.")
-
-
-def plot(options: argparse.Namespace) -> None:
-    """Draw the mean score by size, over the sets that all methods drawn have.
-
-    SetFit, which has two sizes, is drawn where --methods names it.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SystemExit("--plot needs matplotlib: pip install matplotlib") from error
-    runs = chosen(options)
-    if set(options.methods) == set(METHODS):
-        runs = runs[runs["method"] != "setfit"]
-    scores = runs.pivot_table("score", ["size", "set"], "method", observed=True)
-    by_size = scores.dropna().groupby("size", observed=True)
-    means, n_sets = by_size.mean(), by_size.size()
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, unit in zip(panels, ("class", "rows"), strict=True):
-        own = [
-            s for s in means.index if s.endswith(unit) or (unit, s) == ("rows", "all")
-        ]
-        for method in means:
-            panel.plot(range(len(own)), means.loc[own, method], "o-", label=method)
-        ticks = [f"{size}\n{n_sets[size]} sets" for size in own]
-        panel.set_xticks(range(len(own)), ticks)
-    panels[0].set_ylabel("mean score")
-    panels[1].legend()
-    figure.savefig(options.plot)
-    print(f"written: {options.plot}")
 
 
 # -- command line ------------------------------------------------------------------
@@ -609,7 +405,8 @@ def command_line() -> argparse.Namespace:
         default=1000,
         help="skip SetFit where it takes more updates (default: 1000)",
     )
-    add("--records", type=Path, default=RESULTS / "data_sizes.jsonl")
+    file = RESULTS / f"{variant('data_sizes', {})}.jsonl"
+    add("--records", type=Path, default=file, help="(default: %(default)s)")
     add("--again", action="store_true", help="make runs that are on file again")
     add(
         "--quick",
@@ -628,13 +425,16 @@ def command_line() -> argparse.Namespace:
 def main() -> None:
     """Make the runs, or show what is on file."""
     options = command_line()
-    if options.plot:
-        plot(options)
     if not (options.report or options.plot):
         options.methods = warmed_up(options.methods)
         measure(options)
+    runs = chosen(options)
     if options.report or not options.plot:
-        report(options)
+        report(runs)
+    if options.plot:
+        # SetFit has two sizes: its curve stands where it is asked for by name.
+        all_asked = set(options.methods) == set(METHODS)
+        plot(runs[runs["method"] != "setfit"] if all_asked else runs, options.plot)
 
 
 if __name__ == "__main__":
