@@ -36,7 +36,7 @@ def append(path: Path, record: dict) -> None:
 
 
 def record_environment(path: Path) -> str:
-    """Write versions and machine into a file, if it has them not; return their name."""
+    """Write versions and machine into a file, once; return the name they go by."""
     found = environment()
     found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     text = json.dumps(found, sort_keys=True)
