@@ -62,9 +62,11 @@ def resolve_nested(
             "estimator it adapts that one's checkpoint. Fit and save it first, and "
             "give its folder as checkpoint."
         )
+    # `fit` must not change the caller's parameter, nor fit it.
     nested = clone(pretraining)
     for name in SHARED:
         ours, own = getattr(estimator, name), getattr(nested, name)
+        # A default counts as not set, for the two cannot be told apart.
         if own != DEFAULTS[name] and as_str_path(own) != as_str_path(ours):
             raise ValueError(
                 f"{name} is {ours!r} and pretraining__{name} is {own!r}; expected the "
