@@ -456,6 +456,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 read_sample_weight(sample_weight, len(own_targets)),
                 n_valid,
                 groups=groups,
+                # Stratified by label; many rows of an indicator are like no other.
                 codes=targets if targets.ndim == 1 else None,
                 what=_described(labels, own_targets),
             )
@@ -492,6 +493,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     ) -> Labels:
         """Return the labels of y; those of the earlier fit where this one goes on."""
         known = self._labels if call.goes_on else None
+        # A portion of the texts may lack some of the classes.
         if known is not None and call.is_partial and not is_indicator(y):
             classes = known.classes if classes is None else classes
         labels = read_labels(y, texts, classes)
@@ -538,6 +540,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                     f"class_weight is {self.class_weight!r}; expected weights of 0 or "
                     "more, and more than 0 for some text."
                 )
+            # A class of weight 0 leaves its texts out, as `sample_weight` does.
             train = train[trained.reshape(len(trained), -1).max(axis=1) > 0]
         return Split(train, split.valid, with_mean_one(weights, train))
 
@@ -554,6 +557,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             Labels, of the kind that `fit` was given. Of several labels those whose
             probability is over one half.
         """
+        # First of all, for it raises NotFittedError; `_labels` an AttributeError.
         proba = self.predict_proba(X)
         return self._labels.decide(proba)
 

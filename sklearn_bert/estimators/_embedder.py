@@ -443,6 +443,7 @@ class BertEmbedder(
                 trainable=self.trainable, dropout=self.dropout
             )
             self._check_components(model, len(views.texts))
+            # Only the loaded model tells what dropout=None means.
             if self.objective == "simcse" and not model.has_dropout:
                 raise ValueError(NO_DROPOUT)
             # 3. Tokenise.
@@ -511,6 +512,7 @@ class BertEmbedder(
             # 4. Train.
             loss = LanguageModelingLoss(("mlm_loss",))
             fitted = call.train(model, tokenizer, loss, train, None, attributes)
+            # Not known before: the rows that words are hidden in cut no text.
             warn_if_cut(fitted["truncation_report_"])
             # 5. Publish.
             self._publish(**fitted)
@@ -518,6 +520,7 @@ class BertEmbedder(
 
     def _fit_nothing(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
         """Take the encoder as it is."""
+        # A fit without epochs: callbacks are told of it, and the device is checked.
         with FitCall(self, X, y, n_epochs=0):
             texts, attributes = self._read_X(X)
             self._check_enough_texts(texts)
@@ -564,6 +567,7 @@ class BertEmbedder(
             if model.normalize:
                 model.steps.append(Normalize())
             model.steps.append(linear_map(*whitening(vectors, self.n_components)))
+            # Whitened vectors are of any length again.
             model.normalize = bool(self.normalize)
         elif self.n_components is not None:
             model.steps.append(First(int(self.n_components)))
@@ -582,6 +586,8 @@ class BertEmbedder(
 
     def _check_enough_texts(self, texts: Texts) -> None:
         """Raise ValueError where there are too few texts to whiten, before loading."""
+        # Without n_components it is the checkpoint's width that counts: see
+        # `_check_components`.
         if self.whiten and self.n_components is not None:
             are_pairs = self.objective is not None and texts.second is not None
             n_texts = 2 * len(texts) if are_pairs else len(texts)
@@ -638,6 +644,7 @@ class FitOfWords(FitCall):
         if net is trained:  # and not in the middle of its training, which goes on
             fitted["net_"].callbacks_ = trained.callbacks_
             fitted["net_"].history = trained.history
+        # In this order: `super` has the tokenizer and the reports of the pretraining.
         return {**super().attributes_of(net, trained), **fitted}
 
 
@@ -652,6 +659,7 @@ def whitening(
     # In float64: eigenvalues of a covariance lose half of the digits.
     width = vectors.shape[1]
     exact = vectors.astype(np.float64)
+    # For some shapes "auto" takes a randomised solver: other vectors in each fit.
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(exact)
     deviations = np.sqrt(pca.explained_variance_)
     noise = width * np.finfo(np.float32).eps * np.sqrt(np.mean(exact**2))

@@ -304,6 +304,7 @@ class BertGenerator(BaseLanguageModel):
             train_rows = _causal_examples(tokenizer, train, pack=self.pack)
             valid_rows = None
             if valid is not None:
+                # Documents of X_val are still lists of sentences.
                 valid = whole_documents(valid)
                 valid_rows = _causal_examples(tokenizer, valid, pack=self.pack)
             # 4. Train.
@@ -404,6 +405,8 @@ class BertGenerator(BaseLanguageModel):
 
     def _begin(self, prompts: list[str]) -> list[list[int]]:
         """Tokenise the prompts, with the special tokens that stand before a text."""
+        # Special tokens before, as the texts of `fit` have, and none after: they would
+        # end the text.
         frame = self.tokenizer_.special_tokens()
         contents = encode_texts(
             self.tokenizer_.backend, prompts, add_special_tokens=False
@@ -508,4 +511,5 @@ def _to_go_on(sequences: list[list[int]], rows: list[int]) -> MaskedTable:
     lengths = np.array([len(sequences[row]) for row in rows])
     ids = np.concatenate([np.array(sequences[row], dtype=np.int32) for row in rows])
     table = TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, None)
+    # Labels of 0: no loss is computed, so nothing looks at them.
     return masked_table(table, np.arange(len(rows)), lengths - 1, np.zeros(len(rows)))

@@ -170,6 +170,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
                 return documents, self._read_documents(X_val)[0]
             except (TypeError, ValueError) as error:
                 raise type(error)(f"in X_val: {error}") from error
+        # Whole documents are held out: a sentence tells much about its neighbours.
         split = call.split(np.ones(len(documents)), None)
         if split.valid is None:
             return documents, None
@@ -189,8 +190,9 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         if self.checkpoint is None:
             tokenizer = self._new_tokenizer(texts)
             whole = new_language_model(
+                # Not their number: the ids of a given vocabulary may have gaps.
                 n_words=max(tokenizer.backend.get_vocab().values()) + 1,
-                hidden_size=int(self.hidden_size),
+                hidden_size=int(self.hidden_size),  # config.json takes no NumPy types
                 n_layers=int(self.n_layers),
                 n_heads=int(self.n_heads),
                 max_length=tokenizer.max_length,
@@ -244,7 +246,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
             return read_tokenizer(self.vocabulary, length)
         try:
             check_is_fitted(self.vocabulary)
-            vocabulary = self.vocabulary
+            vocabulary = self.vocabulary  # no copy: it is only read
         except NotFittedError:
             sentences = [sentence for document in texts for sentence in document]
             vocabulary = clone(self.vocabulary)
@@ -294,6 +296,7 @@ def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
         Where there are none.
     """
     corpus = read_corpus(tokenizer, documents)
+    # Unknown words are special tokens too, `[UNK]`.
     if not np.setdiff1d(corpus.ids, tokenizer.special_ids()).size:
         raise ValueError(
             f"the tokenizer knows no word of the {len(documents)} texts in X; nothing "

@@ -228,6 +228,7 @@ class BertPretrainer(
         "next_sentence": ["boolean"],
         "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
         "whole_words": ["boolean"],
+        # 0, to score a checkpoint as it is.
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
     }
 
@@ -369,6 +370,7 @@ class BertPretrainer(
             train_rows = self._masked_examples(tokenizer, train, rng, in_pairs=pairs)
             valid_rows = None
             if valid is not None:
+                # As `score` does: one seed for all fits, and single rows, no pairs.
                 fixed = np.random.default_rng(0)
                 valid_rows = self._masked_examples(tokenizer, valid, fixed)
             # 4. Train.
@@ -488,6 +490,7 @@ class BertPretrainer(
             masked, text_of_row = mask_each_token(self.tokenizer_, table.take(part))
             if len(masked):
                 gains = self.net_.token_log_likelihood(masked)[:, 0]
+                # Not `found[...] +=`, which adds only one of the rows of a text.
                 np.add.at(found, part[text_of_row], gains.astype(np.float64))
         return found[row_of]
 
@@ -561,11 +564,13 @@ class BertPretrainer(
             From 0 to 1.
         """
         check_is_fitted(self)
+        # `available_if` sees the parameter, which may have been set after the fit.
         if NSP_HEAD in self.net_.module.untrained:
             raise ValueError(
                 "this estimator was fitted with next_sentence=False, and has not "
                 "learnt which sentences follow. Set it to True and fit again."
             )
+        # Not held against X of `fit`, which has one column, of documents.
         texts = check_texts(X, missing=self.missing)
         if texts.second is None:
             raise ValueError(
@@ -575,6 +580,7 @@ class BertPretrainer(
         table = self.tokenizer_(texts)
         warn_of(text_reports(self.tokenizer_, table))
         scores = self.net_.next_sentence_logits(table)
+        # The softmax of two classes; the first one of BERT's head says "follows".
         return expit(scores[:, 0] - scores[:, 1])
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -627,6 +633,7 @@ def _masked_rows(
     check_mask(tokenizer, source)
     masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
     if not in_pairs:
+        # Laid out once: an epoch draws other masks in the same rows.
         corpus = read_tokens(tokenizer, whole_documents(documents))
         rows = (packed_rows if pack else text_rows)(tokenizer, corpus)
         return lambda: masking(rows, rng)

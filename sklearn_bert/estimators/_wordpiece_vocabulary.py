@@ -242,6 +242,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
                     "which has no columns; hand in a data frame, or texts that are "
                     "joined."
                 )
+            # Lazy, so that nothing is read where a vocabulary is given.
             return read_stream(X, missing=self.missing), {"n_features_in_": 1}
         texts, attributes = self._read_X(X)
         check_single_texts(texts)
@@ -391,6 +392,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
 
 def _check_ids(ids: Any, where: str, n_pieces: int) -> list[int]:
     array = np.asarray(ids)
+    # NumPy makes floats of an empty list.
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(
             f"{where} is {excerpt(ids)} of type {type(ids).__name__}; expected a "
@@ -414,6 +416,7 @@ def _check_max_length(max_length: Any) -> None:
         return
     problem = f"max_length is {max_length!r}; expected a whole number of 4 or more, "
     problem += "or None for no limit. Nothing was written."
+    # True is an Integral, too.
     if not isinstance(max_length, Integral) or isinstance(max_length, bool):
         raise TypeError(problem)
     if max_length < 4:
