@@ -33,6 +33,7 @@ class Problem(NamedTuple):
 
 def texts(n_each: int = 8) -> list[str]:
     """Good ones and bad ones by turns."""
+    # The same thing once good and once bad, so that only the adjective tells.
     return [
         f"the {THINGS[i % 5]} was {words[i % 4]}"
         for i in range(n_each)

@@ -73,6 +73,7 @@ def check_text_weights_are_left_alone(name: str, estimator: BaseEstimator) -> No
 def check_text_answers_are_the_caller_s(name: str, estimator: BaseEstimator) -> None:
     """To write into an answer does not change the next one."""
     model, new = fitted(estimator), new_rows(estimator)
+    # A copy: an estimator at fault gives the same array again, and it is written into.
     before = copy.deepcopy(answers(model, new))
     for answer in answers(model, new).values():
         if isinstance(answer, np.ndarray) and answer.flags.writeable:
@@ -105,6 +106,7 @@ def random_states() -> dict[str, Any]:
         "random": random.getstate(),
         "numpy.random": pickle.dumps(np.random.get_state()),  # noqa: NPY002
     }
+    # Not imported: who has not loaded torch cannot draw from its generator.
     torch = sys.modules.get("torch")
     if torch is not None:
         states["torch"] = torch.get_rng_state().numpy().tobytes()
@@ -119,6 +121,7 @@ def check_text_global_random_state(name: str, estimator: BaseEstimator) -> None:
     after_fit = random_states()
     answers(model, new_rows(estimator))
     after_all = random_states()
+    # A library that only `fit` has imported has no state from before.
     for generator, state in before.items():
         assert after_fit[generator] == state, f"fit draws from or seeds {generator}"
         assert after_all[generator] == state, f"to answer draws from {generator}"
@@ -193,6 +196,7 @@ def check_text_quiet(name: str, estimator: BaseEstimator) -> None:
 def check_text_no_warnings(name: str, estimator: BaseEstimator) -> None:
     """Ordinary data gives no warning."""
     with warnings.catch_warnings(record=True) as caught:
+        # Python shows a warning once per line, and an earlier check may have seen it.
         warnings.simplefilter("always")
         answers(fitted(estimator), new_rows(estimator))
     told = [f"{warning.category.__name__}: {warning.message}" for warning in caught]
@@ -203,6 +207,7 @@ def check_text_no_warnings(name: str, estimator: BaseEstimator) -> None:
 def check_text_threads(name: str, estimator: BaseEstimator) -> None:
     """Asked by four threads at once, it says what it says to one."""
     model = fitted(estimator)
+    # Of different lengths, so that threads that mix up their answers are seen.
     questions = [[row] * (i % 3 + 1) for i, row in enumerate(new_rows(estimator) * 3)]
     expected = [answers(model, question) for question in questions]
     with ThreadPoolExecutor(4) as threads:

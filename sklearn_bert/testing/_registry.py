@@ -48,6 +48,7 @@ class Check:
         return f"{self.name}({self.variant})" if self.variant else self.name
 
 
+# Filled as the modules of checks are imported, in the order in which `_run` does that.
 _CHECKS: list[tuple[Check, tuple[Condition, ...]]] = []
 
 
@@ -57,6 +58,7 @@ def text_check(
     """Make a function a check, for the estimators that meet every condition."""
 
     def register(ask: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+        # `python -OO` leaves no docstrings.
         summary = (ask.__doc__ or "").partition("\n")[0]
         _CHECKS.append((Check(ask.__name__, summary, ask), conditions))
         return ask
@@ -135,6 +137,7 @@ def classifies(estimator: BaseEstimator) -> bool:
 
 def is_multiclass(estimator: BaseEstimator) -> bool:
     """Whether more than two classes are fine."""
+    # Asked after `classifies`, so that there are tags of a classifier.
     return get_tags(estimator).classifier_tags.multi_class
 
 

@@ -97,6 +97,7 @@ def check_text_fit_keeps_parameters(name: str, estimator: BaseEstimator) -> None
     X, y = problem(estimator)
     model = fresh(estimator)
     before = model.get_params(deep=False)
+    # Neither is enough: a copy has the same hash, and the same object may have changed.
     hashes = {key: joblib.hash(value) for key, value in before.items()}
     model.fit(X, y)
     after = model.get_params(deep=False)
@@ -127,6 +128,7 @@ def check_text_fit_twice(name: str, estimator: BaseEstimator) -> None:
 def check_text_random_state(name: str, estimator: BaseEstimator) -> None:
     """One `random_state` gives one model, whatever was drawn in between."""
     first = answers(fitted(estimator), new_rows(estimator))
+    # A fit that draws from NumPy's global generator gets other numbers now.
     np.random.seed(None)  # noqa: NPY002
     second = answers(fitted(estimator), new_rows(estimator))
     assert_same_answers(second, first, "the same random_state gives another model")
@@ -201,7 +203,7 @@ def _other(key: str, value: Any) -> Any:
     """Another value of the same kind; None where there is none, or it is for show."""
     if key.split("__")[-1] in ("verbose", "n_jobs"):
         return None
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before int, which bool is a subclass of
         return not value
     return value + 1 if isinstance(value, int) else None
 
@@ -216,6 +218,7 @@ def check_text_answers_change_nothing(name: str, estimator: BaseEstimator) -> No
     for method in methods_of(estimator):
         names, before = set(vars(model)), pickle.dumps(model)
         getattr(model, method)(new_rows(estimator))
+        # An estimator may leave attributes out of its pickle.
         assert set(vars(model)) == names, f"{method} adds or removes attributes"
         assert pickle.dumps(model) == before, f"{method} changes the estimator"
 
@@ -225,6 +228,7 @@ def check_text_clone(name: str, estimator: BaseEstimator) -> None:
     """A clone has the same parameters and nothing that fit has learnt."""
     model = fitted(estimator)
     copied = clone(model)
+    # By hash, since parameters may be arrays; each `random_state` was set to 0.
     assert joblib.hash(copied.get_params()) == joblib.hash(
         clone(estimator).set_params(**_states(copied)).get_params()
     ), "a clone has other parameters"
@@ -256,7 +260,7 @@ def check_text_joblib_memory_map(name: str, estimator: BaseEstimator) -> None:
         mapped = joblib.load(path, mmap_mode="r")
         message = "answers differ from memory that is mapped"
         assert_same_answers(answers(mapped, new), answers(model, new), message)
-        del mapped
+        del mapped  # Windows deletes no file that is mapped
 
 
 @text_check()

@@ -40,6 +40,7 @@ def fresh(estimator: BaseEstimator) -> Any:
 def fit(estimator: BaseEstimator, X: Any, y: Any = None, **weights: Any) -> Any:
     """Fit a clone, without y where there is none."""
     copied = fresh(estimator)
+    # fit(X), not fit(X, None): a caller without a target passes none.
     if y is None and not weights:
         copied.fit(X)
     else:
@@ -132,7 +133,7 @@ def assert_refused(call: Callable[[], Any], what: str) -> Exception:
             call()
     except (TypeError, ValueError) as error:
         return error
-    except Exception as error:
+    except Exception as error:  # but no KeyboardInterrupt
         raise AssertionError(
             f"{what} ended in {type(error).__name__} ({error}); expected TypeError or "
             "ValueError that says what is wrong with it"
