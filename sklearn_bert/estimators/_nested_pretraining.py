@@ -90,8 +90,8 @@ def pretrain_first(
     """
     if estimator.pretraining is None or call.goes_on:
         return None
-    # The call has not reserved a device yet: the nested fit reserves one for itself, and
-    # would wait for ever for one that this process holds.
+    # The call has not reserved a device yet: the nested fit reserves one for itself,
+    # and would wait for ever for one that this process holds.
     nested = resolve_nested(estimator.pretraining, estimator, call.seeds("nested"))
     # The two texts of a pair are learnt from one by one.
     sides = [texts.first] if texts.second is None else [texts.first, texts.second]

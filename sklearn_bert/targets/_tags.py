@@ -166,6 +166,7 @@ def read_tag_set(classes: Any) -> TagSet:
     if isinstance(classes, Set):
         classes = list(classes)
     tags = read_column(classes, "classes", "tag").tolist()
+    # As the tags of one sentence, so that they pass the checks that those of y pass.
     checked = [_check_tag(tag, f"classes[{i}]") for i, tag in enumerate(tags)]
     return TagSet.of([checked], "classes")
 

@@ -56,6 +56,7 @@ def same_twice(texts: Texts, temperature: float) -> PairedTexts:
             f"({len(texts)} times); expected at least two that differ."
         )
     views = np.repeat(np.arange(len(texts))[:, None], 2, axis=1)
+    # Equal texts have one number: the loss does not push them apart.
     targets = np.repeat(number[:, None], 2, axis=1)
     return PairedTexts(
         texts, targets, MultipleNegativesRanking(temperature), lambda rng: views
@@ -102,6 +103,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> PairedTexts:
             "expected two columns, or a list of 2-tuples."
         )
     n_pairs = len(texts)
+    # The second texts stand behind the first ones: pair i is rows i and n_pairs + i.
     both = Texts(texts.first + texts.second, None, 1, texts.is_2d)
     views = np.arange(2 * n_pairs).reshape(2, n_pairs).T
     if y is None:
