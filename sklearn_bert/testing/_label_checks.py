@@ -58,7 +58,7 @@ def assert_labels_come_back(estimator: BaseEstimator, y: Any) -> None:
 
 
 def _kinds(given: np.ndarray) -> str:
-    """What dtypes labels may have: str and objects of str are one kind."""
+    """Return the kinds of dtype that labels may have; objects of str are like str."""
     if given.dtype.kind not in "UO":
         return given.dtype.kind
     return "UO" if all(isinstance(label, str) for label in given) else "Obiuf"

@@ -101,7 +101,7 @@ def check_text_training_data_may_change(name: str, estimator: BaseEstimator) -> 
 
 
 def random_states() -> dict[str, Any]:
-    """States of the generators that everyone shares: Python's, NumPy's, torch's."""
+    """Return the states of the global generators of Python, NumPy and torch."""
     states = {
         "random": random.getstate(),
         "numpy.random": pickle.dumps(np.random.get_state()),  # noqa: NPY002
@@ -124,11 +124,11 @@ def check_text_global_random_state(name: str, estimator: BaseEstimator) -> None:
     # A library that only `fit` has imported has no state from before.
     for generator, state in before.items():
         assert after_fit[generator] == state, f"fit draws from or seeds {generator}"
-        assert after_all[generator] == state, f"to answer draws from {generator}"
+        assert after_all[generator] == state, f"a method draws from {generator}"
 
 
 def settings_of_the_process() -> dict[str, Any]:
-    """What an estimator has no business to set."""
+    """Return the settings that an estimator must leave as they are."""
     settings = {
         "os.environ": dict(os.environ),
         "os.getcwd()": os.getcwd(),
@@ -170,7 +170,7 @@ def check_text_process_settings(name: str, estimator: BaseEstimator) -> None:
 
 @contextlib.contextmanager
 def listening() -> Iterator[io.StringIO]:
-    """Everything that Python prints or logs."""
+    """Collect everything that Python prints or logs."""
     heard = io.StringIO()
     handler = logging.StreamHandler(heard)
     logging.getLogger().addHandler(handler)
@@ -189,7 +189,7 @@ def check_text_quiet(name: str, estimator: BaseEstimator) -> None:
         raise SkipTest("it is configured to be verbose")
     with listening() as heard:
         answers(fitted(estimator), new_rows(estimator))
-    assert not heard.getvalue(), f"it says {heard.getvalue()[:200]!r}"
+    assert not heard.getvalue(), f"it prints or logs {heard.getvalue()[:200]!r}"
 
 
 @text_check()
@@ -200,7 +200,7 @@ def check_text_no_warnings(name: str, estimator: BaseEstimator) -> None:
         warnings.simplefilter("always")
         answers(fitted(estimator), new_rows(estimator))
     told = [f"{warning.category.__name__}: {warning.message}" for warning in caught]
-    assert not told, f"ordinary data gives {told}"
+    assert not told, f"ordinary data gives the warnings {told}"
 
 
 @text_check()
@@ -214,7 +214,7 @@ def check_text_threads(name: str, estimator: BaseEstimator) -> None:
         told = list(threads.map(lambda question: answers(model, question), questions))
     for got, one in zip(told, expected, strict=True):
         assert_same_answers(
-            got, one, "asked by several threads, it says something else"
+            got, one, "called by several threads, it gives other answers"
         )
 
 

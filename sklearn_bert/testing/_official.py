@@ -65,7 +65,7 @@ OF_VECTORS = {"check_transformer_data_not_an_array", "check_transformer_general"
 
 
 def official_checks(estimator: BaseEstimator) -> list[Check]:
-    """The checks of scikit-learn that its type and tags call for."""
+    """Return the checks of scikit-learn that its type and tags call for."""
     return [_restate(check) for _, check in _generate(estimator)]
 
 
@@ -77,7 +77,7 @@ def _generate(estimator: BaseEstimator) -> list[Any]:
 
 
 def _restate(check: partial[None]) -> Check:
-    """A check that is bound to a name and its options, as one of ours."""
+    """Turn a check of scikit-learn, bound to its options, into one of ours."""
     name = check.func.__name__
     variant = ",".join(f"{key}={value}" for key, value in check.keywords.items())
 
@@ -100,7 +100,7 @@ def _restate(check: partial[None]) -> Check:
 
 
 def _summary(check: partial[None]) -> str:
-    """Its first sentence: of the docstring, or of the comment that stands in for it."""
+    """Return the first sentence of its docstring, or of the comment in place of one."""
     name = check.func.__name__
     # Unwrapped, for scikit-learn decorates its checks: the source is behind that.
     text = inspect.getdoc(check.func) or _first_comment(inspect.unwrap(check.func))
@@ -110,7 +110,7 @@ def _summary(check: partial[None]) -> str:
 
 
 def _first_comment(function: Any) -> str:
-    """The comment that stands where a docstring would."""
+    """Return the comment that stands where a docstring would."""
     lines = (line.strip() for line in inspect.getsource(function).splitlines())
     body = list(dropwhile(lambda line: not line.endswith(":"), lines))[1:]
     comment = takewhile(lambda line: line.startswith("#"), body)

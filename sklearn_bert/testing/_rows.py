@@ -36,7 +36,7 @@ def check_text_single_row(name: str, estimator: BaseEstimator) -> None:
     for method, answer in answers(model, new).items():
         for row, text in enumerate(new):
             alone = getattr(model, method)([text])
-            message = f"{method} of row {row} alone is another than among others"
+            message = f"{method} of row {row} alone is not that among other rows"
             assert_same(pick(alone, [0]), pick(answer, [row]), message)
 
 

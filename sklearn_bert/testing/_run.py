@@ -1,4 +1,4 @@
-"""Run the checks: in one call, or one test each under pytest."""
+"""Run the checks: in one call, or under pytest as one test each."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def parametrize_with_text_checks(
     expected_failed_checks: Callable[[Any], dict[str, str]] | None = None,
     xfail_strict: bool | None = None,
 ) -> Any:
-    """Make a test function one test for each estimator and check, under pytest.
+    """Turn a test function into one test for each estimator and check, under pytest.
 
     Parameters
     ----------
@@ -202,13 +202,13 @@ def parametrize_with_text_checks(
 
 
 def all_checks(estimator: BaseEstimator) -> list[Check]:
-    """The checks that are for this estimator: scikit-learn's, then our own."""
+    """Return the checks that are for this estimator: scikit-learn's, then our own."""
     official = [] if reads_words(estimator) else official_checks(estimator)
     return official + text_checks(estimator)
 
 
 def _run(check: Check, estimator: BaseEstimator, reason: str | None) -> dict[str, Any]:
-    """Ask, and note what came of it."""
+    """Run a check, and return its result."""
     status: str = "passed"
     exception: Exception | None = None
     try:
@@ -228,6 +228,6 @@ def _run(check: Check, estimator: BaseEstimator, reason: str | None) -> dict[str
 
 
 def _short(estimator: BaseEstimator) -> str:
-    """The estimator in one line, with only those parameters that were changed."""
+    """Write the estimator in one line, with only those parameters that were changed."""
     with config_context(print_changed_only=True):
         return " ".join(repr(estimator).split())

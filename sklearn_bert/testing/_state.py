@@ -44,7 +44,7 @@ def check_text_not_fitted(name: str, estimator: BaseEstimator) -> None:
             getattr(fresh(estimator), method)(new_rows(estimator))
         except NotFittedError:
             continue
-        raise AssertionError(f"{method} answers before fit")
+        raise AssertionError(f"{method} works before fit; expected NotFittedError")
 
 
 @text_check(must_be_fitted)
@@ -77,7 +77,7 @@ def check_text_repr(name: str, estimator: BaseEstimator) -> None:
         before = pickle.dumps(model)
         assert name in repr(model), f"repr does not name {name}"
         assert name in estimator_html_repr(model), f"HTML does not name {name}"
-        assert pickle.dumps(model) == before, "to show it has changed it"
+        assert pickle.dumps(model) == before, "its repr or its HTML has changed it"
 
 
 # -- fit ---------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def check_text_refit_forgets(name: str, estimator: BaseEstimator) -> None:
     anew = fit(estimator, X[half], other_y)
     after_another = fitted(estimator).fit(X[half], other_y)
     assert_same_answers(
-        answers(after_another, new), answers(anew, new), "an earlier fit shows through"
+        answers(after_another, new), answers(anew, new), "an earlier fit has an effect"
     )
     left = vars(after_another).keys() - vars(anew).keys()
     assert not left, f"an earlier fit leaves {sorted(left)}"
@@ -167,10 +167,10 @@ def check_text_failed_fit_keeps_the_model(name: str, estimator: BaseEstimator) -
             after = answers(model, new)
         except Exception as error:
             raise AssertionError(
-                f"after a fit on {what}, which failed, the model no longer answers: "
+                f"after a fit on {what}, which failed, the model no longer works: "
                 f"{error}"
             ) from error
-        message = f"after a fit on {what}, which failed, the model is another"
+        message = f"after a fit on {what}, which failed, the model has changed"
         assert_same_answers(after, before, message)
 
 
@@ -194,13 +194,13 @@ def check_text_set_params_waits_for_fit(name: str, estimator: BaseEstimator) -> 
         if other is None:
             continue
         model.set_params(**{key: other})
-        message = f"{key}={other!r}, set after fit, has an effect before the next"
+        message = f"{key}={other!r}, set after fit, has an effect before the next fit"
         assert_same_answers(answers(model, new), before, message)
         model.set_params(**{key: value})
 
 
 def _other(key: str, value: Any) -> Any:
-    """Another value of the same kind; None where there is none, or it is for show."""
+    """Return another value of the same kind; None where it could change no answer."""
     if key.split("__")[-1] in ("verbose", "n_jobs"):
         return None
     if isinstance(value, bool):  # before int, which bool is a subclass of

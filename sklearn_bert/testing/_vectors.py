@@ -86,11 +86,13 @@ def check_text_feature_names_out_before_fit(
         fresh(estimator).get_feature_names_out()
     except NotFittedError:
         return
-    raise AssertionError("get_feature_names_out answers before fit")
+    raise AssertionError(
+        "get_feature_names_out works before fit; expected NotFittedError"
+    )
 
 
 def model_with_output(estimator: BaseEstimator, library: str) -> tuple[Any, Any]:
-    """A fitted clone that gives frames, and its vectors as a plain array."""
+    """Return a fitted clone that gives frames, and its vectors as a plain array."""
     model = fitted(estimator)
     # Before `set_output`, which changes what the same model gives.
     vectors = model.transform(new_rows(estimator))

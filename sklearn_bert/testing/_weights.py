@@ -64,7 +64,7 @@ def check_text_heavy_weight_decides(name: str, estimator: BaseEstimator) -> None
     for heavy, pair in (("pos", [10.0, 1.0]), ("neg", [1.0, 10.0])):
         model = fit(estimator, X, y, sample_weight=np.array(pair * 8))
         (predicted,) = model.predict(["a film"])
-        assert predicted == heavy, f"predicts {predicted!r} where {heavy!r} is heavy"
+        assert predicted == heavy, f"predicts {predicted!r} where {heavy!r} weighs more"
 
 
 @text_check(takes_weights, is_deterministic)

@@ -23,7 +23,7 @@ from sklearn_bert.testing._tools import (
 
 
 def in_objects(rows: list[Any]) -> np.ndarray:
-    """An array of objects that are lists."""
+    """Put lists into an array of objects."""
     # np.array would make a table of lists of equal length.
     array = np.empty(len(rows), dtype=object)
     array[:] = rows
