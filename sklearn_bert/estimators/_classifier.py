@@ -85,13 +85,13 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         was trained with; for pairs of texts "cls" instead of "mean" and "max".
         "attention": their mean, in which tokens weigh as the head learns that they
         matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by Z.
-        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, it is
-        states that are kept and not vectors.
+        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, the
+        states of all tokens are cached instead of one vector per text.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
         below that are computed once likewise. As many as there are layers: all but the
-        embeddings. What does not learn drops nothing either.
+        embeddings. Layers that do not learn have no dropout.
     pretraining : BertPretrainer, default=None
         Adapts the checkpoint to the texts, without their labels, before it learns from
         these [6]_: to those of X that are trained on, and those of `unlabeled` in
@@ -132,8 +132,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Share of each target that is spread evenly over all classes [5]_.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the texts that is held out: stratified, but for several labels per text.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the texts that is held out: stratified, but for several labels per text.
     validation_fraction : float, default=0.1
         Share of the texts (or of their groups) held out; used only with
         `early_stopping` and without `X_val`.
@@ -169,7 +169,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     multilabel_ : bool
         Whether `y` was an indicator, so that a text may have several labels.
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
@@ -177,16 +177,16 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     max_length_ : int
         Tokens that are read of a text.
     pretraining_history_ : list of dict
-        That of `pretraining`; only with it.
+        The `history_` of `pretraining`; only with it.
     batch_size_used_ : int
         Most texts that passed through the model at a time: `batch_size`, or less where
         memory ran out. On a CPU fewer pass where texts are long.
     truncation_report_ : dict
-        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
-        (in tokens).
+        Counts of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and
+        `longest` (in tokens).
     unknown_report_ : dict
-        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
-        word that the checkpoint knows), `n_tokens` and `n_unknown`.
+        Counts of what is read of the texts in fit: `n_texts`, `n_unknown_texts`
+        (without a word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer

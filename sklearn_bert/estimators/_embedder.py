@@ -36,8 +36,8 @@ from sklearn_bert.training._losses import LanguageModelingLoss
 from sklearn_bert.training._net import BertNet
 
 NO_DROPOUT = (
-    "objective='simcse' needs dropout, or the two views of a text are one; checkpoint "
-    "and dropout give none. Set dropout=0.1."
+    "objective='simcse' needs dropout, or the two views of a text are equal; neither "
+    "the checkpoint nor the parameter dropout has any. Set dropout=0.1."
 )
 # What of the training is as in the other estimators.
 TRAINING = (
@@ -211,11 +211,11 @@ class BertEmbedder(
     max_length_ : int
         Tokens that are read of a text.
     truncation_report_ : dict
-        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
-        (in tokens).
+        Counts of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and
+        `longest` (in tokens).
     unknown_report_ : dict
-        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
-        word that the checkpoint knows), `n_tokens` and `n_unknown`.
+        Counts of what is read of the texts in fit: `n_texts`, `n_unknown_texts`
+        (without a word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the pretrained network.
     tokenizer_ : TextTokenizer
@@ -471,7 +471,7 @@ class BertEmbedder(
             raise ValueError(
                 f"objective is {self.objective!r} and long_text is 'window'; an "
                 "objective learns from one vector per text. Set long_text='head_tail' "
-                "or 'truncate', or learn first, save, and read windows afterwards."
+                "or 'truncate'; an embedder of the saved folder may read windows."
             )
         if self.objective != "mlm" and self.batch_size < 2:
             raise ValueError(
@@ -627,7 +627,7 @@ class BertEmbedder(
 
 
 class FitOfWords(FitCall):
-    """A fit of an embedder that trains a language model, and embeds with its encoder.
+    """One call of `fit` that trains a language model, and embeds with its encoder.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""One call of `fit`: what it goes on from, its seeds, its device, its callbacks."""
+"""`FitCall`: start, seeds, device and callbacks of one call of `fit`."""
 
 from __future__ import annotations
 

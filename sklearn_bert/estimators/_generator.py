@@ -93,8 +93,8 @@ class BertGenerator(BaseLanguageModel):
         Dropout in the encoder. None: the checkpoint's own; 0.1 for a new BERT.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the texts that is held out.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the texts that is held out.
     validation_fraction : float, default=0.1
         Share of the texts held out; used only with `early_stopping` and without
         `X_val`.
@@ -127,7 +127,7 @@ class BertGenerator(BaseLanguageModel):
     Attributes
     ----------
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss` (in nats per token), `valid_loss` and
         `valid_score` (that of `score`) where there is validation, `learning_rate` (of
@@ -138,8 +138,8 @@ class BertGenerator(BaseLanguageModel):
         Most rows that passed through the model at a time: `batch_size`, or less where
         memory ran out. On a CPU fewer pass where rows are long.
     unknown_report_ : dict
-        Of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a token
-        that the vocabulary knows), `n_tokens` and `n_unknown`.
+        Counts of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a
+        token that the vocabulary knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer

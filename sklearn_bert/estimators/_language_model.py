@@ -100,7 +100,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
     # -- what is handed in -----------------------------------------------------------
 
     def _check_shape(self) -> None:
-        """Hold the parameters of a network that starts from nothing together."""
+        """Raise ValueError where parameters of a new network do not fit together."""
         if self.checkpoint is not None and self.vocabulary is not None:
             raise ValueError(
                 f"checkpoint is {self.checkpoint!r} and vocabulary is "
@@ -117,7 +117,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         if self.hidden_size % self.n_heads:
             raise ValueError(
                 f"hidden_size is {self.hidden_size} and n_heads is {self.n_heads}; "
-                "expected a number of heads that divides the width without rest."
+                "expected a number of heads that divides the width."
             )
 
     def _read_documents(
@@ -282,8 +282,8 @@ def check_mask(tokenizer: TextTokenizer, source: str) -> None:
     if tokenizer.special_id("mask") is None:
         raise ValueError(
             f"the tokenizer of {source} has no mask token, which "
-            "masked-language modelling hides words with. Choose a checkpoint that was "
-            "pretrained by it, such as 'bert-base-uncased'."
+            "masked-language modelling needs to hide words. Choose a checkpoint that "
+            "was pretrained by it, such as 'bert-base-uncased'."
         )
 
 
@@ -300,8 +300,8 @@ def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
     if not np.setdiff1d(corpus.ids, tokenizer.special_ids()).size:
         raise ValueError(
             f"the tokenizer knows no word of the {len(documents)} texts in X; nothing "
-            "could be learnt from them, or told of them. Give texts in the language of "
-            "the checkpoint or vocabulary."
+            "could be learnt from them or predicted. Give texts in the language of the "
+            "checkpoint or vocabulary."
         )
     return corpus
 

@@ -1,4 +1,4 @@
-"""What of the texts was cut or is unknown: counted, and said once per call."""
+"""Reports on texts that were cut and on unknown words, with one warning per call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which token comes next: drawn from scores, or the likeliest."""
+"""`Sampling`: draws the next token of each text from its scores."""
 
 from __future__ import annotations
 

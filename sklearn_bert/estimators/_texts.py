@@ -1,4 +1,4 @@
-"""X of texts: read in `fit`, held against it and computed afterwards."""
+"""Read X of texts in `fit`, compare later ones with it, and compute their rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXTS_PER_PART = 16384
 
 
 class TextInputMixin:
-    """Reads X as columns of texts, and remembers of a fit what it looked like."""
+    """Reads X as columns of texts, and compares it with X of `fit`."""
 
     template: str | None
     missing: str
@@ -76,7 +76,7 @@ class TextInputMixin:
         return found
 
     def _read_X_again(self, X: ArrayLike) -> Texts:
-        """Return the texts of a call after fit, held against what fit saw."""
+        """Return the texts of a call after fit, which must have the form of those."""
         check_is_fitted(self)
         texts = check_texts(X, template=self._template, missing=self.missing)
         self._check_like_before(X, texts)

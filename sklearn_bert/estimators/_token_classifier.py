@@ -82,8 +82,8 @@ class BertTokenClassifier(BertEstimator):
         Dropout in encoder and head. None: the checkpoint's own.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the sentences that is held out.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the sentences that is held out.
     validation_fraction : float, default=0.1
         Share of the sentences (or of their groups) held out; used only with
         `early_stopping` and without `X_val`.
@@ -117,7 +117,7 @@ class BertTokenClassifier(BertEstimator):
     classes_ : ndarray of shape (n_tags,)
         The tags, sorted.
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last

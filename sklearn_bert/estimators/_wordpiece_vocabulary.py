@@ -239,8 +239,8 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
             if self.template is not None:
                 raise ValueError(
                     f"template is {self.template!r}, but X is a {type(X).__name__}, "
-                    "which has no columns; hand in a data frame, or texts that are "
-                    "joined."
+                    "which has no columns; hand in a data frame, or joined texts with "
+                    "template=None."
                 )
             # Lazy, so that nothing is read where a vocabulary is given.
             return read_stream(X, missing=self.missing), {"n_features_in_": 1}

@@ -68,7 +68,7 @@ def of_classes(texts: Texts, y: Any, temperature: float) -> PairedTexts:
     if y is None:
         raise ValueError(
             "objective='supervised' learns from classes, and y is None; pass the label "
-            "of each text, or set objective='simcse' to learn without."
+            "of each text, or set objective='simcse' to learn without labels."
         )
     labels = read_labels(y, texts, None)
     if not isinstance(labels, OneOfSeveral):
@@ -127,7 +127,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> PairedTexts:
     ranks = np.unique(scores[:, 0], return_inverse=True)[1].astype(np.float32)
     if not ranks.any():
         raise ValueError(
-            f"y is {scores[0, 0]} for all {n_pairs} pairs, which is no order to learn; "
-            "pass scores that differ, or y=None where all pairs belong together."
+            f"y is {scores[0, 0]} for all {n_pairs} pairs, so there is no order to "
+            "learn; pass scores that differ, or y=None where all pairs belong together."
         )
     return PairedTexts(both, ranks, CoSENT(temperature), lambda rng: views)
