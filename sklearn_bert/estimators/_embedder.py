@@ -132,21 +132,21 @@ class BertEmbedder(
     whiten : bool, default=False
         Whether to turn and scale the vectors so that over the texts of fit the entries
         have mean 0 and variance 1 and do not correlate [4]_, as scikit-learn's
-        `PCA(whiten=True)` does. Comparing vectors by their angle gets better by it, as
-        a rule, where the checkpoint was not trained for that. A direction in which the
-        texts of fit do not vary becomes 0. Fit then computes the vectors, and needs at
-        least as many texts as there are components.
+        `PCA(whiten=True)` does. As a rule, this improves comparisons by cosine where
+        the checkpoint was not trained for them. A direction in which the texts of fit
+        do not vary becomes 0. Fit then computes the vectors, and needs at least as many
+        texts as there are components.
     objective : {None, "simcse", "mlm", "supervised", "pairs"}, default=None
         What `fit` learns. None: nothing. "simcse": from texts alone, to find each among
-        the others of a batch though another dropout blurs it [5]_. "mlm": from texts
+        the others of a batch under another draw of dropout [5]_. "mlm": from texts
         alone, to guess hidden words, as `BertPretrainer` with `pack=False`.
         "supervised": from texts with their classes in `y`, to bring a class together
-        and part it from others [6]_. "pairs": from two columns; without `y` to find the
-        second text of a pair among those of a batch [7]_, with scores in `y` to give
-        pairs of higher scores the higher cosine [8]_.
+        and separate it from others [6]_. "pairs": from two columns; without `y` to find
+        the second text of a pair among those of a batch [7]_, with scores in `y` to
+        give pairs of higher scores the higher cosine [8]_.
     temperature : float, default=0.05
-        What cosines are divided by in learning; lower looks at the hardest cases. Has
-        no effect with "mlm".
+        What cosines are divided by in learning; a lower one gives more weight to the
+        hardest cases. Has no effect with "mlm".
     trainable : {"all"} or int, default="all"
         What learns: everything, or so many top layers, from states of the layers below
         that are computed once.
@@ -161,9 +161,9 @@ class BertEmbedder(
     max_epochs : int, default=3
         Passes over the training texts.
     batch_size : int, default=32
-        Texts, or pairs, per update; each is told from the others of its batch, so that
-        more teach more. Where so many do not fit into the device's memory, they pass
-        through it in parts, and the update stays the same.
+        Texts, or pairs, per update; each is compared with the others of its batch, so
+        that more teach more. Where so many do not fit into the device's memory, they
+        pass through it in parts, and the update stays the same.
     learning_rate : float, default=5e-5
         Peak step size of the encoder's weights, reached after warm-up.
     layer_decay : float, default=1.0
@@ -235,7 +235,7 @@ class BertEmbedder(
     -----
     A text is computed once per process and checkpoint, however often it occurs, over
     all calls, clones and folds, as far as memory allows: see `cache_info`. In float32 a
-    text's vector does not depend on its neighbours or on their number (within 1e-6).
+    text's vector does not depend on the other texts or on their number (within 1e-6).
 
     References
     ----------
@@ -379,8 +379,8 @@ class BertEmbedder(
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update, or where answers are
-            not after the last.
+            Where the loss is no longer finite, naming the update, or where vectors are
+            not finite after the last update.
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """

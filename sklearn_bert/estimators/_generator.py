@@ -36,11 +36,11 @@ PROMPTS_AT_ONCE = 64
 class BertGenerator(BaseLanguageModel):
     """Write texts with BERT, from left to right.
 
-    The same encoder, with the same head for words, under a mask that lets each token
-    see only those before it [1]_: `fit` trains it to say what comes next, `generate`
+    The encoder of BERT and its head for words run under a mask that lets each token see
+    only those before it [1]_: `fit` trains them to predict the next token, `generate`
     writes on. A small model that has read few texts imitates their words and their
-    manner for a few sentences, and knows nothing: it is of use to look at what a corpus
-    is like, to make more texts of its kind, and to tell usual texts from unusual ones
+    manner for a few sentences, and knows nothing. Use it to see what a corpus is like,
+    to make more texts of its kind, and to tell usual texts from unusual ones
     (`score_samples`). For answers use a large language model.
 
     Parameters
@@ -156,11 +156,11 @@ class BertGenerator(BaseLanguageModel):
 
     Notes
     -----
-    A checkpoint that was trained to look both ways has to learn anew what to do without
-    what comes later, and takes a learning rate and a number of texts to match. Families
-    that can: BERT, RoBERTa, XLM-R, ELECTRA and DistilBERT. Nothing is kept from one new
-    token to the next, so that the time of a text grows with the square of its length.
-    The likeliest words alone make dull texts that repeat themselves [2]_: draw.
+    A checkpoint that was trained in both directions has to learn to do without the
+    tokens that come later, and needs a learning rate and a number of texts to match.
+    BERT, RoBERTa, XLM-R, ELECTRA and DistilBERT can be trained so. Nothing is kept from
+    one new token to the next, so that the time of a text grows with the square of its
+    length. The likeliest tokens alone make dull texts that repeat themselves [2]_.
 
     References
     ----------
@@ -278,8 +278,8 @@ class BertGenerator(BaseLanguageModel):
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update, or where answers are
-            not after the last.
+            Where the loss is no longer finite, naming the update, or where scores are
+            not finite after the last update.
         BertOutOfMemoryError
             Where not even one row fits into the device's memory.
         """
@@ -341,7 +341,7 @@ class BertGenerator(BaseLanguageModel):
         top_p: float | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> list[str]:
-        """Write on from some beginnings.
+        """Continue some prompts.
 
         A text ends where the model ends it, after `max_new_tokens`, or where it is as
         long as the model reads.
@@ -356,7 +356,7 @@ class BertGenerator(BaseLanguageModel):
             What the scores are divided by before a token is drawn: below 1 likely ones
             become likelier. 0: always the likeliest.
         top_k : int, default=None
-            Draw from so many likeliest tokens only. None: from all.
+            Draw only from so many of the likeliest tokens. None: from all.
         top_p : float, default=None
             Draw from the likeliest tokens that together have this probability [1]_,
             among all, whatever `top_k` is. None: from all.
@@ -472,8 +472,8 @@ class BertGenerator(BaseLanguageModel):
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the log-likelihood of each text, in nats.
 
-        The sum over its tokens, and the end, of the log-likelihood of each, given those
-        before.
+        It is the sum over the tokens, the end included, of the log-likelihood of each,
+        given those before.
 
         Parameters
         ----------

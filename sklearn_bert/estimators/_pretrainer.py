@@ -194,9 +194,9 @@ class BertPretrainer(
 
     Notes
     -----
-    Only for the tokens that are guessed is a score computed for each word of the
-    vocabulary. Devlin et al. fill stretches of a document likewise, but draw their
-    pairs and masks once for all epochs.
+    Scores over the whole vocabulary are computed only for the tokens that are guessed.
+    Devlin et al. also fill rows with stretches of a document, but draw their pairs and
+    masks once for all epochs.
 
     References
     ----------
@@ -333,8 +333,8 @@ class BertPretrainer(
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update, or where answers are
-            not after the last.
+            Where the loss is no longer finite, naming the update, or where scores are
+            not finite after the last update.
         BertOutOfMemoryError
             Where not even one row fits into the device's memory.
         """
@@ -443,8 +443,8 @@ class BertPretrainer(
         """Return the mean log-likelihood of hidden tokens, in nats; more is better.
 
         Tokens are hidden as in training, but the same ones in every call, and in rows
-        of one text or of several, not in pairs. What to compare with is the score of
-        the checkpoint as it is: that after `fit` with `max_epochs=0`.
+        of one text or of several, not in pairs. Compare it with the score of the
+        checkpoint as it is: that after `fit` with `max_epochs=0`.
 
         Parameters
         ----------
@@ -464,8 +464,8 @@ class BertPretrainer(
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the pseudo-log-likelihood of each text, in nats.
 
-        The sum over its tokens of the log-likelihood of each, given all others [1]_. As
-        many rows are computed as the text has tokens.
+        It is the sum over the tokens of the log-likelihood of each, given all others
+        [1]_. As many rows are computed as the text has tokens.
 
         Parameters
         ----------

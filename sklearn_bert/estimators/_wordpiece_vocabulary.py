@@ -110,9 +110,9 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
     `fit` reads an iterator once and holds a small part of it at a time, but every
     distinct word with its count: memory grows with these, not with the texts. Learning
     is done by the `tokenizers` library, and pieces are chosen by frequency, as that
-    library and most later work do; Google's own trainer was never published. Of pairs
-    that are equally frequent the one whose pieces are older is joined first, so that
-    the same texts give the same vocabulary, in any order.
+    library and most later work do; Google's own trainer was never published. Among
+    equally frequent pairs the one with the older pieces is joined first, so that the
+    same texts give the same vocabulary, in any order.
 
     References
     ----------
