@@ -74,8 +74,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         What is read of a text that is longer than `max_length`: its beginning; a
         quarter of the length from its beginning and the rest from its end [3]_; or all
         of it, in windows, whose probabilities are averaged by the tokens that are new
-        in each, in training as in prediction. Time grows in line with the length. Of a
-        pair the longer half is divided, and each window read with the other half.
+        in each, in training as in prediction. Time grows in line with the length. The
+        longer half of a pair is divided, and each window read with the other half.
     window_stride : int, default=None
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
@@ -133,7 +133,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
         keep the weights of the best epoch. The score is that of `X_val`, or else of a
-        part of the texts that is held out: stratified, but for several labels per text.
+        part of the texts that is held out, stratified unless texts have several labels.
     validation_fraction : float, default=0.1
         Share of the texts (or of their groups) held out; used only with
         `early_stopping` and without `X_val`.

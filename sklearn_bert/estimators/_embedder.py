@@ -39,7 +39,7 @@ NO_DROPOUT = (
     "objective='simcse' needs dropout, or the two views of a text are equal; neither "
     "the checkpoint nor the parameter dropout has any. Set dropout=0.1."
 )
-# What of the training is as in the other estimators.
+# Parameters of the training that are as in the other estimators.
 TRAINING = (
     "adapter",
     "adapter_rank",
@@ -54,7 +54,7 @@ TRAINING = (
     "callbacks",
     "verbose",
 )
-# What a pretrainer takes over.
+# Parameters that a pretrainer takes over.
 OF_PRETRAINER = (
     "checkpoint",
     "revision",
@@ -109,7 +109,7 @@ class BertEmbedder(
         quarter of the length from its beginning and the rest from its end [2]_; or all
         of it, in windows, whose vectors are averaged by the tokens that are new in each
         (with `pooling="max"` their maximum is taken). Time grows in line with the
-        length. Of a pair the longer half is divided, and each window read with the
+        length. The longer half of a pair is divided, and each window read with the
         other half.
     window_stride : int, default=None
         Tokens from the start of one window to the start of the next; fewer than a

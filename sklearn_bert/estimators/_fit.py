@@ -363,7 +363,7 @@ class FitCall:
     def attributes_of(self, net: BertNet, trained: BertNet) -> dict[str, Any]:
         """Return all fitted attributes, with the history of the net that was trained.
 
-        Epochs count on from those of an earlier fit that was gone on with.
+        Epochs count on from those of an earlier fit that this call continues.
         """
         # A copy: the earlier fit has to stay whole should this one fail.
         history = list(self.estimator.history_) if self.goes_on else []

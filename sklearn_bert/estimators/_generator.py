@@ -273,8 +273,8 @@ class BertGenerator(BaseLanguageModel):
         Raises
         ------
         TypeError, ValueError
-            Where X or a parameter is wrong; before the checkpoint is read, but for what
-            only the checkpoint tells (that it cannot read from left to right).
+            Where X or a parameter is wrong; before the checkpoint is read, except for
+            what only the checkpoint tells (that it cannot read from left to right).
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError

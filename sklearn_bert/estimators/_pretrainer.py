@@ -328,8 +328,8 @@ class BertPretrainer(
         Raises
         ------
         TypeError, ValueError
-            Where X or a parameter is wrong; before the checkpoint is read, but for what
-            only the checkpoint tells (that it has no mask token, or no head).
+            Where X or a parameter is wrong; before the checkpoint is read, except for
+            what only the checkpoint tells (that it has no mask token, or no head).
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError

@@ -64,8 +64,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         What is read of a text that is longer than `max_length`: its beginning; a
         quarter of the length from its beginning and the rest from its end [3]_; or all
         of it, in windows, whose predictions are averaged by the tokens that are new in
-        each, in training as in prediction. Time grows in line with the length. Of a
-        pair the longer half is divided, and each window read with the other half.
+        each, in training as in prediction. Time grows in line with the length. The
+        longer half of a pair is divided, and each window read with the other half.
     window_stride : int, default=None
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every

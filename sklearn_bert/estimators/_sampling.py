@@ -14,7 +14,7 @@ class Sampling:
     Parameters
     ----------
     tokenizer : TextTokenizer
-        Its special tokens are not written, but for the one that ends a text.
+        Its special tokens are not written, except the one that ends a text.
     temperature : float
         0: always the likeliest.
     top_k : int or None

@@ -55,14 +55,14 @@ def check_text_estimator(
 
     Type and tags of the estimator decide which are asked. An estimator whose X holds
     lists of words, and whose y holds a list of tags for each, says so by a method
-    `__sklearn_text_input__` that returns `"words"`; without one, X holds texts. Of
-    words, scikit-learn's own checks cannot ask anything: they have one label per row.
+    `__sklearn_text_input__` that returns `"words"`; without one, X holds texts.
+    scikit-learn's own checks are not for words, because they have one label per row.
     Where a row may also be a list of sentences, it returns `"documents"`; where X may
     also be an iterator, `"stream"`. A method `__sklearn_text_output__` that returns
     `"lists"` says that what `transform` gives is no matrix.
 
-    The estimator is used as it is configured, but for every `random_state`, which is
-    set to 0 or 1. A small model and few passes make the checks quick.
+    The estimator is used as it is configured, except that every `random_state` is set
+    to 0 or 1. A small model and few passes make the checks quick.
 
     Parameters
     ----------
