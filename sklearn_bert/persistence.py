@@ -121,7 +121,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
 
 
 def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimator:
-    # All files are compared before one is parsed: a damaged one says nothing else.
+    # Compare all files before parsing any, so that damage is reported as such.
     for name, sha256 in content["files"].items():
         path = source / name
         if not path.is_file():

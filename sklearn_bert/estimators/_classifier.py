@@ -456,7 +456,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 read_sample_weight(sample_weight, len(own_targets)),
                 n_valid,
                 groups=groups,
-                # Stratified by label; many rows of an indicator are like no other.
+                # An indicator is not stratified: many of its rows occur once.
                 codes=targets if targets.ndim == 1 else None,
                 what=_described(labels, own_targets),
             )
@@ -557,7 +557,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             Labels, of the kind that `fit` was given. Of several labels those whose
             probability is over one half.
         """
-        # First of all, for it raises NotFittedError; `_labels` an AttributeError.
+        # First: it raises NotFittedError where `_labels` would raise AttributeError.
         proba = self.predict_proba(X)
         return self._labels.decide(proba)
 

@@ -512,7 +512,7 @@ class BertEmbedder(
             # 4. Train.
             loss = LanguageModelingLoss(("mlm_loss",))
             fitted = call.train(model, tokenizer, loss, train, None, attributes)
-            # Not known before: the rows that words are hidden in cut no text.
+            # Known only now: masked rows cut no text, but the rows to embed may.
             warn_if_cut(fitted["truncation_report_"])
             # 5. Publish.
             self._publish(**fitted)
@@ -567,7 +567,7 @@ class BertEmbedder(
             if model.normalize:
                 model.steps.append(Normalize())
             model.steps.append(linear_map(*whitening(vectors, self.n_components)))
-            # Whitened vectors are of any length again.
+            # Whitened vectors no longer have length 1.
             model.normalize = bool(self.normalize)
         elif self.n_components is not None:
             model.steps.append(First(int(self.n_components)))
@@ -586,8 +586,8 @@ class BertEmbedder(
 
     def _check_enough_texts(self, texts: Texts) -> None:
         """Raise ValueError where there are too few texts to whiten, before loading."""
-        # Without n_components it is the checkpoint's width that counts: see
-        # `_check_components`.
+        # Without n_components the width of the checkpoint counts, which only loading
+        # it tells.
         if self.whiten and self.n_components is not None:
             are_pairs = self.objective is not None and texts.second is not None
             n_texts = 2 * len(texts) if are_pairs else len(texts)
@@ -644,7 +644,7 @@ class FitOfWords(FitCall):
         if net is trained:  # and not in the middle of its training, which goes on
             fitted["net_"].callbacks_ = trained.callbacks_
             fitted["net_"].history = trained.history
-        # In this order: `super` has the tokenizer and the reports of the pretraining.
+        # Ours come last: `super` has the tokenizer and the reports of the pretraining.
         return {**super().attributes_of(net, trained), **fitted}
 
 

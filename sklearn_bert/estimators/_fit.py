@@ -239,7 +239,7 @@ class FitCall:
         # What the caller's thread has set (no_grad, autocast) must not reach training.
         self._stack.enter_context(own_torch_state())
         self.device = self._stack.enter_context(reserve_gpu(self.estimator.device))
-        # Only now is it known which GPU's generator has to be seeded.
+        # Seeded after reserving, which decides whose generator is used.
         seed, device = self.seeds("init"), resolve_device(self.device)
         self._stack.enter_context(seeded(seed, device))
 
@@ -298,7 +298,7 @@ class FitCall:
         estimator = self.estimator
         _check_checkpointing(estimator.gradient_checkpointing, model)
         assert isinstance(train.table, TokenTable)
-        # Before the training: a warning that is made an error saves its minutes.
+        # Warn before the training: a warning turned into an error saves its time.
         reports = text_reports(tokenizer, train.table)
         warn_of(reports)
         params = estimator.get_params(deep=False)

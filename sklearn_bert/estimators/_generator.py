@@ -511,5 +511,5 @@ def _to_go_on(sequences: list[list[int]], rows: list[int]) -> MaskedTable:
     lengths = np.array([len(sequences[row]) for row in rows])
     ids = np.concatenate([np.array(sequences[row], dtype=np.int32) for row in rows])
     table = TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, None)
-    # Labels of 0: no loss is computed, so nothing looks at them.
+    # The labels are 0: no loss is computed, so nothing reads them.
     return masked_table(table, np.arange(len(rows)), lengths - 1, np.zeros(len(rows)))

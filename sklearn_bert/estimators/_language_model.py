@@ -190,7 +190,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         if self.checkpoint is None:
             tokenizer = self._new_tokenizer(texts)
             whole = new_language_model(
-                # Not their number: the ids of a given vocabulary may have gaps.
+                # By the largest id: the ids of a given vocabulary may have gaps.
                 n_words=max(tokenizer.backend.get_vocab().values()) + 1,
                 hidden_size=int(self.hidden_size),  # config.json takes no NumPy types
                 n_layers=int(self.n_layers),

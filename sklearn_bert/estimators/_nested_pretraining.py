@@ -69,7 +69,7 @@ def resolve_nested(
     nested = clone(pretraining)
     for name in SHARED:
         ours, own = getattr(estimator, name), getattr(nested, name)
-        # A default counts as not set, for the two cannot be told apart.
+        # A default counts as not set, because the two cannot be told apart.
         if own != DEFAULTS[name] and as_str_path(own) != as_str_path(ours):
             raise ValueError(
                 f"{name} is {ours!r} and pretraining__{name} is {own!r}; expected the "

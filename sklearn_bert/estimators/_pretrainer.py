@@ -228,7 +228,7 @@ class BertPretrainer(
         "next_sentence": ["boolean"],
         "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
         "whole_words": ["boolean"],
-        # 0, to score a checkpoint as it is.
+        # 0 epochs score a checkpoint as it is.
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
     }
 
@@ -370,7 +370,7 @@ class BertPretrainer(
             train_rows = self._masked_examples(tokenizer, train, rng, in_pairs=pairs)
             valid_rows = None
             if valid is not None:
-                # As `score` does: one seed for all fits, and single rows, no pairs.
+                # Masked as in `score`: with a fixed seed, and without pairs.
                 fixed = np.random.default_rng(0)
                 valid_rows = self._masked_examples(tokenizer, valid, fixed)
             # 4. Train.
@@ -570,7 +570,7 @@ class BertPretrainer(
                 "this estimator was fitted with next_sentence=False, and has not "
                 "learnt which sentences follow. Set next_sentence=True and fit again."
             )
-        # Not held against X of `fit`, which has one column, of documents.
+        # Not compared with X of `fit`, which has one column of documents.
         texts = check_texts(X, missing=self.missing)
         if texts.second is None:
             raise ValueError(
@@ -633,7 +633,7 @@ def _masked_rows(
     check_mask(tokenizer, source)
     masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
     if not in_pairs:
-        # Laid out once: an epoch draws other masks in the same rows.
+        # The rows are laid out once; each epoch only draws other masks.
         corpus = read_tokens(tokenizer, whole_documents(documents))
         rows = (packed_rows if pack else text_rows)(tokenizer, corpus)
         return lambda: masking(rows, rng)

@@ -415,7 +415,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
                 _check_width("y_val", valid_numbers, numbers.shape[1])
                 numbers = np.concatenate([numbers, valid_numbers])
                 texts = texts.joined(valid_texts)
-            # Of the texts to train on alone: others must not leak into the scale.
+            # Only the texts to train on: held-out ones must not leak into the scale.
             scale = self._choose_scale(
                 call, numbers[split.train], split.weights[split.train]
             )

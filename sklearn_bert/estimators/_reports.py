@@ -38,7 +38,7 @@ def text_reports(
         counts, lengths = counts[row_of], lengths[row_of]
         is_cut = None if is_cut is None else is_cut[row_of]
     reports = {"unknown_report_": unknown_report(counts)}
-    # Without the attribute, rather than with a report of zeros that says "none cut".
+    # No report instead of one with zeros, which would say that no text was cut.
     if is_cut is not None:
         report = truncation_report(lengths, tokenizer.max_length, is_cut)
         reports["truncation_report_"] = report

@@ -72,7 +72,7 @@ class Sampling:
         # Stable, so that every machine takes the same of equally likely tokens.
         order = np.argsort(-shares, kind="stable")[: self.top_k]
         if self.top_p is not None:
-            # Not divided by their sum: `top_p` is a share of all tokens.
+            # Not renormalised after `top_k`: `top_p` is a share of all tokens.
             total = np.cumsum(shares[order])
             # as many as it takes to reach the probability, and at least one
             order = order[: int(np.searchsorted(total, self.top_p)) + 1]

@@ -96,7 +96,7 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
 
 def files_written(folder: Path) -> set[str] | None:
     """Return the files that `save` wrote into the folder; None: it wrote nothing."""
-    # Of a folder with a damaged manifest nothing is known to be ours to delete.
+    # If the manifest is damaged, no file in the folder is known to be ours.
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         return {MANIFEST, *manifest["content"]["files"]}
@@ -168,7 +168,7 @@ def _encode(value: Any, name: str) -> Any:
     if isinstance(value, np.generic):
         return _encode_scalar(value, name)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufUOmM":
-        # tolist() makes of times, by their unit, dates or integers.
+        # tolist() turns times into dates or integers, depending on their unit.
         flat = value.view("i8") if value.dtype.kind in "mM" else value
         if value.dtype.kind == "f" and value.dtype.itemsize > 8:
             flat = value.astype(str)  # Python has no such float

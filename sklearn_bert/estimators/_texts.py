@@ -134,7 +134,7 @@ class TextModelMixin(TextInputMixin):
         parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
         for table in parts:
             part = compute(table, *merge_windows, remember=remember)
-            # Only a part tells how wide a row is.
+            # The first part tells how wide a row is.
             if output is None:
                 output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
             output[begin : begin + len(part)] = part

@@ -138,7 +138,7 @@ def check_text_pandas_odd_index(name: str, estimator: BaseEstimator) -> None:
     pd = optional("pandas")
 
     def hold(X: list[str]) -> Any:
-        # Each label occurs twice, and X[0] is a KeyError: who reads by label fails.
+        # Each label occurs twice, and 0 is none of them: reading by label fails.
         return pd.Series(X, index=[len(X) - row // 2 for row in range(len(X))])
 
     assert_container_agrees(estimator, hold, "a Series whose index counts down")

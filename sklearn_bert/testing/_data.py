@@ -33,7 +33,7 @@ class Problem(NamedTuple):
 
 def texts(n_each: int = 8) -> list[str]:
     """Return good texts and bad ones by turns."""
-    # The same thing once good and once bad, so that only the adjective tells.
+    # Each thing is once good and once bad, so that only the adjective decides.
     return [
         f"the {THINGS[i % 5]} was {words[i % 4]}"
         for i in range(n_each)

@@ -124,8 +124,8 @@ def check_text_column_transformer(name: str, estimator: BaseEstimator) -> None:
     pd = optional("pandas")
     X, y = problem(estimator)
     frame = pd.DataFrame({"number": range(len(X)), "text": X})
-    # The column by its name alone, so that it is one-dimensional; and a dense result,
-    # whatever the vectors are.
+    # A name alone, not a list of names, selects a one-dimensional column. The result is
+    # dense, whatever the vectors are.
     columns = ColumnTransformer(
         [("text", fresh(estimator), "text")], sparse_threshold=0
     )

@@ -181,7 +181,7 @@ def check_text_labels_pandas_odd_index(name: str, estimator: BaseEstimator) -> N
 @text_check(classifies, is_multiclass)
 def check_text_three_classes(name: str, estimator: BaseEstimator) -> None:
     """Three labels come back, with a column of scores for each."""
-    # In no order, and 18, so that each of the three occurs as often.
+    # Unsorted labels; in 18 rows each of the three occurs equally often.
     y = by_turns("c", "a", "b", n=18)
     assert_labels_come_back(estimator, y)
     told = answers(fit(estimator, texts(9), y), new_rows(estimator))
@@ -244,7 +244,7 @@ def check_text_predict_is_the_most_probable(
     name: str, estimator: BaseEstimator
 ) -> None:
     """`predict` gives the label that is most probable by `predict_proba`."""
-    # With the training texts, of which a model that learns predicts both classes.
+    # The training texts make sure that both classes are predicted.
     model, new = fitted(estimator), new_rows(estimator) + texts()
     probable = model.classes_[model.predict_proba(new).argmax(axis=1)]
     np.testing.assert_array_equal(model.predict(new), probable)
@@ -303,7 +303,7 @@ def check_text_scores_rise_with_probabilities(
 @text_check(classifies, has("score"))
 def check_text_score_is_accuracy(name: str, estimator: BaseEstimator) -> None:
     """`score` is the accuracy of `predict`."""
-    # Not the labels that were learnt: an accuracy of 1 says little.
+    # Other labels than those learnt, because an accuracy of 1 says little.
     model, X, y = fitted(estimator), texts(), by_turns("pos", "pos", "neg")
     expected = accuracy_score(y, model.predict(X))
     assert model.score(X, y) == expected, f"{model.score(X, y)} is not {expected}"
@@ -339,7 +339,7 @@ def check_text_partial_fit(name: str, estimator: BaseEstimator) -> None:
 @text_check(classifies, has_parameter("class_weight"))
 def check_text_class_weight_decides(name: str, estimator: BaseEstimator) -> None:
     """A class that weighs a million times as much is predicted for doubtful texts."""
-    # Equal texts of both classes: nothing but the weights can decide.
+    # The texts are all equal, so only the weights can decide.
     X, y = ["a film"] * 16, by_turns("pos", "neg")
     for heavy, light in (("pos", "neg"), ("neg", "pos")):
         weights = {heavy: 1000.0, light: 0.001}

@@ -73,7 +73,7 @@ def check_text_weights_are_left_alone(name: str, estimator: BaseEstimator) -> No
 def check_text_answers_are_the_caller_s(name: str, estimator: BaseEstimator) -> None:
     """To write into an answer does not change the next one."""
     model, new = fitted(estimator), new_rows(estimator)
-    # A copy: an estimator at fault gives the same array again, and it is written into.
+    # A copy: a wrong estimator returns the same array again, which is written into.
     before = copy.deepcopy(answers(model, new))
     for answer in answers(model, new).values():
         if isinstance(answer, np.ndarray) and answer.flags.writeable:
@@ -106,7 +106,7 @@ def random_states() -> dict[str, Any]:
         "random": random.getstate(),
         "numpy.random": pickle.dumps(np.random.get_state()),  # noqa: NPY002
     }
-    # Not imported: who has not loaded torch cannot draw from its generator.
+    # torch is not imported here: an estimator without it cannot draw from it.
     torch = sys.modules.get("torch")
     if torch is not None:
         states["torch"] = torch.get_rng_state().numpy().tobytes()
@@ -207,7 +207,7 @@ def check_text_no_warnings(name: str, estimator: BaseEstimator) -> None:
 def check_text_threads(name: str, estimator: BaseEstimator) -> None:
     """Asked by four threads at once, it says what it says to one."""
     model = fitted(estimator)
-    # Of different lengths, so that threads that mix up their answers are seen.
+    # Questions differ in length, so that an answer to another one is noticed.
     questions = [[row] * (i % 3 + 1) for i, row in enumerate(new_rows(estimator) * 3)]
     expected = [answers(model, question) for question in questions]
     with ThreadPoolExecutor(4) as threads:

@@ -48,8 +48,8 @@ class NumbersAsTexts(BaseEstimator):
     # -- everything is the wrapped estimator's own ------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        # Python calls this for names that the adapter lacks. Were `estimator` one of
-        # them, as before `__init__`, to look for it would call this again, for ever.
+        # Python calls this for attributes that it does not find. While `estimator` is
+        # not set, looking it up below would recurse without end.
         if name in OWN or name.startswith("__"):
             raise AttributeError(name)
         value = getattr(self.estimator, name)

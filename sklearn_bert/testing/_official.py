@@ -72,7 +72,7 @@ def official_checks(estimator: BaseEstimator) -> list[Check]:
 def _generate(estimator: BaseEstimator) -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
-        # The adapter's tags say that X is a matrix; for other X one check would come.
+        # The adapter's tags say that X is a matrix; otherwise one check is generated.
         return list(estimator_checks_generator(NumbersAsTexts(estimator)))
 
 
@@ -102,7 +102,7 @@ def _restate(check: partial[None]) -> Check:
 def _summary(check: partial[None]) -> str:
     """Return the first sentence of its docstring, or of the comment in place of one."""
     name = check.func.__name__
-    # Unwrapped, for scikit-learn decorates its checks: the source is behind that.
+    # scikit-learn decorates its checks; the comment is in the undecorated function.
     text = inspect.getdoc(check.func) or _first_comment(inspect.unwrap(check.func))
     text = " ".join(text.partition("\n\n")[0].split()) or name.replace("_", " ")
     sentence = text.partition(". ")[0].rstrip(".")

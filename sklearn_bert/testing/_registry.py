@@ -137,7 +137,7 @@ def classifies(estimator: BaseEstimator) -> bool:
 
 def is_multiclass(estimator: BaseEstimator) -> bool:
     """Tell whether it can learn more than two classes."""
-    # Asked after `classifies`, so that there are tags of a classifier.
+    # Evaluated after `classifies`, so that the tags of a classifier exist.
     return get_tags(estimator).classifier_tags.multi_class
 
 

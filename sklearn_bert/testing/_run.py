@@ -181,7 +181,7 @@ def parametrize_with_text_checks(
     ... def test_text_conventions(estimator, check):
     ...     check(estimator)
     """
-    pytest = import_module("pytest")  # which `check_text_estimator` does without
+    pytest = import_module("pytest")  # not needed by `check_text_estimator`
     strict = {} if xfail_strict is None else {"strict": xfail_strict}
     cases = []
     for estimator in estimators:

@@ -97,7 +97,7 @@ def check_text_fit_keeps_parameters(name: str, estimator: BaseEstimator) -> None
     X, y = problem(estimator)
     model = fresh(estimator)
     before = model.get_params(deep=False)
-    # Neither is enough: a copy has the same hash, and the same object may have changed.
+    # Both are compared: a copy has the same hash, and the same object may have changed.
     hashes = {key: joblib.hash(value) for key, value in before.items()}
     model.fit(X, y)
     after = model.get_params(deep=False)

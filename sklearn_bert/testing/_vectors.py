@@ -130,7 +130,7 @@ def check_text_vectors_feed_a_model(name: str, estimator: BaseEstimator) -> None
     """A model on the vectors learns a decisive word from them."""
     X, y = problem(estimator, 40)
     vectors, labels = fit(estimator, X, y).transform(X), by_turns("pos", "neg", n=80)
-    # With hardly any penalty, which would weigh most on short vectors.
+    # Hardly any penalty, because the vectors of some transformers are short.
     model = LogisticRegression(C=1000, max_iter=1000).fit(vectors, labels)
     accuracy = model.score(vectors, labels)
     assert accuracy > 0.83, f"accuracy on the training texts is {accuracy:.2f}"

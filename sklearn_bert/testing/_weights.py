@@ -50,7 +50,7 @@ def check_text_weight_of_zero(name: str, estimator: BaseEstimator) -> None:
     X, y = problem(estimator)
     new, n = new_rows(estimator), len(X) - 4
     weights = np.repeat([1.0, 0.0], [n, 4])
-    # With the targets the wrong way round: if they are learnt, it shows.
+    # The targets of these texts are reversed: it shows if they are learnt.
     wrong = Problem(X, y if y is None else [*y[:n], *y[n:][::-1]])
     got = answers(fit(estimator, *wrong, sample_weight=weights), new)
     absent = answers(fit(estimator, X[:n], y if y is None else y[:n]), new)

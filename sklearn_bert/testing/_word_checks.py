@@ -169,7 +169,7 @@ def check_text_words_learns_decisive_words(name: str, estimator: BaseEstimator) 
         for tags, guesses in zip(y, model.predict(X), strict=True)
         for tag, told in zip(tags, guesses, strict=True)
     ]
-    # Three of four words are O: to say nothing else would be 75 % right.
+    # Three of four words are O, so that predicting only O would be 75 % right.
     accuracy = np.mean([tag == told for tag, told in pairs if tag != "O"])
     assert accuracy > 0.83, f"accuracy on the words that decide is {accuracy:.2f}"
     assert 0 <= model.score(X, y) <= 1, f"score is {model.score(X, y)}"
