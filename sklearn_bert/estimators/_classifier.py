@@ -108,15 +108,27 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     adapter_rank : int, default=8
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
-    max_epochs : int, default=3
-        Passes over the training texts.
-    batch_size : int, default=32
+    head_init : {"probe", "random"}, default="probe"
+        Where the head starts: "probe": as a linear model of the vectors of the
+        unchanged checkpoint (logistic, or ridge regression of numbers, of up to 2,000
+        texts), as in [7]_; "random": as small random weights, which take steps ten
+        times as long. A head that learns alone takes steps a hundred times as long in
+        either case.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training texts. "auto": as many as make 30 updates, or more
+        where there are more than 48 texts, in line with the square root of their
+        number; 3 at least. Where labels are few, 64 texts per class or less and one
+        label per text, it also chooses how they are learned: every update has each
+        class equally often, a contrast of the texts is added to the loss [8]_ (unless
+        `long_text="window"`), and the head is fitted again at the end, to the vectors
+        as they are then and the classes as frequent as they are [9]_.
+    batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
-        through it in parts, and the update stays the same.
-    learning_rate : float, default=5e-5
-        Peak step size of the encoder's weights, reached after warm-up. The head, which
-        starts from nothing, takes steps ten times as long, and a hundred times where it
-        learns alone.
+        through it in parts, and the update stays the same. "auto": 32.
+    learning_rate : float or "auto", default="auto"
+        Peak step size of the encoder's weights, reached after warm-up. "auto": 1e-4
+        where `max_epochs="auto"` finds few labels, else 5e-5; in inverse proportion
+        less where the checkpoint is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
@@ -177,6 +189,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
         update), `texts_per_second`, `seconds`.
+    learning_rate_ : float
+        The peak learning rate, as given or chosen.
+    max_epochs_ : int
+        The most epochs, as given or chosen.
+    batch_size_ : int
+        Texts per update, as given or chosen.
     max_length_ : int
         Tokens that are read of a text.
     pretraining_history_ : list of dict
@@ -224,13 +242,19 @@ class BertClassifier(ClassifierMixin, TextPredictor):
        Vision", CVPR 2016, section 7.
     .. [6] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
        Domains and Tasks", ACL 2020.
+    .. [7] A. Kumar, A. Raghunathan, R. Jones, T. Ma, P. Liang, "Fine-Tuning Can Distort
+       Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
+    .. [8] B. Gunel, J. Du, A. Conneau, V. Stoyanov, "Supervised Contrastive Learning
+       for Pre-trained Language Model Fine-tuning", ICLR 2021.
+    .. [9] B. Kang et al., "Decoupling Representation and Classifier for Long-Tailed
+       Recognition", ICLR 2020.
 
     Examples
     --------
     >>> from sklearn_bert import BertClassifier
     >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
     >>> labels = ["good", "good", "bad", "bad"] * 8
-    >>> clf = BertClassifier(learning_rate=2e-4, random_state=0).fit(texts, labels)
+    >>> clf = BertClassifier(random_state=0).fit(texts, labels)
     >>> clf.predict(["I really love it", "I really hate it"])
     array(['good', 'bad'], dtype='<U4')
 
@@ -496,6 +520,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
+            if (
+                recipe.has_few_labels
+            ):  # the vectors have moved, and classes were balanced
+                model.set_head(
+                    *labels.probe(*call.head_inputs(model, tokenizer, train))
+                )
             # 5. Publish.
             return self._publish(**fitted)
 
