@@ -52,9 +52,14 @@ UNREADABLE = (
 )
 # The estimators that may be a parameter of another.
 NESTED = {cls.__name__: cls for cls in (BertPretrainer, WordPieceVocabulary)}
-# Fitted attributes that formats before 3 did not save.
-SINCE_FORMAT_3: dict[str, dict[str, Any]] = {
-    "BertClassifier": {"multilabel_": False, "_indicator": None, "_made_of": {}}
+# Fitted attributes that earlier formats did not save: before 3, and before 5.
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "BertClassifier": {
+        "multilabel_": False,
+        "_indicator": None,
+        "_made_of": {},
+        "temperature_": 1.0,
+    }
 }
 
 
@@ -143,7 +148,7 @@ def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimat
         ) from error
     _set_requests(estimator, content.get("requests", {}))
     fitted = _decode(content["fitted"])
-    for name, value in SINCE_FORMAT_3.get(content["class"], {}).items():
+    for name, value in ADDED_LATER.get(content["class"], {}).items():
         fitted.setdefault(name, value)
     net = content["net"]
     if device is not None:

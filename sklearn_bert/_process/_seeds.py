@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_random_state
 
 # A new use goes to the end: its place is its key, which must not move.
-USES = ("split", "init", "shuffle", "masks", "nested", "views", "probe")
+USES = ("split", "init", "shuffle", "masks", "nested", "views", "probe", "calibrate")
 
 
 def draw_seed(random_state: Any) -> int:

@@ -23,6 +23,7 @@ from sklearn_bert.estimators._base import (
     TRAINING_CONSTRAINTS,
     BertEstimator,
 )
+from sklearn_bert.estimators._class_head import ClassHead
 from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
     pretrain_first,
@@ -145,6 +146,13 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         each label, or a list of one dict `{0: ..., 1: ...}` per label. None: equal.
     label_smoothing : float, default=0.0
         Share of each target that is spread evenly over all classes [5]_.
+    calibrate : bool, default=True
+        Whether logits are divided by a temperature [10]_, so that probabilities say how
+        often the predicted class is right; which one is predicted stays the same. It is
+        fitted to the validation texts, where there are 32 or more. Without them it is
+        set so that the model is as sure of the texts it was trained on as a regression
+        on the vectors of the unchanged checkpoint, cross-validated, lets expect. Texts
+        with several labels are left as they are.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
         keep the weights of the best epoch. The score is that of `X_val`, or else of a
@@ -191,6 +199,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         update), `texts_per_second`, `seconds`.
     learning_rate_ : float
         The peak learning rate, as given or chosen.
+    temperature_ : float
+        What the logits were divided by; 1 where nothing was calibrated. A fit that goes
+        on keeps that of the earlier one.
     max_epochs_ : int
         The most epochs, as given or chosen.
     batch_size_ : int
@@ -248,6 +259,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
        for Pre-trained Language Model Fine-tuning", ICLR 2021.
     .. [9] B. Kang et al., "Decoupling Representation and Classifier for Long-Tailed
        Recognition", ICLR 2020.
+    .. [10] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern
+       Neural Networks", ICML 2017, section 4.2.
 
     Examples
     --------
@@ -275,6 +288,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         "head_init": [StrOptions({"probe", "random"})],
         "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "calibrate": ["boolean"],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
@@ -303,6 +317,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         dropout: float | None = None,
         class_weight: dict[Any, float] | list[dict[int, float]] | str | None = None,
         label_smoothing: float = 0.0,
+        calibrate: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
@@ -336,6 +351,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.dropout = dropout
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
+        self.calibrate = calibrate
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -500,32 +516,31 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             )
             # 3. Tokenise.
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
-            # 4. Train. The head starts as a linear model of the vectors.
-            if self.head_init == "probe" and not call.goes_on:
-                model.set_head(
-                    *labels.probe(*call.head_inputs(model, tokenizer, train))
-                )
-            attributes |= labels.attributes()
-            attributes |= pretraining_history(self, call, adapted)
+            # 4. Train. The head starts from the vectors, and comes back to them.
+            head = ClassHead(call, labels, model, tokenizer, train)
+            is_new = not call.goes_on
+            head.start(
+                is_probe=is_new and self.head_init == "probe",
+                calibrates=is_new and self.calibrate,
+            )
             recipe = self._choose_recipe(call, labels, len(train), model)
+            attributes |= labels.attributes() | head.attributes(self)
             fitted = call.train(
                 model,
                 tokenizer,
                 labels.loss(self.label_smoothing, contrasts=self._contrasts(recipe)),
                 train,
                 valid,
-                attributes,
+                attributes | pretraining_history(self, call, adapted),
                 recipe=recipe,
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
-            if (
-                recipe.has_few_labels
-            ):  # the vectors have moved, and classes were balanced
-                model.set_head(
-                    *labels.probe(*call.head_inputs(model, tokenizer, train))
-                )
+            if recipe.has_few_labels:
+                head.refit()
+            if is_new:
+                fitted["temperature_"] = head.temperature(fitted["net_"], valid)
             # 5. Publish.
             return self._publish(**fitted)
 
@@ -634,8 +649,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             may have several labels: there each is a probability of its own.
         """
         check_is_fitted(self)
-        labels = self._labels
-        return labels.proba(self._compute(X, self.net_.scores, labels.merge_windows))
+        return self._labels.proba(self._logits(X))
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
@@ -651,8 +665,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             several labels per text the logit of each, whose sigmoid is its probability.
         """
         check_is_fitted(self)
-        labels = self._labels
-        return labels.decision(self._compute(X, self.net_.scores, labels.merge_windows))
+        return self._labels.decision(self._logits(X))
+
+    def _logits(self, X: ArrayLike) -> np.ndarray:
+        scores = self._compute(X, self.net_.scores, self._labels.merge_windows)
+        return scores / np.float32(self.temperature_)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -268,6 +268,13 @@ class FitCall:
         model.fingerprint = self.initial_net.fingerprint if is_as_before else None
         return model, self.estimator.tokenizer_
 
+    def some_of(self, rows: np.ndarray) -> np.ndarray:
+        """Choose as many rows as a probe is fitted on; the same ones in this call."""
+        if len(rows) <= MOST_ROWS:
+            return rows
+        rng = np.random.default_rng(self.seeds("probe"))
+        return np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+
     def head_inputs(
         self, model: TextModel, tokenizer: TextTokenizer, train: Examples
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -279,10 +286,7 @@ class FitCall:
         targets, weights : ndarray
             Of the same texts.
         """
-        rows = train.rows
-        if len(rows) > MOST_ROWS:
-            rng = np.random.default_rng(self.seeds("probe"))
-            rows = np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+        rows = self.some_of(train.rows)
         assert isinstance(train.table, TokenTable)
         net = self.estimator._build_net(model, tokenizer, placement=self.device)
         vectors = torch.from_numpy(net.vectors(train.table.take(rows)))
