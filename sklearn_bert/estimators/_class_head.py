@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn_bert.estimators._fit import FitCall
+from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._labels import Labels, OneOfSeveral
 from sklearn_bert.targets._temperature import (
@@ -24,6 +25,7 @@ class ClassHead:
 
     Parameters
     ----------
+    estimator : BertClassifier
     call : FitCall
     labels : Labels
     model : TextModel
@@ -33,12 +35,14 @@ class ClassHead:
 
     def __init__(
         self,
+        estimator: Any,
         call: FitCall,
         labels: Labels,
         model: TextModel,
         tokenizer: TextTokenizer,
         train: Examples,
     ) -> None:
+        self.estimator = estimator
         self.call = call
         self.labels = labels
         self.model = model
@@ -46,18 +50,21 @@ class ClassHead:
         self.train = train
         self.confidence: float | None = None
 
-    def start(self, *, is_probe: bool, calibrates: bool) -> None:
-        """Look at the vectors of the unchanged model.
+    def attributes(self) -> dict[str, Any]:
+        """Return the temperature of the earlier fit where this one goes on, else 1."""
+        before = getattr(self.estimator, "temperature_", 1.0)
+        return {"temperature_": before if self.call.goes_on else 1.0}
 
-        Parameters
-        ----------
-        is_probe : bool
-            Whether the head starts as a linear model of them.
-        calibrates : bool
-            Whether they are to say how sure the model may become.
+    def start(self) -> None:
+        """Look at the vectors of the unchanged model: the head may start from them.
+
+        They also tell how sure the model may be when it has learned.
         """
+        if self.call.goes_on:
+            return
+        is_probe = self.estimator.head_init == "probe"
         # An indicator has no one class to be sure of.
-        calibrates = calibrates and isinstance(self.labels, OneOfSeveral)
+        calibrates = self.estimator.calibrate and isinstance(self.labels, OneOfSeveral)
         if not (is_probe or calibrates):
             return
         inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
@@ -69,18 +76,31 @@ class ClassHead:
                 vectors, codes, self.call.seeds("calibrate")
             )
 
-    def refit(self) -> None:
-        """Fit the head to the vectors as they are after the training.
+    def finish(
+        self, recipe: Recipe, net: BertNet, valid: Examples | None
+    ) -> dict[str, Any]:
+        """Fit the head once more where labels are few, and calibrate it.
 
-        In that training classes were equally frequent; here they are as they are.
+        Parameters
+        ----------
+        recipe : Recipe
+        net : BertNet
+            Trained.
+        valid : Examples or None
+            Texts that were not trained on.
+
+        Returns
+        -------
+        dict
+            The fitted attributes that this has changed.
         """
-        inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
-        self.model.set_head(*self.labels.probe(*inputs))
-
-    def temperature(self, net: BertNet, valid: Examples | None) -> float:
-        """Find what to divide the logits by; 1 where nothing is to be calibrated."""
+        if recipe.has_few_labels:
+            # To the vectors as they are now. In the training classes were equally
+            # frequent; here they are as frequent as they are.
+            inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
+            self.model.set_head(*self.labels.probe(*inputs))
         if self.confidence is None:
-            return 1.0
+            return {}
         is_held_out = valid is not None and len(valid) >= ENOUGH_TEXTS
         examples = valid if valid is not None and is_held_out else self.train
         rows = self.call.some_of(examples.rows)
@@ -89,10 +109,7 @@ class ClassHead:
             examples.table.take(rows), self.labels.merge_windows, remember=False
         )
         if is_held_out:
-            return temperature_of_held_out(logits, examples.targets[rows])
-        return temperature_of_confidence(logits, self.confidence)
-
-    def attributes(self, before: Any) -> dict[str, Any]:
-        """Return the temperature of the earlier fit where this one goes on, else 1."""
-        is_known = self.call.goes_on and hasattr(before, "temperature_")
-        return {"temperature_": before.temperature_ if is_known else 1.0}
+            temperature = temperature_of_held_out(logits, examples.targets[rows])
+        else:
+            temperature = temperature_of_confidence(logits, self.confidence)
+        return {"temperature_": temperature}

@@ -517,18 +517,14 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 3. Tokenise.
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
             # 4. Train. The head starts from the vectors, and comes back to them.
-            head = ClassHead(call, labels, model, tokenizer, train)
-            is_new = not call.goes_on
-            head.start(
-                is_probe=is_new and self.head_init == "probe",
-                calibrates=is_new and self.calibrate,
-            )
             recipe = self._choose_recipe(call, labels, len(train), model)
-            attributes |= labels.attributes() | head.attributes(self)
+            head = ClassHead(self, call, labels, model, tokenizer, train)
+            head.start()
+            attributes |= labels.attributes() | head.attributes()
             fitted = call.train(
                 model,
                 tokenizer,
-                labels.loss(self.label_smoothing, contrasts=self._contrasts(recipe)),
+                labels.loss(self.label_smoothing, contrasts=recipe.contrasts),
                 train,
                 valid,
                 attributes | pretraining_history(self, call, adapted),
@@ -537,10 +533,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
-            if recipe.has_few_labels:
-                head.refit()
-            if is_new:
-                fitted["temperature_"] = head.temperature(fitted["net_"], valid)
+            fitted |= head.finish(recipe, fitted["net_"], valid)
             # 5. Publish.
             return self._publish(**fitted)
 
@@ -575,13 +568,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             n_texts,
             model.width,
             n_classes=len(labels.classes) if has_one_label else None,
+            # Vectors that learn, and one per text.
+            has_vectors=self.trainable != "head" and self.long_text != "window",
             is_partial=call.is_partial,
         )
-
-    def _contrasts(self, recipe: Recipe) -> bool:
-        """Tell whether texts are contrasted: there are few, and their vectors learn."""
-        is_one_vector = self.long_text != "window" and self.trainable != "head"
-        return recipe.has_few_labels and is_one_vector
 
     @property
     def _labels(self) -> Labels:

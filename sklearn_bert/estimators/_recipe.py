@@ -32,14 +32,16 @@ class Recipe:
     max_epochs : int
     batch_size : int
     has_few_labels : bool
-        Whether classes are to be equally frequent in each batch, and a contrast of
-        their texts is to be added to the loss.
+        Whether classes are to be equally frequent in each batch.
+    contrasts : bool
+        Whether a contrast of the texts is to be added to the loss.
     """
 
     learning_rate: float
     max_epochs: int
     batch_size: int
     has_few_labels: bool = False
+    contrasts: bool = False
 
     def attributes(self) -> dict[str, Any]:
         """Return what a fitted estimator publishes of it."""
@@ -57,6 +59,7 @@ class Recipe:
         width: int,
         *,
         n_classes: int | None = None,
+        has_vectors: bool = False,
         is_partial: bool = False,
     ) -> Recipe:
         """Choose what the estimator leaves to "auto".
@@ -70,6 +73,8 @@ class Recipe:
             Of the checkpoint's vectors.
         n_classes : int or None
             None: there is not one class per text.
+        has_vectors : bool
+            Whether there are vectors that could be contrasted.
         is_partial : bool
             Whether there is one epoch, with more to come.
         """
@@ -94,4 +99,5 @@ class Recipe:
             as_python(max_epochs),
             as_python(batch_size),
             has_few_labels,
+            contrasts=has_few_labels and has_vectors,
         )

@@ -33,6 +33,7 @@ from sklearn_bert.estimators._text_predictor import TextPredictor
 from sklearn_bert.targets._numbers import Scale, read_numbers
 from sklearn_bert.targets._probe import number_probe
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
+from sklearn_bert.targets._validation_split import Split
 from sklearn_bert.training._losses import RegressionLoss
 
 
@@ -438,9 +439,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
                 numbers = np.concatenate([numbers, valid_numbers])
                 texts = texts.joined(valid_texts)
             # Only the texts to train on: held-out ones must not leak into the scale.
-            scale = self._choose_scale(
-                call, numbers[split.train], split.weights[split.train]
-            )
+            scale = self._choose_scale(call, numbers, split)
             adapted = pretrain_first(self, call, texts, split.train, unlabeled_texts)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
@@ -453,10 +452,11 @@ class BertRegressor(RegressorMixin, TextPredictor):
             train, valid = split.examples(tokenizer(texts), targets, weights)
             # 4. Train. The head starts as a linear model of the vectors.
             if self.head_init == "probe" and not call.goes_on:
-                model.set_head(
-                    *number_probe(*call.head_inputs(model, tokenizer, train))
-                )
-            attributes |= pretraining_history(self, call, adapted)
+                inputs = call.head_inputs(model, tokenizer, train)
+                model.set_head(*number_probe(*inputs))
+            recipe = Recipe.of(
+                self, len(train), model.width, is_partial=call.is_partial
+            )
             attributes |= scale.attributes() | {"_is_1d": is_1d}
             fitted = call.train(
                 model,
@@ -464,10 +464,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
                 RegressionLoss(self.loss),
                 train,
                 valid,
-                attributes,
-                recipe=Recipe.of(
-                    self, len(train), model.width, is_partial=call.is_partial
-                ),
+                attributes | pretraining_history(self, call, adapted),
+                recipe=recipe,
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
@@ -475,15 +473,13 @@ class BertRegressor(RegressorMixin, TextPredictor):
             # 5. Publish.
             return self._publish(**fitted)
 
-    def _choose_scale(
-        self, call: FitCall, numbers: np.ndarray, weights: np.ndarray
-    ) -> Scale:
+    def _choose_scale(self, call: FitCall, numbers: np.ndarray, split: Split) -> Scale:
         """Return the scale of the targets; that of the earlier fit where it goes on.
 
         The head's weights are made for the old one.
         """
         if not call.goes_on:
-            return Scale.of(numbers, weights)
+            return Scale.of(numbers[split.train], split.weights[split.train])
         _check_width("y", numbers, len(self.target_mean_))
         return Scale(self.target_mean_, self.target_scale_)
 
