@@ -567,10 +567,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             self,
             n_texts,
             model.width,
+            call.is_partial,
             n_classes=len(labels.classes) if has_one_label else None,
             # Vectors that learn, and one per text.
             has_vectors=self.trainable != "head" and self.long_text != "window",
-            is_partial=call.is_partial,
         )
 
     @property

@@ -57,10 +57,10 @@ class Recipe:
         estimator: Any,
         n_texts: int,
         width: int,
+        is_partial: bool = False,
         *,
         n_classes: int | None = None,
         has_vectors: bool = False,
-        is_partial: bool = False,
     ) -> Recipe:
         """Choose what the estimator leaves to "auto".
 

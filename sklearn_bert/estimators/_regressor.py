@@ -454,9 +454,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
             if self.head_init == "probe" and not call.goes_on:
                 inputs = call.head_inputs(model, tokenizer, train)
                 model.set_head(*number_probe(*inputs))
-            recipe = Recipe.of(
-                self, len(train), model.width, is_partial=call.is_partial
-            )
+            recipe = Recipe.of(self, len(train), model.width, call.is_partial)
             attributes |= scale.attributes() | {"_is_1d": is_1d}
             fitted = call.train(
                 model,

@@ -390,9 +390,7 @@ class BertTokenClassifier(BertEstimator):
                 train,
                 valid,
                 {"n_features_in_": 1, "classes_": tag_set.classes},
-                recipe=Recipe.of(
-                    self, len(train), model.width, is_partial=call.is_partial
-                ),
+                recipe=Recipe.of(self, len(train), model.width, call.is_partial),
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
