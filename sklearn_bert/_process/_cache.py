@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from sklearn_bert._process._lock import ProcessLock
+from sklearn_bert._process._fork import process_lock
 from sklearn_bert._process._techniques import Technique, uses
 
 MEBIBYTE = 2**20
@@ -36,8 +36,8 @@ class BoundedCache:
     def __init__(self, max_bytes: int, technique: Technique | None = None) -> None:
         self.max_bytes = max_bytes
         self._technique = technique
-        self._lock = ProcessLock()
-        self._computing = ProcessLock()
+        self._lock = process_lock()
+        self._computing = process_lock()
         self.clear()
 
     def clear(self) -> None:

@@ -1,27 +1,73 @@
-"""Random numbers of torch from a seed, independent of the caller's generators.
+"""The random numbers of one call: a seed for each use, and torch's from a seed.
 
-torch's default generator of the CPU belongs to the process: any thread may draw from
-it or seed it. So on a CPU each seeded thread draws from a generator of its own. GPU
-kernels draw only from the default generator of the device.
+They are independent of the caller's generators. torch's default generator of the CPU
+belongs to the process: any thread may draw from it or seed it. So on a CPU each seeded
+thread draws from a generator of its own. GPU kernels draw only from the default
+generator of the device.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from sklearn.utils.validation import check_random_state
 
-from sklearn_bert._process._lock import ProcessLock
+from sklearn_bert._process._fork import process_lock
 
-_gpu_lock = ProcessLock()
-_thread = threading.local()
+# A new use goes to the end: its place is its key, which must not move.
+USES = ("split", "init", "shuffle", "masks", "nested", "views")
+
+_gpu_lock = process_lock()
+
+
+class _OfThread(threading.local):
+    # Of the CPU, and of the GPU where one is seeded; empty: those of the process.
+    generators: Sequence[torch.Generator] = ()
+
+
+_thread = _OfThread()
+
+
+def draw_seed(random_state: Any) -> int:
+    """Draw one seed for everything random in a call.
+
+    With `random_state=None` it comes from the operating system, because drawing from
+    NumPy's global generator would change the caller's next numbers.
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+class Seeds:
+    """Gives each use in a call a seed of its own.
+
+    They are children of one `numpy.random.SeedSequence`, so that switching one use on
+    (a validation split, say) leaves the numbers of the others as they are.
+
+    Parameters
+    ----------
+    random_state : int, RandomState or None
+    """
+
+    def __init__(self, random_state: Any) -> None:
+        self._entropy = draw_seed(random_state)
+
+    def __call__(self, use: str) -> int:
+        """Return the seed of a use, below 2**32; the same one in every call."""
+        key = (USES.index(use),)
+        child = np.random.SeedSequence(self._entropy, spawn_key=key)
+        return int(child.generate_state(1)[0])
 
 
 def own_generator() -> torch.Generator | None:
     """Return the CPU generator of this thread; None: the default of the process."""
-    generators = _own_generators()
+    generators = _thread.generators
     return generators[0] if generators else None
 
 
@@ -55,13 +101,13 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def going_back() -> AbstractContextManager[None]:
     """Return a context in which the numbers drawn from now on are drawn again."""
     # The states are those of now; the context is entered later, in the backward pass.
-    generators = _own_generators()
+    generators = _thread.generators
     return _going_back(generators, [g.get_state() for g in generators])
 
 
 @contextmanager
 def _going_back(
-    generators: list[torch.Generator], states: list[torch.Tensor]
+    generators: Sequence[torch.Generator], states: list[torch.Tensor]
 ) -> Iterator[None]:
     # On a GPU the backward pass runs in another thread, which has no generators yet.
     with _drawing_from(generators):
@@ -75,8 +121,8 @@ def _going_back(
 
 
 @contextmanager
-def _drawing_from(generators: list[torch.Generator]) -> Iterator[None]:
-    before = _own_generators()
+def _drawing_from(generators: Sequence[torch.Generator]) -> Iterator[None]:
+    before = _thread.generators
     _thread.generators = generators
     try:
         yield
@@ -84,10 +130,8 @@ def _drawing_from(generators: list[torch.Generator]) -> Iterator[None]:
         _thread.generators = before
 
 
-def _own_generators() -> list[torch.Generator]:
-    return getattr(_thread, "generators", [])
-
-
-def _set_states(generators: list[torch.Generator], states: list[torch.Tensor]) -> None:
+def _set_states(
+    generators: Sequence[torch.Generator], states: list[torch.Tensor]
+) -> None:
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state)

@@ -11,9 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_bert._process._random import seeded
-from sklearn_bert._process._scalars import as_python
-from sklearn_bert._process._seeds import Seeds
+from sklearn_bert._process._random import Seeds, seeded
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
@@ -22,7 +20,7 @@ from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
-from sklearn_bert.text._columns import excerpt
+from sklearn_bert.text._columns import as_python, excerpt
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._best_weights import BestWeights

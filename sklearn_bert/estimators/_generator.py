@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_bert._process._seeds import draw_seed
+from sklearn_bert._process._random import draw_seed
 from sklearn_bert._process._sklearn import Interval, fit_context, validate_params
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._language_model import (

@@ -13,7 +13,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions
 from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
@@ -33,7 +32,7 @@ from sklearn_bert.model._language_model import (
     LanguageModel,
     new_language_model,
 )
-from sklearn_bert.text._columns import holds_lists
+from sklearn_bert.text._columns import as_python, holds_lists
 from sklearn_bert.text._corpus import Corpus, read_corpus
 from sklearn_bert.text._documents import (
     check_documents,

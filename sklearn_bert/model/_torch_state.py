@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 from transformers.utils import logging
 
-from sklearn_bert._process._lock import ProcessLock
+from sklearn_bert._process._fork import process_lock
 from sklearn_bert.model._draws import OwnDraws
 
 # transformers' settings and torch's default dtype belong to the process, so only one
 # thread at a time may change them.
-_settings_lock = ProcessLock()
+_settings_lock = process_lock()
 
 
 @contextmanager
