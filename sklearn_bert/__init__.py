@@ -32,8 +32,7 @@ from sklearn_bert.model._errors import (
     OfflineCheckpointError,
 )
 from sklearn_bert.persistence import load, save
-from sklearn_bert.text._truncation import TruncationWarning
-from sklearn_bert.text._unknown import UnknownWordsWarning
+from sklearn_bert.text._reports import TruncationWarning, UnknownWordsWarning
 
 __all__ = [
     "BertClassifier",

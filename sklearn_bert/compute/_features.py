@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._cache import FEATURES
-from sklearn_bert.text._batches import padded_indices, ragged_indices
-from sklearn_bert.text._table import Table, TokenTable
+from sklearn_bert.text._table import Table, TokenTable, padded_indices, ragged_indices
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
-from sklearn_bert.text._batches import ragged_indices, token_budget_batches
-from sklearn_bert.text._table import Table
+from sklearn_bert.text._table import Table, ragged_indices
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
@@ -161,3 +160,22 @@ def _without_padding(states: Tensor, lengths: np.ndarray) -> Tensor:
         return states[0, : int(lengths.sum())]
     is_text = np.arange(states.shape[1]) < lengths[:, None]
     return states[torch.from_numpy(is_text)]
+
+
+def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Sort rows by length, longest first, and cut where padding would pass a budget.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_texts,)
+        In tokens.
+    max_tokens : int
+        Most tokens of a batch, padding included; a longer text is alone in its batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        size = max(1, max_tokens // int(lengths[order[begin]]))
+        batches.append(order[begin : begin + size])
+        begin += size
+    return batches

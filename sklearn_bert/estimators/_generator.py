@@ -22,10 +22,9 @@ from sklearn_bert.estimators._sampling import Sampling
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import causal_rows
-from sklearn_bert.text._encode import encode_texts
 from sklearn_bert.text._masking import MaskedTable, causal_targets, masked_table
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer, encode_texts
 from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._losses import LanguageModelingLoss
 

@@ -33,10 +33,11 @@ from sklearn_bert.model._language_model import (
     new_language_model,
 )
 from sklearn_bert.text._columns import as_python, holds_lists
-from sklearn_bert.text._corpus import Corpus, read_corpus
-from sklearn_bert.text._documents import (
+from sklearn_bert.text._corpus import (
+    Corpus,
     check_documents,
     check_single_texts,
+    read_corpus,
     split_sentences,
 )
 from sklearn_bert.text._table import TokenTable

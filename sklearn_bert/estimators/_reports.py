@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_bert.text._reports import (
+    count_unknown,
+    truncation_report,
+    unknown_report,
+    warn_if_cut,
+    warn_if_unknown,
+)
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import truncation_report, warn_if_cut
-from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
 
 Reports = dict[str, dict[str, int]]
 

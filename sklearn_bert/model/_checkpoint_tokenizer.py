@@ -22,8 +22,7 @@ from sklearn_bert.model._find import as_path
 from sklearn_bert.model._folder_checks import check_tokenizer_files
 from sklearn_bert.model._loaded_checks import check_tokenizer, tokenizer_damage
 from sklearn_bert.model._torch_state import quiet_transformers
-from sklearn_bert.text._special_tokens import SPECIAL_NAMES
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._tokenizer import SPECIAL_NAMES, TextTokenizer
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 

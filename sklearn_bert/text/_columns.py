@@ -63,7 +63,7 @@ def open_container(X: Any) -> Container:
     """Return the columns of the caller's container; their cells are not checked."""
     X = nw.to_native(X, pass_through=True)
     _check_is_column(X)
-    if _is_arrow_table(X):
+    if all(hasattr(X, name) for name in ("schema", "columns", "to_pylist")):  # Arrow
         # Not through narwhals: Arrow allows a column name to occur twice.
         columns = zip(X.schema.names, X.columns, strict=True)
         return _frame((name, cells.to_pylist()) for name, cells in columns)
@@ -120,10 +120,6 @@ def _check_is_column(X: Any, name: str = "X") -> None:
         )
     if nw.dependencies.is_polars_lazyframe(X):
         raise TypeError(f"{name} is a polars LazyFrame; call .collect() on it first.")
-
-
-def _is_arrow_table(X: Any) -> bool:
-    return hasattr(X, "schema") and hasattr(X, "columns") and hasattr(X, "to_pylist")
 
 
 def _open_frame(X: Any) -> Container:

@@ -8,12 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sklearn_bert.text._batches import ragged_indices
 from sklearn_bert.text._columns import excerpt, is_missing, rows_of_column
-from sklearn_bert.text._encode import encode_texts
-from sklearn_bert.text._surrogates import mend_surrogates
-from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._input import mend_surrogates
+from sklearn_bert.text._table import TokenTable, ragged_indices
+from sklearn_bert.text._tokenizer import TextTokenizer, encode_texts
 
 
 def check_words(X: Any, name: str = "X") -> list[list[str]]:

@@ -28,12 +28,11 @@ from sklearn_bert.model._files import pack_model, unpack_model
 from sklearn_bert.model._layers import layer_depths
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._batches import ShuffledBatches
 from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._best_weights import BestWeights
 from sklearn_bert.training._epoch_losses import EpochLosses
-from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._optimizer import layer_factors

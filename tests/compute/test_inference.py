@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sklearn_bert.compute import _inference
 from sklearn_bert.compute._features import FeatureTable
-from sklearn_bert.compute._inference import compute
+from sklearn_bert.compute._inference import compute, token_budget_batches
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import BertOutOfMemoryError
 
@@ -187,3 +189,43 @@ def test_answers_arrive_from_a_gpu(make_table, monkeypatch, packed, budget):
     table = make_table(LENGTHS * 50)
     feed = Feed(torch.device("cuda"), 0, packed=packed)
     assert torch.equal(compute(Function(), table, feed), expected_of(table))
+
+
+# -- batches by budget -------------------------------------------------------------
+
+lengths_of_texts = st.lists(st.integers(1, 40), min_size=1, max_size=40).map(np.array)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lengths_of_texts, st.integers(1, 200))
+def test_budget_is_held_and_every_text_met(lengths, max_tokens):
+    """Each row occurs once, longest first; none but a lone text passes the budget."""
+    untouched = lengths.copy()
+    batches = token_budget_batches(lengths, max_tokens)
+    rows = np.concatenate(batches)
+    assert sorted(rows) == list(range(len(lengths)))
+    assert (np.diff(lengths[rows]) <= 0).all()
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= max_tokens
+    np.testing.assert_array_equal(lengths, untouched)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lengths_of_texts, st.integers(1, 200))
+def test_budget_batches_are_those_of_a_plain_loop(lengths, max_tokens):
+    """Text by text, longest first: a batch is closed when one more would not fit."""
+    expected = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        batch = expected[-1] if expected else None
+        if batch and (len(batch) + 1) * lengths[batch[0]] <= max_tokens:
+            batch.append(row)
+        else:
+            expected.append([row])
+    assert [b.tolist() for b in token_budget_batches(lengths, max_tokens)] == expected
+
+
+def test_budget_counts_padding():
+    """The budget is filled with the longest text's length for each of its batch."""
+    lengths = np.array([1, 10, 5, 4, 3, 30])
+    found = [rows.tolist() for rows in token_budget_batches(lengths, 20)]
+    assert found == [[5], [1, 2], [3, 4, 0]]

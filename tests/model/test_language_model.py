@@ -21,7 +21,7 @@ from sklearn_bert.model._language_model import (
     language_class,
     new_language_model,
 )
-from sklearn_bert.text._batches import pack, pad
+from sklearn_bert.text._table import pack, pad
 
 FAMILIES = ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "mpnet"]
 FAMILIES += ["modernbert", "deberta", "deberta-v2"]

@@ -9,9 +9,8 @@ from skorch.callbacks import Callback
 from sklearn_bert.compute._layout import Feed
 from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import ShuffledBatches
 from sklearn_bert.training._best_weights import BestWeights
-from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._update import Updates

@@ -1,13 +1,12 @@
-"""Count the tokens that stand for words outside the vocabulary."""
+"""What of the texts is cut, or unknown: counted, and warned of once."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sklearn_bert._process._warn import warn
-from sklearn_bert.text._special_tokens import SPECIAL_NAMES
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._tokenizer import SPECIAL_NAMES, TextTokenizer
 from sklearn_bert.text._words import WordTable
 
 # Measured with the default checkpoint: of English and German posts up to 0.4 % are
@@ -31,7 +30,13 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
     int64 ndarray of shape (n_texts, 2)
         For a `WordTable` of whole sentences: one row per sentence.
     """
-    unknown = _unknown_id(tokenizer)
+    token = getattr(tokenizer.backend.model, "unk_token", None)
+    unknown = tokenizer.special_id("unk")
+    if token is not None:
+        unknown = tokenizer.backend.token_to_id(token)
+    # A byte-level tokenizer knows every word, and may name another token as unknown.
+    if unknown in {tokenizer.special_id(n) for n in SPECIAL_NAMES if n != "unk"}:
+        unknown = None
     other = [i for i in tokenizer.special_ids().tolist() if i != unknown]
     space = tokenizer.backend.token_to_id("\u2581")
     is_word = ~np.isin(table.ids, other if space is None else [*other, space])
@@ -43,16 +48,6 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
         of_rows, counts = counts, np.zeros((len(table.row_counts), 2), dtype=np.int64)
         np.add.at(counts, table.sentence_of_row(), of_rows)
     return counts
-
-
-def _unknown_id(tokenizer: TextTokenizer) -> int | None:
-    """Return the id of unknown words; None: a byte-level tokenizer has none."""
-    token = getattr(tokenizer.backend.model, "unk_token", None)
-    found = tokenizer.special_id("unk")
-    if token is not None:
-        found = tokenizer.backend.token_to_id(token)
-    others = {tokenizer.special_id(name) for name in SPECIAL_NAMES if name != "unk"}
-    return None if found in others else found
 
 
 def unknown_report(counts: np.ndarray) -> dict[str, int]:
@@ -78,4 +73,37 @@ def warn_if_unknown(report: dict[str, int]) -> None:
         "alike. Emoji, other scripts and words of more than 100 letters are often "
         "unknown; use a checkpoint that was trained on such texts.",
         UnknownWordsWarning,
+    )
+
+
+class TruncationWarning(UserWarning):
+    """Some texts are longer than the model reads, and were cut."""
+
+    __module__ = "sklearn_bert"
+
+
+def truncation_report(
+    whole_lengths: np.ndarray, max_length: int, is_cut: np.ndarray | None = None
+) -> dict[str, int]:
+    """Count the texts that were cut: `is_cut`, or longer than `max_length` tokens."""
+    if is_cut is None:
+        is_cut = whole_lengths > max_length
+    return {
+        "n_texts": len(whole_lengths),
+        "n_truncated": int(is_cut.sum()),
+        "max_length": max_length,
+        "longest": int(whole_lengths.max()),
+    }
+
+
+def warn_if_cut(report: dict[str, int]) -> None:
+    """Emit one `TruncationWarning` if any text was cut."""
+    if report["n_truncated"] == 0:
+        return
+    warn(
+        f"{report['n_truncated']} of {report['n_texts']} texts are longer than "
+        f"{report['max_length']} tokens and were cut; the longest has "
+        f"{report['longest']}. Raise max_length if the checkpoint allows it, or "
+        "read them whole with long_text='window'.",
+        TruncationWarning,
     )
