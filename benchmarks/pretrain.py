@@ -25,12 +25,11 @@ from torch.nn.functional import log_softmax
 from transformers import BertForPreTraining
 
 from sklearn_bert import BertPretrainer, WordPieceVocabulary
-from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._inference import Feed
 from sklearn_bert.estimators._pretrainer import _masked_rows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._examples import DrawnExamples
-from sklearn_bert.training._optimizer import parameter_groups
-from sklearn_bert.training._schedule import warmup_then_decay
+from sklearn_bert.training._optimizer import parameter_groups, warmup_then_decay
 
 SHAPE = {"hidden_size": 256, "n_layers": 4, "n_heads": 4}
 IGNORED = -100  # transformers' label of what is not to be guessed

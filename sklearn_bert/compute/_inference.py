@@ -1,15 +1,19 @@
-"""A forward pass over many texts, in batches that fit into memory."""
+"""A forward pass over many texts, laid out in batches that fit into memory.
+
+Proof of packing: on a CPU, packed texts have the scores and gradients of padded ones
+(`tests/model/test_attention.py`). Not yet measured on a GPU.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert.compute._layout import Feed
-from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
+from sklearn_bert.compute._device import is_shortage, make_room, nothing_fits
 from sklearn_bert.text._table import Table, ragged_indices
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
@@ -179,3 +183,43 @@ def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarra
         batches.append(order[begin : begin + size])
         begin += size
     return batches
+
+
+class Feed:
+    """Lays out rows of a table as those of a rectangle, or packed in one line.
+
+    Parameters
+    ----------
+    device : torch.device
+    pad_id : int
+    packed : bool
+        One line without padding, for attention that knows where a text ends.
+    """
+
+    def __init__(
+        self, device: torch.device, pad_id: int, *, packed: bool = False
+    ) -> None:
+        self.device = device
+        self.pad_id = pad_id
+        self.packed = packed
+
+    def __call__(
+        self, table: Table, rows: np.ndarray, multiple: int | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments of `TextModel` for these rows, on the device.
+
+        With `multiple` a line of packed tokens is lengthened to one by a text of
+        padding, which comes last.
+        """
+        batch = table.lay_out(rows, self.pad_id, packed=self.packed, multiple=multiple)
+        return {
+            name: value if isinstance(value, int) else self.move(torch.as_tensor(value))
+            for name, value in batch.items()
+        }
+
+    def move(self, tensor: Tensor) -> Tensor:
+        """Return the tensor on the device; a GPU fetches it while the CPU goes on."""
+        # From pinned memory a copy runs beside the kernels of the batch before.
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._device import (
@@ -17,14 +20,12 @@ from sklearn_bert.compute._device import (
     resolve_precision,
 )
 from sklearn_bert.compute._features import FeatureTable, features_of
-from sklearn_bert.compute._inference import compute
-from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._inference import Feed, compute
 from sklearn_bert.compute._windows import (
     MergeWindows,
     maximum_of_windows,
     mean_of_windows,
 )
-from sklearn_bert.compute._working_copy import WORKING_COPY, copy_in_place
 from sklearn_bert.model._attention import can_pack
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._layers import can_split, split
@@ -309,3 +310,49 @@ def _windows_of(table: TokenTable) -> tuple[TokenTable, Windows | None]:
     if windows is None:
         return all_rows, None
     return all_rows.take(windows.rows()), windows
+
+
+def copy_in_place(
+    model: TextModel, device: torch.device, dtype: torch.dtype
+) -> TextModel:
+    """Return a copy on the device that works in `dtype`, and leave the original."""
+    # deepcopy takes these for copies that it has made already: no weight is copied
+    # twice, first as it is and then to the device.
+    weights = {
+        id(p): nn.Parameter(p.detach().to(device, dtype), requires_grad=False)
+        for module in model.half_precision_modules()
+        for p in module.parameters()
+    }
+    return copy.deepcopy(model, weights).to(device)
+
+
+class LastUsed:
+    """Keeps one thing made for one owner, as long as that is the last to ask."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[weakref.ref[Any], Any] | None = None
+
+    def of(self, owner: object, make: Callable[[], Any]) -> Any:
+        """Return what was made for this owner; make it now if another was the last."""
+        kept = self._kept
+        if kept is not None and kept[0]() is owner:
+            return kept[1]
+        self._kept = kept = None  # before the new one is made: both may not fit
+        made = make()
+        self._kept = weakref.ref(owner, self._drop), made
+        return made
+
+    def forget(self, owner: object) -> None:
+        """Drop what was made for this owner."""
+        kept = self._kept
+        if kept is not None and kept[0]() is owner:
+            self._kept = None
+
+    def _drop(self, reference: weakref.ref[Any]) -> None:
+        kept = self._kept
+        if kept is not None and kept[0] is reference:
+            self._kept = None
+
+
+# A fitted net holds nothing on a GPU at rest, but for the one that was used last.
+WORKING_COPY = LastUsed()

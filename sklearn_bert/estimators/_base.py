@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 
 from sklearn_bert._process._sklearn import Interval, StrOptions
 from sklearn_bert._process._versions import PickledWithVersion
-from sklearn_bert.compute._memory import give_back
+from sklearn_bert.compute._device import give_back
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel

@@ -23,12 +23,10 @@ from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
 from sklearn_bert.text._columns import as_python, excerpt
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._net import BertNet
-from sklearn_bert.training._progress import FitProgress
-from sklearn_bert.training._sklearn_callbacks import FitTasks
 from sklearn_bert.training._user_callbacks import copy_callbacks
 
 HISTORY = (

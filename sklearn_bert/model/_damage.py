@@ -1,4 +1,4 @@
-"""Read files that may be damaged: an error names the file, the damage and a remedy."""
+"""The errors of checkpoints, and files that may be damaged: the error says how."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 
 # The first bytes of files that are not what their names say.
 PICKLE = (
@@ -30,7 +28,42 @@ FOREIGN: dict[bytes, tuple[str, str]] = {
     b"<!doctype": WEB_PAGE,
     b"<html": WEB_PAGE,
 }
+# What to do.
 AGAIN = "Download or copy the folder again, or write it anew with save_pretrained"
+FIT = "Take config.json and weights of the same checkpoint"
+SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
+OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
+NO_LIMIT = 10**9
+
+
+class CheckpointError(OSError, ValueError):
+    """A checkpoint cannot be used; the subclasses say why."""
+
+    __module__ = "sklearn_bert"
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """There is no checkpoint of this name, here or on the Hub."""
+
+    __module__ = "sklearn_bert"
+
+
+class OfflineCheckpointError(CheckpointError):
+    """The checkpoint is not on this machine, and the Hub cannot be reached."""
+
+    __module__ = "sklearn_bert"
+
+
+class GatedCheckpointError(CheckpointError):
+    """The Hub gives the checkpoint only to accounts that accepted its terms."""
+
+    __module__ = "sklearn_bert"
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The folder exists, but a file is missing, broken or of an unsupported kind."""
+
+    __module__ = "sklearn_bert"
 
 
 def damaged(path: Path, problem: str, remedy: str = AGAIN) -> DamagedCheckpointError:
@@ -100,6 +133,14 @@ def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
     return content
 
 
+def as_path(name: str) -> Path:
+    """Return the path of this name, with "~" expanded where there is such a user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # "~nobody/...": a folder may have this very name
+        return Path(name)
+
+
 def path_in(folder: Path, name: object, source: Path) -> Path:
     """Return the path of a part that a file names; it must lie directly in the folder.
 
@@ -118,9 +159,6 @@ def path_in(folder: Path, name: object, source: Path) -> Path:
     return folder / name
 
 
-NO_LIMIT = 10**9
-
-
 def token_limit(value: Any, name: str, source: Path) -> int:
     """Return a limit in tokens from a file; 0, -1 and None mean no limit."""
     if value is None:
@@ -131,8 +169,3 @@ def token_limit(value: Any, name: str, source: Path) -> int:
             source, f"limits texts to {value!r} ({name}); expected a number of tokens"
         )
     return int(min(value, NO_LIMIT)) if value > 0 else NO_LIMIT
-
-
-FIT = "Take config.json and weights of the same checkpoint"
-SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
-OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"

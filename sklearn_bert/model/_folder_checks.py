@@ -1,4 +1,4 @@
-"""Check the files of a checkpoint before transformers reads them.
+"""Check the configuration and the weights of a checkpoint.
 
 An error names the file, what is wrong with it, and what to do. transformers would go on
 with the files that are left, or raise errors about its own code.
@@ -6,41 +6,30 @@ with the files that are left, or raise errors about its own code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
+from torch import Tensor
 from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedConfig
 
 from sklearn_bert.model._damage import (
+    AGAIN,
     FIT,
-    OF_THE_WEIGHTS,
-    SAVE_TOKENIZER,
+    CheckpointError,
+    DamagedCheckpointError,
     check_file,
     damage_named,
     damaged,
     path_in,
     read_json,
 )
-from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 ADAPTER = "adapter_config.json"
-# Each of these sets is enough for a tokenizer; a file *.model may have any name.
-TOKENIZER_FILES = [
-    ["tokenizer.json"],
-    ["vocab.txt"],
-    ["vocab.json", "merges.txt"],
-    ["*.model"],
-]
-# Optional files of a tokenizer.
-TOKENIZER_SETTINGS = [
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-]
 # Entries of a configuration about how to compute, which say nothing about the weights.
 LEFT_OUT = (
     "return_dict",
@@ -170,7 +159,6 @@ def check_folder(name: str, folder: Path) -> None:
         )
     for path in weight_files(name, folder):
         check_weights(path)
-    check_tokenizer_files(f"checkpoint {name!r}", folder)
 
 
 def _without_config(name: str, folder: Path) -> DamagedCheckpointError:
@@ -256,28 +244,13 @@ def check_weights(path: Path) -> None:
                 )
 
 
-def check_tokenizer_files(what: str, folder: Path) -> None:
-    """Raise DamagedCheckpointError if the files do not make a tokenizer.
-
-    Parameters
-    ----------
-    what : str
-        The owner of the files: "checkpoint 'a/b'", "vocabulary 'c'".
-    """
-    for names in TOKENIZER_FILES:
-        matches = [sorted(folder.glob(file)) for file in names]
-        if all(matches):
-            for path in (paths[0] for paths in matches):
-                check_file(path, SAVE_TOKENIZER)
-            break
-    else:
-        some = [n for names in TOKENIZER_FILES for n in names if (folder / n).exists()]
-        lacks = "vocab.json" if "merges.txt" in some else "tokenizer.json"
-        lacks = "merges.txt" if "vocab.json" in some else lacks
-        raise DamagedCheckpointError(
-            f"{what}: {folder} has weights but no tokenizer: there is no "
-            f"{lacks} (nor vocab.txt or another vocabulary), and without it every text "
-            f"would be read as the same. {SAVE_TOKENIZER}{OF_THE_WEIGHTS}."
-        )
-    for file in TOKENIZER_SETTINGS:
-        read_json(folder / file, {}, SAVE_TOKENIZER)
+def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise DamagedCheckpointError at the first tensor that holds NaN or infinity."""
+    for name, value in tensors:
+        if not value.is_floating_point() or torch.isfinite(value.sum()):
+            continue
+        if not torch.isfinite(value).all():  # not only the sum has overflowed
+            raise DamagedCheckpointError(
+                f"the weights in {folder} are damaged: {name!r} holds NaN or infinity, "
+                f"and so would every result. {AGAIN}."
+            )

@@ -19,8 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_bert.model._damage import read_json
-from sklearn_bert.model._folder_checks import CONFIG, WEIGHTS, check_weights
-from sklearn_bert.model._loaded_checks import check_finite
+from sklearn_bert.model._folder_checks import (
+    CONFIG,
+    WEIGHTS,
+    check_finite,
+    check_weights,
+)
 from sklearn_bert.model._torch_state import building
 
 # The file with the steps of a folder that sentence-transformers cannot pool.

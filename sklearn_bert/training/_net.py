@@ -18,10 +18,10 @@ from torch import Tensor
 from sklearn_bert.compute._device import (
     available_device,
     check_not_forked,
+    give_back,
     matmul_precision,
 )
 from sklearn_bert.compute._inference import REMEDY, compute
-from sklearn_bert.compute._memory import give_back
 from sklearn_bert.compute._runner import Runner, merged
 from sklearn_bert.compute._windows import MergeWindows, mean_of_windows
 from sklearn_bert.model._files import pack_model, unpack_model
@@ -30,15 +30,12 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import EpochLosses
 from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._master_weights import MasterWeights
-from sklearn_bert.training._optimizer import layer_factors
-from sklearn_bert.training._progress import FitProgress
-from sklearn_bert.training._schedule import steady, warmup_then_decay
-from sklearn_bert.training._sklearn_callbacks import FitTasks
+from sklearn_bert.training._optimizer import layer_factors, steady, warmup_then_decay
 from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names

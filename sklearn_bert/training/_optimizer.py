@@ -1,8 +1,8 @@
-"""Which weights are stepped alike: groups of parameters, by their share of the rate."""
+"""Which weights are stepped alike, at what share of the rate; the rate over time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 # still longer ones where it learns alone and can spoil nothing below it.
 HEAD_RATE = 10.0
 LONE_HEAD_RATE = 100.0
+N_FIRST = 10  # updates in which a steady rate is reached
 
 
 def parameter_groups(
@@ -66,3 +67,39 @@ def layer_factors(
     if layer_decay == 1:
         return None
     return {name: float(layer_decay) ** depth for name, depth in depths.items()}
+
+
+def steady(update: int) -> float:
+    """Return the peak rate, where nobody knows how many updates there will be.
+
+    It is reached after ten updates, because AdamW begins with steps of full length in
+    every direction, until it has seen which gradients last.
+    """
+    return min(1.0, (update + 1) / N_FIRST)
+
+
+def warmup_then_decay(n_updates: int, warmup: float) -> Callable[[int], float]:
+    """Make a rate that goes up in a line, and then down in a line.
+
+    Parameters
+    ----------
+    n_updates : int
+        Updates of the whole fit.
+    warmup : float
+        Share of the updates that it takes to reach the peak.
+
+    Returns
+    -------
+    callable
+        From the number of updates done to a share of the peak rate. It is never 0, so
+        that neither the first nor the last update is lost.
+    """
+    n_warmup = int(warmup * n_updates)
+    n_decay = n_updates - n_warmup
+
+    def share(update: int) -> float:
+        if update < n_warmup:
+            return (update + 1) / (n_warmup + 1)
+        return max(n_updates - update, 1) / max(n_decay, 1)
+
+    return share

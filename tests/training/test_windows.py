@@ -11,15 +11,15 @@ from skorch.callbacks import Callback
 from torch.nn import functional
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert.compute._layout import Feed
-from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.compute._device import BertOutOfMemoryError
+from sklearn_bert.compute._inference import Feed
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training import _update
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import (
     BinaryCrossEntropy,
