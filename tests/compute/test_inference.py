@@ -233,6 +233,7 @@ def test_budget_counts_padding():
 
 # -- laying out --------------------------------------------------------------------
 
+ROWS = np.array([2, 0, 3])
 
 
 @pytest.mark.parametrize("with_types", [False, True])
