@@ -9,7 +9,7 @@ generator of the device.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -25,12 +25,14 @@ USES = ("split", "init", "shuffle", "masks", "nested", "views")
 _gpu_lock = process_lock()
 
 
-class _OfThread(threading.local):
-    # Of the CPU, and of the GPU where one is seeded; empty: those of the process.
-    generators: Sequence[torch.Generator] = ()
+class _Generators(threading.local):
+    """What this thread draws from; None: the generator of the process."""
+
+    cpu: torch.Generator | None = None
+    gpu: torch.Generator | None = None
 
 
-_thread = _OfThread()
+OWN = _Generators()
 
 
 def draw_seed(random_state: Any) -> int:
@@ -65,12 +67,6 @@ class Seeds:
         return int(child.generate_state(1)[0])
 
 
-def own_generator() -> torch.Generator | None:
-    """Return the CPU generator of this thread; None: the default of the process."""
-    generators = _thread.generators
-    return generators[0] if generators else None
-
-
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw this thread's random numbers from `seed`.
@@ -80,7 +76,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     if device.type != "cuda":
-        with _drawing_from([generator]):
+        with _drawing_from(generator, None):
             yield
         return
     with _gpu_lock:
@@ -92,7 +88,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         state = on_gpu.get_state()
         on_gpu.manual_seed(seed)
         try:
-            with _drawing_from([generator, on_gpu]):
+            with _drawing_from(generator, on_gpu):
                 yield
         finally:
             on_gpu.set_state(state)
@@ -101,37 +97,39 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def going_back() -> AbstractContextManager[None]:
     """Return a context in which the numbers drawn from now on are drawn again."""
     # The states are those of now; the context is entered later, in the backward pass.
-    generators = _thread.generators
-    return _going_back(generators, [g.get_state() for g in generators])
+    there = [g for g in (OWN.cpu, OWN.gpu) if g is not None]
+    return _going_back(OWN.cpu, OWN.gpu, [(g, g.get_state()) for g in there])
 
 
 @contextmanager
 def _going_back(
-    generators: Sequence[torch.Generator], states: list[torch.Tensor]
+    cpu: torch.Generator | None,
+    gpu: torch.Generator | None,
+    states: list[tuple[torch.Generator, torch.Tensor]],
 ) -> Iterator[None]:
     # On a GPU the backward pass runs in another thread, which has no generators yet.
-    with _drawing_from(generators):
+    with _drawing_from(cpu, gpu):
         # Where the thread is by then, to go on from there afterwards.
-        later = [generator.get_state() for generator in generators]
-        _set_states(generators, states)
+        later = [(generator, generator.get_state()) for generator, _ in states]
+        _set_states(states)
         try:
             yield
         finally:
-            _set_states(generators, later)
+            _set_states(later)
 
 
 @contextmanager
-def _drawing_from(generators: Sequence[torch.Generator]) -> Iterator[None]:
-    before = _thread.generators
-    _thread.generators = generators
+def _drawing_from(
+    cpu: torch.Generator | None, gpu: torch.Generator | None
+) -> Iterator[None]:
+    before = OWN.cpu, OWN.gpu
+    OWN.cpu, OWN.gpu = cpu, gpu
     try:
         yield
     finally:
-        _thread.generators = before
+        OWN.cpu, OWN.gpu = before
 
 
-def _set_states(
-    generators: Sequence[torch.Generator], states: list[torch.Tensor]
-) -> None:
-    for generator, state in zip(generators, states, strict=True):
+def _set_states(states: list[tuple[torch.Generator, torch.Tensor]]) -> None:
+    for generator, state in states:
         generator.set_state(state)

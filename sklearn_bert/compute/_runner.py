@@ -103,7 +103,9 @@ class Runner:
             else:  # so little that moving it to a GPU would take longer
                 _, head = split(self.model)
                 found = compute(head, features, Feed(torch.device("cpu"), 0))
-        return merged(merge_windows, found, windows).numpy()
+        if windows is not None:
+            found = merged(merge_windows, found, windows)
+        return found.numpy()
 
     def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
         """Compute the vector of each text, before the head.
@@ -131,9 +133,11 @@ class Runner:
             else:
                 found = features.vectors()
             # Merged before the last steps, which are defined for vectors of texts.
-            is_maximum = self.model.pooling == "max"
-            merge = maximum_of_windows if is_maximum else mean_of_windows
-            return self.model.finish(merged(merge, found, windows)).numpy()
+            if windows is not None:
+                is_maximum = self.model.pooling == "max"
+                merge = maximum_of_windows if is_maximum else mean_of_windows
+                found = merged(merge, found, windows)
+            return self.model.finish(found).numpy()
 
     def token_log_likelihood(self, table: MaskedTable) -> np.ndarray:
         """Compute how likely the tokens are that stand, or stood, in a table.
@@ -213,7 +217,9 @@ class Runner:
             much to keep at a time, as for the words of a text.
         """
         model = self.model
-        if not (table.has_one_output_per_row and can_split(model)):
+        if model.trainable == "all" or not table.has_one_output_per_row:
+            return None
+        if not can_split(model):
             return None
         dtype, are_vectors = self.dtype(), model.freezes_vectors
 
@@ -263,10 +269,6 @@ class Runner:
             self, lambda: copy_in_place(self.model, self.device, dtype)
         )
 
-    def forget_copy(self) -> None:
-        """Drop the copy on the device: the model's weights have changed."""
-        WORKING_COPY.forget(self)
-
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """Compute with this object's settings of torch, not with the caller's."""
@@ -290,12 +292,8 @@ class Runner:
         return compute(function, table, self.feed()).numpy()
 
 
-def merged(
-    merge_windows: MergeWindows, values: Tensor, windows: Windows | None
-) -> Tensor:
-    """Return the values of texts, from those of their windows where there are any."""
-    if windows is None:
-        return values
+def merged(merge_windows: MergeWindows, values: Tensor, windows: Windows) -> Tensor:
+    """Return the values of texts, from those of their windows."""
     return merge_windows(
         values,
         torch.from_numpy(windows.text_of_row()),

@@ -148,7 +148,7 @@ class TextModel(nn.Module):
             module.requires_grad_(False)
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments, as JSON can hold them, that build this model again."""
+        """Return the arguments that build this model again; of the steps their plan."""
         return {
             "pooling": self.pooling,
             "steps": plan_of(self.steps),

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from transformers.utils import logging
 
 from sklearn_bert._process._fork import process_lock
-from sklearn_bert._process._random import going_back, own_generator
+from sklearn_bert._process._random import OWN, going_back
 from sklearn_bert.model._attention import NAME, attend_plainly
 from sklearn_bert.model._dropout import drop
 
@@ -117,7 +117,7 @@ class OwnDraws(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch, with the generator if it draws random numbers."""
         kwargs = kwargs or {}
-        generator = own_generator()
+        generator = OWN.cpu
         if generator is not None:
             if func in DRAWING or "generator" in kwargs:
                 is_on_cpu = _device_of(args, kwargs).type == "cpu"

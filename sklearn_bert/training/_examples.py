@@ -59,14 +59,6 @@ class Examples:
         begins = np.cumsum(windows.counts) - windows.counts
         return np.add.reduceat(self.table.lengths[windows.rows()], begins)
 
-    def targets_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return where the targets of some texts lie."""
-        return self.table.targets_of(rows)
-
-    def counts(self) -> np.ndarray:
-        """Return how many targets belong together: the words of a sentence."""
-        return self.table.counts(self.rows)
-
     def parts(
         self, rows: np.ndarray, size: int, n_tokens: float = np.inf
     ) -> Iterator[np.ndarray]:

@@ -23,6 +23,11 @@ class MasterWeights:
     model : TextModel
         Its `half_precision_modules` are cast to `dtype` in place.
     dtype : torch.dtype
+
+    Attributes
+    ----------
+    trained : dict of str to Tensor
+        Names and float32 weights: what the optimizer steps.
     """
 
     def __init__(self, model: TextModel, dtype: torch.dtype) -> None:
@@ -38,13 +43,9 @@ class MasterWeights:
             parameter.data = parameter.data.to(dtype)
         named = dict(model.named_parameters())
         self._float32 = {n: originals.get(p, p) for n, p in named.items()}
-        self._trained = {
+        self.trained = {
             n: self._float32[n] for n, p in named.items() if p.requires_grad
         }
-
-    def named_parameters(self) -> list[tuple[str, Tensor]]:
-        """Return names and float32 weights: what the optimizer steps."""
-        return list(self._trained.items())
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
@@ -76,12 +77,12 @@ class MasterWeights:
         """Forget what was collected."""
         for working, _, _ in self._halves:
             working.grad = None
-        for parameter in self._trained.values():
+        for parameter in self.trained.values():
             parameter.grad = None
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of the trained weights on the CPU, by name."""
-        return {n: p.detach().to("cpu", copy=True) for n, p in self._trained.items()}
+        return {n: p.detach().to("cpu", copy=True) for n, p in self.trained.items()}
 
     @torch.no_grad()
     def restore(self, model: nn.Module, snapshot: dict[str, Tensor] | None) -> None:

@@ -96,7 +96,7 @@ class Updates:
         self.on_gradients = on_gradients
         self.n_done = 0
         groups = parameter_groups(
-            masters.named_parameters(),
+            masters.trained.items(),
             weight_decay,
             rate_factors,
             new_parameters=model.new_parameters,
@@ -159,38 +159,31 @@ class Updates:
         Where memory runs out it is None, with what torch says: an error would hold on
         to the tensors.
         """
+        table, move = examples.table, self.feed.move
+        n_targets = len(table.targets_of(rows))
+        losses = []
         try:
-            n_targets = len(examples.targets_of(rows))
             parts: Iterable[np.ndarray] = [rows]
             if self.criterion.n_views == 1:  # else all examples are compared
                 parts = self.micro_batches.parts(examples, rows)
             # What an encoder draws comes from the generator of this fit's thread.
             with draws_of(self.model):
-                losses = [
-                    self._learn_from(examples, part, n_targets, len(rows))
-                    for part in parts
-                ]
+                for part in parts:
+                    if examples.windows is None:
+                        scores = self.model(**self.feed(table, part))
+                    else:
+                        scores = self._scores_of_texts(examples, part)
+                    places = table.targets_of(part)
+                    targets = move(torch.from_numpy(examples.targets[places]))
+                    weights = move(torch.from_numpy(examples.weights[places]))
+                    losses.append(
+                        self._collect(scores, targets, weights, n_targets, len(rows))
+                    )
             return torch.stack(losses).sum(0), ""
         except RuntimeError as error:
             if not is_shortage(error):
                 raise
             return None, str(error)
-
-    def _learn_from(
-        self, examples: Examples, rows: np.ndarray, n_targets: int, n_rows: int
-    ) -> Tensor:
-        """Add the gradients of some texts; return their share of the mean loss.
-
-        `n_targets` and `n_rows` are those of the whole batch.
-        """
-        if examples.windows is None:
-            scores = self.model(**self.feed(examples.table, rows))
-        else:
-            scores = self._scores_of_texts(examples, rows)
-        indices = examples.targets_of(rows)
-        targets = self.feed.move(torch.from_numpy(examples.targets[indices]))
-        weights = self.feed.move(torch.from_numpy(examples.weights[indices]))
-        return self._collect(scores, targets, weights, n_targets, n_rows)
 
     def _scores_of_texts(self, examples: Examples, rows: np.ndarray) -> Tensor:
         """Score texts in so many windows that these may not fit in at a time.
@@ -238,8 +231,8 @@ class Updates:
     def _step(self) -> None:
         """Clip what was collected, and step."""
         if self.on_gradients is not None:
-            self.on_gradients(self.masters.named_parameters())
-        weights = [weight for _, weight in self.masters.named_parameters()]
+            self.on_gradients(list(self.masters.trained.items()))
+        weights = list(self.masters.trained.values())
         # On the masters: norms of bfloat16 gradients would be rounded.
         nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         try:

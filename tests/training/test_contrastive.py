@@ -366,7 +366,7 @@ def test_views_are_the_rows_of_their_examples(tokenizer):
     assert len(examples) == 3
     assert examples.lengths().tolist() == [3 + 4, 5 + 3, 3 + 3]
     assert examples.windows.take(np.array([2, 0])).rows().tolist() == [2, 5, 0, 3]
-    assert examples.counts().tolist() == [1, 1, 1]
+    assert examples.table.counts(examples.rows).tolist() == [1, 1, 1]
 
 
 # -- updates --------------------------------------------------------------------------

@@ -50,8 +50,8 @@ def test_examples_of_texts():
     some = examples(table_of([3, 9, 1, 5]), [3, 1], 4)
     assert len(some) == 2
     assert some.lengths().tolist() == [5, 9]
-    assert some.counts().tolist() == [1, 1]
-    assert some.targets_of(np.array([1, 3])).tolist() == [1, 3]
+    assert some.table.counts(some.rows).tolist() == [1, 1]
+    assert some.table.targets_of(np.array([1, 3])).tolist() == [1, 3]
 
 
 @lenient
@@ -67,8 +67,8 @@ def test_lengths_are_of_all_windows(counts, data):
     begins = windows.starts
     expected = [sum(lengths[begins[r] : begins[r] + counts[r]]) for r in rows]
     assert some.lengths().tolist() == expected
-    assert some.targets_of(some.rows).tolist() == rows
-    assert some.counts().tolist() == [1] * len(rows)
+    assert some.table.targets_of(some.rows).tolist() == rows
+    assert some.table.counts(some.rows).tolist() == [1] * len(rows)
 
 
 def test_examples_of_words():
@@ -83,8 +83,8 @@ def test_examples_of_words():
         row_counts=np.array([1, 1, 1]),
     )
     some = examples(table, [2, 0], 5)
-    assert some.targets_of(some.rows).tolist() == [3, 4, 0, 1, 2]
-    assert some.counts().tolist() == [2, 3]
+    assert some.table.targets_of(some.rows).tolist() == [3, 4, 0, 1, 2]
+    assert some.table.counts(some.rows).tolist() == [2, 3]
     assert some.lengths().tolist() == [4, 5]
 
 
@@ -99,7 +99,7 @@ def test_words_of_a_long_sentence_belong_together():
         row_starts=np.array([0, 2]),
         row_counts=np.array([2, 1]),
     )
-    assert examples(table, [0, 1, 2], 6).counts().tolist() == [4, 2]
+    assert table.counts(np.array([0, 1, 2])).tolist() == [4, 2]
 
 
 @lenient

@@ -27,7 +27,7 @@ def step(model, weights, optimizer):
 def test_small_steps_are_not_lost(model):
     """A thousand steps too small for bfloat16 move the masters as float32 does."""
     weights = MasterWeights(model, torch.bfloat16)
-    name, master = weights.named_parameters()[0]
+    name, master = next(iter(weights.trained.items()))
     start = master.clone()
     for _ in range(1000):
         master += start.abs() * 1e-5
@@ -41,7 +41,7 @@ def test_small_steps_are_not_lost(model):
 def test_float32_needs_no_copies(model):
     """In float32 the masters are the model's own parameters."""
     own = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    named = dict(MasterWeights(model, torch.float32).named_parameters())
+    named = MasterWeights(model, torch.float32).trained
     assert named.keys() == own.keys()
     assert all(named[name] is own[name] for name in own)
 
@@ -51,10 +51,10 @@ def test_restore_gives_the_masters_back(model, dtype):
     """Afterwards the model is float32 with the masters' values and no gradient."""
     weights = MasterWeights(model, dtype)
     optimizer = torch.optim.AdamW(
-        [w for _, w in weights.named_parameters()], lr=1e-2, fused=True
+        [w for _, w in weights.trained.items()], lr=1e-2, fused=True
     )
     step(model, weights, optimizer)
-    expected = {n: p.detach().clone() for n, p in weights.named_parameters()}
+    expected = {n: p.detach().clone() for n, p in weights.trained.items()}
     weights.restore(model, None)
     for name, parameter in model.named_parameters():
         assert parameter.dtype == torch.float32
@@ -76,7 +76,7 @@ def test_snapshot_is_a_copy(model):
     """A snapshot does not follow later steps, and can be restored."""
     weights = MasterWeights(model, torch.bfloat16)
     optimizer = torch.optim.AdamW(
-        [w for _, w in weights.named_parameters()], lr=1e-2, fused=True
+        [w for _, w in weights.trained.items()], lr=1e-2, fused=True
     )
     snapshot = weights.snapshot()
     expected = {n: p.clone() for n, p in snapshot.items()}
@@ -92,7 +92,7 @@ def test_gradients_reach_the_masters(model):
     model(IDS)[0, 0].backward()
     working = {n: p.grad for n, p in model.named_parameters()}
     weights.collect_gradients()
-    for name, master in weights.named_parameters():
+    for name, master in weights.trained.items():
         assert master.grad.dtype == torch.float32
         if name.startswith("encoder."):
             assert torch.equal(master.grad, working[name].float())
@@ -102,18 +102,18 @@ def test_gradients_of_parts_are_added_in_float32(model):
     """What is collected before a step adds up, without rounding to bfloat16."""
     weights = MasterWeights(model, torch.bfloat16)
     n_parts = 50
-    expected = {n: torch.zeros_like(p) for n, p in weights.named_parameters()}
+    expected = {n: torch.zeros_like(p) for n, p in weights.trained.items()}
     for part in range(n_parts):
         model(IDS + part % 3)[0, part % 2].backward()
         for name, parameter in model.named_parameters():
             if name.startswith("encoder.") and parameter.grad is not None:
                 expected[name] += parameter.grad.float()
         weights.collect_gradients()
-    for name, master in weights.named_parameters():
+    for name, master in weights.trained.items():
         if name.startswith("encoder."):
             assert torch.equal(master.grad, expected[name])
     weights.drop_gradients()
     assert all(
         p.grad is None
-        for p in [*[w for _, w in weights.named_parameters()], *model.parameters()]
+        for p in [*[w for _, w in weights.trained.items()], *model.parameters()]
     )

@@ -165,7 +165,7 @@ def gradients_of_an_update(updates, examples, rows):
     seen = {}
     updates.optimizer.register_step_pre_hook(
         lambda *_: seen.update(
-            {n: p.grad.clone() for n, p in updates.masters.named_parameters()}
+            {n: p.grad.clone() for n, p in updates.masters.trained.items()}
         )
     )
     return updates(examples, rows).item(), seen
