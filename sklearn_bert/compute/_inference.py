@@ -24,6 +24,46 @@ LARGEST = 2.0**60
 REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
 
 
+class Feed:
+    """Lays out rows of a table as those of a rectangle, or packed in one line.
+
+    Parameters
+    ----------
+    device : torch.device
+    pad_id : int
+    packed : bool
+        One line without padding, for attention that knows where a text ends.
+    """
+
+    def __init__(
+        self, device: torch.device, pad_id: int, *, packed: bool = False
+    ) -> None:
+        self.device = device
+        self.pad_id = pad_id
+        self.packed = packed
+
+    def __call__(
+        self, table: Table, rows: np.ndarray, multiple: int | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments of `TextModel` for these rows, on the device.
+
+        With `multiple` a line of packed tokens is lengthened to one by a text of
+        padding, which comes last.
+        """
+        batch = table.lay_out(rows, self.pad_id, packed=self.packed, multiple=multiple)
+        return {
+            name: value if isinstance(value, int) else self.move(torch.as_tensor(value))
+            for name, value in batch.items()
+        }
+
+    def move(self, tensor: Tensor) -> Tensor:
+        """Return the tensor on the device; a GPU fetches it while the CPU goes on."""
+        # From pinned memory a copy runs beside the kernels of the batch before.
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
 def compute(
     function: Callable[..., Tensor],
     table: Table,
@@ -122,6 +162,25 @@ def _answers(
         remaining = np.concatenate(batches)
 
 
+def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Sort rows by length, longest first, and cut where padding would pass a budget.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_texts,)
+        In tokens.
+    max_tokens : int
+        Most tokens of a batch, padding included; a longer text is alone in its batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        size = max(1, max_tokens // int(lengths[order[begin]]))
+        batches.append(order[begin : begin + size])
+        begin += size
+    return batches
+
+
 @torch.inference_mode()
 def _try(
     function: Callable[..., Tensor],
@@ -164,62 +223,3 @@ def _without_padding(states: Tensor, lengths: np.ndarray) -> Tensor:
         return states[0, : int(lengths.sum())]
     is_text = np.arange(states.shape[1]) < lengths[:, None]
     return states[torch.from_numpy(is_text)]
-
-
-def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Sort rows by length, longest first, and cut where padding would pass a budget.
-
-    Parameters
-    ----------
-    lengths : ndarray of shape (n_texts,)
-        In tokens.
-    max_tokens : int
-        Most tokens of a batch, padding included; a longer text is alone in its batch.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    batches, begin = [], 0
-    while begin < len(order):
-        size = max(1, max_tokens // int(lengths[order[begin]]))
-        batches.append(order[begin : begin + size])
-        begin += size
-    return batches
-
-
-class Feed:
-    """Lays out rows of a table as those of a rectangle, or packed in one line.
-
-    Parameters
-    ----------
-    device : torch.device
-    pad_id : int
-    packed : bool
-        One line without padding, for attention that knows where a text ends.
-    """
-
-    def __init__(
-        self, device: torch.device, pad_id: int, *, packed: bool = False
-    ) -> None:
-        self.device = device
-        self.pad_id = pad_id
-        self.packed = packed
-
-    def __call__(
-        self, table: Table, rows: np.ndarray, multiple: int | None = None
-    ) -> dict[str, Any]:
-        """Return the arguments of `TextModel` for these rows, on the device.
-
-        With `multiple` a line of packed tokens is lengthened to one by a text of
-        padding, which comes last.
-        """
-        batch = table.lay_out(rows, self.pad_id, packed=self.packed, multiple=multiple)
-        return {
-            name: value if isinstance(value, int) else self.move(torch.as_tensor(value))
-            for name, value in batch.items()
-        }
-
-    def move(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device; a GPU fetches it while the CPU goes on."""
-        # From pinned memory a copy runs beside the kernels of the batch before.
-        if self.device.type != "cuda":
-            return tensor.to(self.device)
-        return tensor.pin_memory().to(self.device, non_blocking=True)

@@ -321,7 +321,9 @@ def _read(
             name, source, config, with_heads=with_heads
         )
         encoder: Any = full_model.base_model
-        attention = _read_attention(folder, encoder)
+        attention = None
+        if (folder / ATTENTION_FILE).exists():
+            attention = _read_attention(folder / ATTENTION_FILE, encoder)
         # The special tokens around a text; the weights have embeddings for them.
         frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
         check_reads_texts(name, source, encoder, frame or [0])
@@ -398,11 +400,8 @@ def _size(checkpoint: Checkpoint) -> int:
     return n_bytes + BYTES_PER_TOKEN * n_tokens
 
 
-def _read_attention(folder: Path, encoder: nn.Module) -> AttentionPooling | None:
-    """Read the attention pooling of a saved estimator, if there is one."""
-    path = folder / ATTENTION_FILE
-    if not path.exists():
-        return None
+def _read_attention(path: Path, encoder: nn.Module) -> AttentionPooling:
+    """Read the attention pooling of a saved estimator."""
     check_weights(path)
     with damage_named(str(path)):
         weights = load_file(path)

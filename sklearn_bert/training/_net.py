@@ -32,8 +32,12 @@ from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import EpochLosses
 from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import Objective
-from sklearn_bert.training._master_weights import MasterWeights
-from sklearn_bert.training._optimizer import layer_factors, steady, warmup_then_decay
+from sklearn_bert.training._optimizer import (
+    MasterWeights,
+    layer_factors,
+    steady,
+    warmup_then_decay,
+)
 from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
@@ -127,11 +131,7 @@ class BertNet(NeuralNet):
         self.pad_id = pad_id
         self.fingerprint = fingerprint
         runner = self.runner_ = Runner(
-            module,
-            device,
-            precision=precision,
-            pad_id=pad_id,
-            fingerprint=fingerprint,
+            module, device, precision=precision, pad_id=pad_id, fingerprint=fingerprint
         )
         # What a trained net is asked for is the runner's, without a stop here.
         self.scores, self.vectors = runner.scores, runner.vectors
@@ -348,12 +348,8 @@ class BertNet(NeuralNet):
         """Pass over the examples once; the losses are read at the end."""
         start = time.perf_counter()
         parts = self.criterion_.parts
-        losses = EpochLosses(
-            len(self.batches_),
-            self.updates_.n_done,
-            torch.device(self.device),
-            max(1, len(parts)),
-        )
+        device, n_before = torch.device(self.device), self.updates_.n_done
+        losses = EpochLosses(len(self.batches_), n_before, device, max(1, len(parts)))
         sizes, n_targets = [], []
         # Nothing in this loop waits for a GPU: losses stay there until the epoch ends.
         self.module_.train()

@@ -26,8 +26,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import draws_of
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective, Scores
-from sklearn_bert.training._master_weights import MasterWeights
-from sklearn_bert.training._optimizer import parameter_groups
+from sklearn_bert.training._optimizer import MasterWeights, parameter_groups
 from sklearn_bert.training.acceleration._cuda_graphs import (
     GraphedUpdates,
     graphs_pay,

@@ -12,7 +12,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import CrossEntropy
-from sklearn_bert.training._master_weights import MasterWeights
+from sklearn_bert.training._optimizer import MasterWeights
 from sklearn_bert.training._update import Updates
 
 CPU = torch.device("cpu")

@@ -26,8 +26,8 @@ from sklearn_bert.training._losses import (
     CrossEntropy,
     RegressionLoss,
 )
-from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._optimizer import MasterWeights
 from sklearn_bert.training._update import Updates
 
 CPU = torch.device("cpu")
