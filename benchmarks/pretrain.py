@@ -79,7 +79,7 @@ class Recorder(Callback):
         """Keep the first weights."""
         state = net.module_.full_state()
         # In bfloat16 the masters are what was there.
-        masters = dict(net.masters_.named_parameters())
+        masters = dict(net.masters_.trained)
         for name, value in masters.items():
             name = name.replace("language_head.", "").replace("encoder.", "bert.", 1)
             state[name] = value.detach()

@@ -189,7 +189,7 @@ def test_gradients_of_parts_add_up(make_net, data, dtype):
     updates.micro_batches.size = 3
     updates.optimizer.register_step_pre_hook(
         lambda *_: seen.update(
-            {n: p.grad.clone() for n, p in updates.masters.named_parameters()}
+            {n: p.grad.clone() for n, p in updates.masters.trained.items()}
         )
     )
     ours = updates(data, rows)
@@ -388,7 +388,7 @@ def test_adapters_step_at_rates_of_their_own(make_net, data):
 
     class Note(Callback):
         def on_epoch_end(self, net, **kwargs):
-            named = dict(net.masters_.named_parameters())
+            named = net.masters_.trained
             for group in net.optimizer_.param_groups:
                 for name, weight in named.items():
                     if any(weight is p for p in group["params"]):
