@@ -37,6 +37,7 @@ class BoundedCache:
         self.max_bytes = max_bytes
         self._technique = technique
         self._lock = process_lock()
+        # Computing may take seconds; who only looks something up must not wait for it.
         self._computing = process_lock()
         self.clear()
 
@@ -83,6 +84,7 @@ class BoundedCache:
                 if keep:
                     self._keep(list(missing), computed, size)
         with self._lock:
+            # Counted at the end: a computation that fails is neither a hit nor a miss.
             self._hits += len(keys) - len(missing)
             self._misses += len(missing)
         return values

@@ -43,6 +43,7 @@ def draw_seed(random_state: Any) -> int:
     """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
+    # RandomState draws integers of 32 bits on some systems.
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
@@ -62,6 +63,7 @@ class Seeds:
 
     def __call__(self, use: str) -> int:
         """Return the seed of a use, below 2**32; the same one in every call."""
+        # Not by `spawn`, which counts: a seed would depend on the uses before it.
         key = (USES.index(use),)
         child = np.random.SeedSequence(self._entropy, spawn_key=key)
         return int(child.generate_state(1)[0])
@@ -80,6 +82,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             yield
         return
     with _gpu_lock:
+        # Before CUDA has started there are no generators of its devices.
         torch.cuda.init()
         current = torch.cuda.current_device()
         index = current if device.index is None else device.index

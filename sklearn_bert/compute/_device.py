@@ -91,6 +91,8 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":  # a CPU multiplies as exactly as it can
         yield
         return
+    # The setting belongs to the process, so it is changed only where it has to be.
+    # "none" is torch's default, which multiplies exactly.
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision
     wanted = "tf32" if precision == "tf32" else "ieee"

@@ -102,6 +102,7 @@ def compute(
     for batch, values in _answers(function, table, rows, feed):
         if output is None:
             dtype = values.dtype if per_token else torch.float32
+            # At once for all texts: joining parts would take the memory twice.
             output = torch.empty(int(lengths.sum()), values.shape[-1], dtype=dtype)
         if per_token:
             values = _without_padding(values, lengths[batch])

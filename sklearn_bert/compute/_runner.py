@@ -232,12 +232,14 @@ class Runner:
         cache_key = None
         if self.fingerprint is not None:
             kind = (model.pooling, model.trainable, are_vectors)
+            # By its dtype tf32 is float32, but its products are rounded.
             is_rounded = self.precision == "tf32"
             cache_key = (self.fingerprint, *kind, dtype, is_rounded, str(self.device))
         return features_of(
             table,
             compute_these,
             are_vectors=are_vectors,
+            # Vectors are pooled in float32, whatever the encoder computes in.
             row_bytes=model.width * (4 if are_vectors else dtype.itemsize),
             cache_key=cache_key,
             keep=remember,
@@ -332,11 +334,13 @@ class LastUsed:
 
     def of(self, owner: object, make: Callable[[], Any]) -> Any:
         """Return what was made for this owner; make it now if another was the last."""
+        # Read once: another thread may replace it between two looks.
         kept = self._kept
         if kept is not None and kept[0]() is owner:
             return kept[1]
         self._kept = kept = None  # before the new one is made: both may not fit
         made = make()
+        # Weakly: a net whose estimator is gone takes its copy along.
         self._kept = weakref.ref(owner, self._drop), made
         return made
 

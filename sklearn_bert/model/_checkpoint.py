@@ -291,6 +291,7 @@ def load_checkpoint(
         )
     if shared:
         return cached
+    # Training changes an encoder in place, and all estimators share the cached one.
     return replace(
         cached, full_model=copy.deepcopy(cached.full_model).requires_grad_(True)
     )

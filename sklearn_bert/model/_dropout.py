@@ -58,5 +58,6 @@ def use_own_dropout(model: nn.Module) -> None:
         return
     for parent in model.modules():
         for name, child in parent.named_children():
+            # Of this very class: a subclass may drop something else.
             if type(child) is nn.Dropout:
                 setattr(parent, name, Dropout(child.p).train(child.training))

@@ -54,6 +54,7 @@ def own_torch_state() -> Iterator[None]:
     These are `no_grad`, `inference_mode`, `autocast` and a default device.
     """
     with ExitStack() as stack:
+        # What is made in inference mode can never learn, not even outside of it.
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for kind in ("cpu", "cuda"):
@@ -85,6 +86,7 @@ def building() -> Iterator[None]:
 def quiet_transformers() -> Iterator[None]:
     """Keep progress bars and load reports off stderr; restore the caller's settings."""
     with building():
+        # They belong to the process; the lock of `building` holds other threads off.
         verbosity = logging.get_verbosity()
         had_bar = logging.is_progress_bar_enabled()
         logging.set_verbosity_error()

@@ -38,6 +38,7 @@ class Column:
 
     def filled(self, missing: str) -> list[Any]:
         """Return the cells, "" for missing ones, or raise an error that names them."""
+        # All of them first: the error says how many there are.
         gaps = [row for row, cell in enumerate(self.cells) if is_missing(cell)]
         if not gaps:
             return self.cells
@@ -236,6 +237,7 @@ def is_missing(cell: object) -> bool:
     if cell is None or cell is pd.NA or cell is pd.NaT or cell is np.ma.masked:
         return True
     kinds = (float, np.floating, np.datetime64, np.timedelta64)
+    # Of all numbers and dates NaN and NaT alone differ from themselves.
     return isinstance(cell, kinds) and bool(cell != cell)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_bert._process._warn import warn
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import SPECIAL_NAMES, TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 
 # Measured with the default checkpoint: of English and German posts up to 0.4 % are
@@ -31,13 +31,13 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
         For a `WordTable` of whole sentences: one row per sentence.
     """
     token = getattr(tokenizer.backend.model, "unk_token", None)
-    unknown = tokenizer.special_id("unk")
+    unknown = tokenizer.named_ids.get("unk")
     if token is not None:
         unknown = tokenizer.backend.token_to_id(token)
     # A byte-level tokenizer knows every word, and may name another token as unknown.
-    if unknown in {tokenizer.special_id(n) for n in SPECIAL_NAMES if n != "unk"}:
+    if unknown in [i for name, i in tokenizer.named_ids.items() if name != "unk"]:
         unknown = None
-    other = [i for i in tokenizer.special_ids().tolist() if i != unknown]
+    other = [i for i in tokenizer.named_ids.values() if i != unknown]
     space = tokenizer.backend.token_to_id("\u2581")
     is_word = ~np.isin(table.ids, other if space is None else [*other, space])
     is_unknown = is_word & (table.ids == (-1 if unknown is None else unknown))

@@ -52,6 +52,11 @@ class TextTokenizer:
     n_embeddings : int or None
         The number of embeddings of the model; None: at least one per id.
 
+    Attributes
+    ----------
+    named_ids : dict of str to int
+        The ids of the special tokens, by their names in `SPECIAL_NAMES`.
+
     Raises
     ------
     ValueError
@@ -82,6 +87,12 @@ class TextTokenizer:
         # shared tokenizer would disturb each other.
         self.backend = backend if shares_backend else plain_backend(backend)
         self._special_tokens: dict[int, SpecialTokens] = {}
+        tokens = {name: config.get(f"{name}_token") for name in SPECIAL_NAMES}
+        self.named_ids = {
+            name: i
+            for name, token in tokens.items()
+            if token is not None and (i := backend.token_to_id(token)) is not None
+        }
         budget = max_length - backend.num_special_tokens_to_add(is_pair=False)
         if (
             window_stride is not None
@@ -128,13 +139,11 @@ class TextTokenizer:
 
     def special_id(self, name: str) -> int | None:
         """Return the id of the special token with a name, e.g. "mask", or None."""
-        token = self.config.get(f"{name}_token")
-        return None if token is None else self.backend.token_to_id(token)
+        return self.named_ids.get(name)
 
     def special_ids(self) -> np.ndarray:
         """Return the ids of all special tokens."""
-        ids = (self.special_id(name) for name in SPECIAL_NAMES)
-        return np.unique([i for i in ids if i is not None])
+        return np.unique(list(self.named_ids.values()))
 
     def known_ids(self) -> np.ndarray:
         """Return the ids of the vocabulary that have an embedding, sorted."""
@@ -199,6 +208,7 @@ class TextTokenizer:
         ids, types, whole_lengths, is_cut, windows = zip(*tokens, strict=True)
         lengths = np.array([len(i) for i in ids]) // 4  # int32 has 4 bytes
         starts = np.cumsum(lengths) - lengths
+        # One array for all: an array for each text takes more memory than its ids.
         all_ids = np.frombuffer(b"".join(ids), dtype=np.int32)
         self.check_ids(all_ids)
         table = TokenTable(
@@ -307,6 +317,7 @@ def cache_keys(fingerprint: str, texts: Texts) -> list[str]:
     first = [t if len(t) <= KEY_LENGTH else hashed(t) for t in texts.first]
     if texts.second is None:
         return [f"{fingerprint} {text}" for text in first]
+    # The length of the first tells where it ends: ("ab", "c") is not ("a", "bc").
     second = [t if len(t) <= KEY_LENGTH else hashed(t) for t in texts.second]
     pairs = zip(first, second, strict=True)
     return [f"{fingerprint}{len(one)} {one}{other}" for one, other in pairs]

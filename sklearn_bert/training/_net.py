@@ -352,6 +352,7 @@ class BertNet(NeuralNet):
         losses = EpochLosses(len(self.batches_), n_before, device, max(1, len(parts)))
         sizes, n_targets = [], []
         # Nothing in this loop waits for a GPU: losses stay there until the epoch ends.
+        # Anew in each epoch: validation has switched dropout off.
         self.module_.train()
         for places in self.batches_:
             rows = examples.rows[places]
