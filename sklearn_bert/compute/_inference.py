@@ -7,6 +7,7 @@ Proof of packing: on a CPU, packed texts have the scores and gradients of padded
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ LARGEST = 2.0**60
 REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
 
 
+@dataclass(frozen=True)
 class Feed:
     """Lays out rows of a table as those of a rectangle, or packed in one line.
 
-    Parameters
+    Attributes
     ----------
     device : torch.device
     pad_id : int
@@ -35,12 +37,9 @@ class Feed:
         One line without padding, for attention that knows where a text ends.
     """
 
-    def __init__(
-        self, device: torch.device, pad_id: int, *, packed: bool = False
-    ) -> None:
-        self.device = device
-        self.pad_id = pad_id
-        self.packed = packed
+    device: torch.device
+    pad_id: int
+    packed: bool = False
 
     def __call__(
         self, table: Table, rows: np.ndarray, multiple: int | None = None

@@ -6,6 +6,7 @@ import copy
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -36,13 +37,14 @@ from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import Table, TokenTable
 
 
+@dataclass(eq=False, repr=False)
 class Runner:
     """Runs a model over tables of texts, on a device and in a precision.
 
     Equal texts are computed once. What the frozen part of the model makes of a text is
     remembered by the process, where its checkpoint is known by a fingerprint.
 
-    Parameters
+    Attributes
     ----------
     model : TextModel
         At rest: in float32 on the CPU. It is not changed; elsewhere, or in another
@@ -55,20 +57,11 @@ class Runner:
         are not remembered.
     """
 
-    def __init__(
-        self,
-        model: TextModel,
-        device: torch.device,
-        *,
-        precision: str,
-        pad_id: int,
-        fingerprint: str | None = None,
-    ) -> None:
-        self.model = model
-        self.device = device
-        self.precision = precision
-        self.pad_id = pad_id
-        self.fingerprint = fingerprint
+    model: TextModel
+    device: torch.device
+    precision: str
+    pad_id: int
+    fingerprint: str | None = None
 
     def scores(
         self,

@@ -2,7 +2,7 @@
 
 - `_checkpoint`, `_find`: a folder, or a name on the Hub, is read
 - `_checkpoint_encoder`, `_checkpoint_tokenizer`, `_sentence_transformers`: its parts
-- `_folder_checks`, `_damage`: what is wrong with it
+- `_damage`: what is wrong with it
 - `_text_model`, `_language_model`: an encoder with a head, or with its first ones
 - `_pooling`, `_post_processing`, `_layers`, `_lora`: their parts
 - `_attention`, `_dropout`, `_recompute`: the same numbers in less time or memory

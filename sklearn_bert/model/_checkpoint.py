@@ -23,10 +23,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._checkpoint_encoder import (
+    check_folder,
     check_padding,
     check_reads_texts,
     position_limit,
     prepare_config,
+    read_config,
     read_encoder,
 )
 from sklearn_bert.model._checkpoint_tokenizer import (
@@ -37,19 +39,15 @@ from sklearn_bert.model._checkpoint_tokenizer import (
     tokenizers_of,
 )
 from sklearn_bert.model._damage import (
+    CONFIG,
     CheckpointError,
     DamagedCheckpointError,
+    check_finite,
+    check_weights,
     damage_named,
     token_limit,
 )
 from sklearn_bert.model._find import find_checkpoint
-from sklearn_bert.model._folder_checks import (
-    CONFIG,
-    check_finite,
-    check_folder,
-    check_weights,
-    read_config,
-)
 from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
 from sklearn_bert.model._post_processing import Normalize
 from sklearn_bert.model._sentence_transformers import (

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
 
 # The first bytes of files that are not what their names say.
 PICKLE = (
@@ -34,6 +38,7 @@ FIT = "Take config.json and weights of the same checkpoint"
 SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
 OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
 NO_LIMIT = 10**9
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class CheckpointError(OSError, ValueError):
@@ -169,3 +174,29 @@ def token_limit(value: Any, name: str, source: Path) -> int:
             source, f"limits texts to {value!r} ({name}); expected a number of tokens"
         )
     return int(min(value, NO_LIMIT)) if value > 0 else NO_LIMIT
+
+
+def check_weights(path: Path) -> None:
+    """Raise DamagedCheckpointError if a file of weights is damaged or quantised."""
+    check_file(path)
+    with damage_named(str(path)), safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no dict
+            kind = file.get_slice(name).get_dtype()
+            if name.endswith(".weight") and kind not in ("F64", "F32", "F16", "BF16"):
+                raise damaged(
+                    path,
+                    f"holds {name!r} in {kind}: quantised weights are not read",
+                    "Choose the checkpoint that they were made from",
+                )
+
+
+def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise DamagedCheckpointError at the first tensor that holds NaN or infinity."""
+    for name, value in tensors:
+        if not value.is_floating_point() or torch.isfinite(value.sum()):
+            continue
+        if not torch.isfinite(value).all():  # not only the sum has overflowed
+            raise DamagedCheckpointError(
+                f"the weights in {folder} are damaged: {name!r} holds NaN or infinity, "
+                f"and so would every result. {AGAIN}."
+            )

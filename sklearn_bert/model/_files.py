@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert.model._folder_checks import check_finite
+from sklearn_bert.model._damage import check_finite
 from sklearn_bert.model._language_model import LanguageModel, language_class
 from sklearn_bert.model._post_processing import (
     OWN_MODULES,

@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
+from sklearn_bert.model._checkpoint_encoder import check_folder
 from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
 from sklearn_bert.model._damage import (
     CheckpointError,
@@ -31,7 +32,6 @@ from sklearn_bert.model._damage import (
     OfflineCheckpointError,
     as_path,
 )
-from sklearn_bert.model._folder_checks import check_folder
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
 

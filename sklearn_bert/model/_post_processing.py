@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert.model._damage import read_json
-from sklearn_bert.model._folder_checks import (
+from sklearn_bert.model._damage import (
     CONFIG,
     WEIGHTS,
     check_finite,
     check_weights,
+    read_json,
 )
 from sklearn_bert.model._torch_state import building
 

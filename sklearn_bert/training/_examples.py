@@ -185,6 +185,7 @@ class DrawnExamples(Examples):
 BATCHES_PER_POOL = 16  # how many batches of shuffled texts are sorted by length at once
 
 
+@dataclass(eq=False)
 class ShuffledBatches:
     """The batches of each epoch: shuffled, yet of similar length within a batch.
 
@@ -195,7 +196,7 @@ class ShuffledBatches:
     holds all texts, lengths are blurred by up to a quarter before sorting, or every
     epoch would have the same batches.
 
-    Parameters
+    Attributes
     ----------
     lengths : ndarray of shape (n_texts,)
         In tokens.
@@ -207,18 +208,10 @@ class ShuffledBatches:
         False: a plain shuffle, for batches that need no padding.
     """
 
-    def __init__(
-        self,
-        lengths: np.ndarray,
-        batch_size: int,
-        rng: np.random.Generator,
-        *,
-        by_length: bool = True,
-    ) -> None:
-        self.lengths = lengths
-        self.batch_size = batch_size
-        self.rng = rng
-        self.by_length = by_length
+    lengths: np.ndarray
+    batch_size: int
+    rng: np.random.Generator
+    by_length: bool = True
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -89,6 +89,9 @@ class BertNet(NeuralNet):
         the net is copied or pickled.
     """
 
+    # The loop itself records what skorch's defaults would.
+    _default_callbacks: ClassVar[list[tuple[str, Callback]]] = []
+
     def __init__(
         self,
         module: TextModel,
@@ -155,10 +158,6 @@ class BertNet(NeuralNet):
         return f"BertNet({n_weights / 1e6:.1f}M weights, precision={self.precision!r})"
 
     # -- training ------------------------------------------------------------------
-
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        return []  # the loop itself records what skorch's defaults would
 
     @own_torch_state()
     def fit(self, examples: Examples, valid: Examples | None = None) -> BertNet:
