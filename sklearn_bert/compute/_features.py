@@ -52,6 +52,7 @@ class FeatureTable(Table):
         starts, lengths = self.starts[rows], self.lengths[rows]
         if self.are_vectors:
             return {"vectors": self.values[torch.from_numpy(starts)]}
+        # No positions: the states have passed the layer that adds them.
         if packed:
             where = ragged_indices(starts, lengths)
             return {

@@ -23,9 +23,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._checkpoint_encoder import (
+    LEAST_LENGTH,
+    check_encoder,
     check_folder,
-    check_padding,
-    check_reads_texts,
     position_limit,
     prepare_config,
     read_config,
@@ -60,7 +60,6 @@ from sklearn_bert.text._tokenizer import TextTokenizer
 
 # The approximate memory of a tokenizer per token of its vocabulary.
 BYTES_PER_TOKEN = 200
-LEAST_LENGTH = 4  # the least value of the parameter max_length
 
 
 @dataclass(frozen=True)
@@ -323,11 +322,8 @@ def _read(
         attention = None
         if (folder / ATTENTION_FILE).exists():
             attention = _read_attention(folder / ATTENTION_FILE, encoder)
-        # The special tokens around a text; the weights have embeddings for them.
-        frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
-        check_reads_texts(name, source, encoder, frame or [0])
         longest = position_limit(encoder, source / CONFIG)
-        check_padding(name, encoder, tokenizer, longest)
+        check_encoder(name, source, encoder, tokenizer, longest)
     trained = min(longest, soft_limit, modules.max_length)
     if trained < LEAST_LENGTH:
         raise DamagedCheckpointError(

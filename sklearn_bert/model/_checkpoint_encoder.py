@@ -83,6 +83,7 @@ CONVERT = {
         "Convert it once with the command `transformers-cli convert` of transformers 4"
     ),
 }
+LEAST_LENGTH = 4  # the least value of the parameter max_length
 NUMBER = re.compile(r"\.\d+(?=\.)")  # of a layer, in the name of a weight
 # The largest change of a text's states by padding, as a share of the largest state;
 # rounding alone changes them by 1e-6.
@@ -145,6 +146,7 @@ def _without_config(name: str, folder: Path) -> DamagedCheckpointError:
 def weight_files(name: str, folder: Path) -> list[Path]:
     """Return the files that hold the weights of a folder."""
     single, index = folder / WEIGHTS, folder / INDEX
+    # In the Hub's cache half a download is a link to nowhere: `check_file` says so.
     if single.exists() or single.is_symlink():
         return [single]
     if not index.exists():
@@ -201,6 +203,7 @@ def read_config(name: str, folder: Path) -> PreTrainedConfig:
         )
     kept = {key: value for key, value in values.items() if key not in LEFT_OUT}
     with damage_named(f"{path}, with values that do not fit,", FIT):
+        # Not by AutoConfig, which follows an auto_map to code in the folder.
         config = CONFIG_MAPPING[kind].from_dict(kept)
     n_layers = getattr(config, "num_hidden_layers", None)
     if isinstance(n_layers, int) and n_layers < 1:
@@ -377,26 +380,28 @@ def position_limit(encoder: nn.Module, source: Path) -> int:
     return token_limit(getattr(encoder.config, limit, None), limit, source)
 
 
-def check_reads_texts(
-    name: str, folder: Path, encoder: nn.Module, ids: list[int]
+def check_encoder(
+    name: str,
+    folder: Path,
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    limit: int,
 ) -> None:
-    """Raise CheckpointError if an encoder does not return a state for each token."""
-    tokens = torch.tensor([ids])
+    """Raise CheckpointError if an encoder does not read texts, or minds their padding.
+
+    It must return a state for each token, and the same ones where padding follows; a
+    text has up to `limit` tokens.
+    """
+    # The special tokens around a text; the weights have embeddings for them.
+    frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
+    tokens = torch.tensor([frame or [0]])
     what = f"checkpoint {name!r} in {folder}: a text given to {type(encoder).__name__}"
     with damage_named(what, "Choose an encoder of texts such as BERT"), torch.no_grad():
         output = encoder(input_ids=tokens, attention_mask=torch.ones_like(tokens))
         states = output.last_hidden_state
         if states.shape[:2] != tokens.shape:
-            raise ValueError(f"{tuple(states.shape)} states for {len(ids)} tokens")
-
-
-def check_padding(
-    name: str,
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    limit: int,
-) -> None:
-    """Raise CheckpointError if padding changes the states of a text."""
+            n_tokens = tokens.shape[1]
+            raise ValueError(f"{tuple(states.shape)} states for {n_tokens} tokens")
     if encoder.config.model_type in ATTENDING:  # families with our attention
         return
     ids = torch.tensor([tokenizer("padding").input_ids])

@@ -112,6 +112,7 @@ def write_step(step: nn.Module, path: Path, width: int) -> None:
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     weights = {f"linear.{n}": p.detach() for n, p in linear.named_parameters()}
     data = save(weights, metadata={"format": "pt"})
+    # `save_file` would make a file that only its owner may read.
     (path / WEIGHTS).write_bytes(data)
 
 

@@ -125,6 +125,7 @@ class OwnDraws(TorchFunctionMode):
                 is_on_cpu = _device_of(args, kwargs).type == "cpu"
                 if is_on_cpu and kwargs.get("generator") is None:
                     kwargs = {**kwargs, "generator": generator}
+            # These two draw inside of torch, which takes no generator for them.
             elif func is functional.dropout:
                 func = _dropout
             elif func is functional.scaled_dot_product_attention:

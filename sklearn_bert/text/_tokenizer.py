@@ -154,6 +154,7 @@ class TextTokenizer:
         """Raise ValueError if the model has no embedding for an id."""
         if self.n_embeddings is None:
             return
+        # The model looks up the padding, too.
         largest = max(self.pad_id, int(ids.max(initial=0)))
         if largest >= self.n_embeddings:
             token = self.backend.id_to_token(largest)

@@ -189,6 +189,7 @@ def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> Word
     places: list[np.ndarray] = []
     row_counts = np.zeros(len(sentences), dtype=np.int64)
     for i, sentence in enumerate(sentences):
+        # It has no row, for a model cannot read an empty one.
         if not sentence:
             continue
         words = [pieces[word] for word in sentence]

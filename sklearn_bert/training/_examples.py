@@ -218,12 +218,12 @@ class ShuffledBatches:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the rows of each batch of one epoch."""
-        order = self.rng.permutation(len(self.lengths))
+        order, size = self.rng.permutation(len(self.lengths)), self.batch_size
         if not (self.by_length and uses("batches_of_similar_length")):
-            yield from _cut(order, self.batch_size)
+            yield from np.split(order, range(size, len(order), size))
             return
         # Sorting all texts would make the same batches in every epoch; pools do not.
-        pool_size = self.batch_size * BATCHES_PER_POOL
+        pool_size = size * BATCHES_PER_POOL
         lengths = self.lengths
         if len(order) <= pool_size:
             lengths = lengths * self.rng.uniform(0.8, 1.25, len(order))
@@ -231,10 +231,6 @@ class ShuffledBatches:
         for begin in range(0, len(order), pool_size):
             pool = order[begin : begin + pool_size]
             pool = pool[np.argsort(lengths[pool], kind="stable")]
-            batches += _cut(pool, self.batch_size)
+            batches += np.split(pool, range(size, len(pool), size))
         for place in self.rng.permutation(len(batches)):
             yield batches[place]
-
-
-def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return [rows[begin : begin + size] for begin in range(0, len(rows), size)]

@@ -174,6 +174,8 @@ class BertNet(NeuralNet):
         with matmul_precision(self.precision, torch.device(self.device)):
             try:
                 self._prepare(examples, valid)
+                # Each callback, ours and the caller's, has a name of its own.
+                self.callbacks: Any = with_free_names(self.callbacks or [])
                 self.initialize()
                 self._train()
                 self._check_result()
@@ -222,12 +224,6 @@ class BertNet(NeuralNet):
             np.random.default_rng(self.shuffle_seed),
             by_length=not self.feed_.packed,
         )
-
-    def initialize_callbacks(self) -> BertNet:
-        """Give each callback, ours and the caller's, a name of its own."""
-        self.callbacks: Any = with_free_names(self.callbacks or [])
-        super().initialize_callbacks()
-        return self
 
     def initialize_module(self) -> BertNet:
         """Take what learns as the module of this run."""

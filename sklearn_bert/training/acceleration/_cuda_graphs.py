@@ -143,6 +143,7 @@ class StepGraphs:
                 return self._run(batch)
             self._captured[n_tokens] = self._capture(batch)
         graph, inputs, loss = self._captured[n_tokens]
+        # A graph reads from the memory that it was captured with.
         for name, value in inputs.items():
             if isinstance(value, Tensor):
                 value.copy_(batch[name])
