@@ -17,12 +17,14 @@ DATA = Path(os.environ.get("SKLEARN_BERT_DATA", "../shared/data"))
 WHERE_DATA = """\
 data: the folder named by SKLEARN_BERT_DATA (default ../shared/data) with
   sst2/           GLUE SST-2 (gluebenchmark.com): train.tsv with header
-  sst2_sentence/  SST-2, whole sentences: train.tsv, dev.tsv, no header (text, label)
-  banking77/      BANKING77 (github.com/PolyAI-LDN/task-specific-datasets): train.csv
+  sst2_sentence/  SST-2, whole sentences: train.tsv, dev.tsv, test.tsv, no header (text,
+                  label)
+  banking77/      BANKING77 (github.com/PolyAI-LDN/task-specific-datasets): train.csv,
+                  test.csv
   nltk_movie_reviews/  Pang and Lee's reviews (nltk.org/nltk_data): movie_reviews.zip
   trec/           TREC question types (cogcomp.org/Data/QA/QC): TREC.train, TREC.test
   cola/           CoLA (nyu-mll.github.io/CoLA): train.tsv, dev.tsv
-  mrpc/           Microsoft Research Paraphrase Corpus: train.tsv, dev.tsv
+  mrpc/           Microsoft Research Paraphrase Corpus: train.tsv, dev.tsv, test.tsv
   goemotions/     GoEmotions (github.com/google-research/google-research,
                   goemotions/data): train.tsv, dev.tsv, test.tsv, and its
                   emotions.txt as labels.txt
@@ -31,6 +33,9 @@ data: the folder named by SKLEARN_BERT_DATA (default ../shared/data) with
   wnut17/         WNUT 2017 emerging entities (github.com/leondz/emerging_entities_17):
                   wnut17train.conll, emerging.dev.conll, emerging.test.annotated
   clinc150/       CLINC150 (github.com/clinc/oos-eval): data_full.json
+  sms_spam/       SMS Spam Collection (archive.ics.uci.edu): SMSSpamCollection
+  germeval2018/   GermEval 2018 (github.com/uds-lsv/GermEval-2018-Data):
+                  germeval2018.training.txt, germeval2018.test.txt
   masc/           written texts of MASC (the Open American National Corpus), one
                   sentence a line, a blank line between documents: masc_plain.txt.gz
   reference_scores.csv  columns data, metric, acc, mcc of a transformers.Trainer run
@@ -126,6 +131,64 @@ def clinc150(split: str) -> tuple[list[str], np.ndarray]:
     rows = json.loads((DATA / "clinc150" / "data_full.json").read_text("utf-8"))[split]
     texts, intents = zip(*rows, strict=True)
     return list(texts), np.array(intents)
+
+
+def trec(split: str, *, fine: bool = False) -> tuple[list[str], np.ndarray]:
+    """Questions, and what they ask for: six types, or with `fine` fifty."""
+    need_data("trec")
+    lines = (DATA / "trec" / f"TREC.{split}").read_text("latin-1").splitlines()
+    types, texts = zip(*(line.split(" ", 1) for line in lines), strict=True)
+    labels = types if fine else [name.partition(":")[0] for name in types]
+    return list(texts), np.array(labels)
+
+
+def sst2_split(split: str) -> tuple[list[str], np.ndarray]:
+    """Whole sentences of a part of SST-2 with their labels, as they come."""
+    need_data("sst2_sentence")
+    path = f"sst2_sentence/{split}.tsv"
+    frame = read_tsv(path, header=None, keep_default_na=False)
+    return frame[0].tolist(), frame[1].to_numpy()
+
+
+def cola(split: str) -> tuple[list[str], np.ndarray]:
+    """Sentences, and whether they are acceptable English."""
+    need_data("cola")
+    frame = read_tsv(f"cola/{split}.tsv", header=None, keep_default_na=False)
+    return frame[3].tolist(), frame[1].to_numpy()
+
+
+def mrpc(split: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Pairs of sentences, and whether they say the same."""
+    need_data("mrpc")
+    path = f"mrpc/{split}.tsv"
+    frame = read_tsv(path, encoding="utf-8-sig", keep_default_na=False)
+    return frame[["#1 String", "#2 String"]], frame["Quality"].to_numpy()
+
+
+def banking77(split: str) -> tuple[list[str], np.ndarray]:
+    """Questions to a bank, and which of 77 intents each has."""
+    need_data("banking77")
+    # This one has commas, and quotes that mean something.
+    frame = pd.read_csv(DATA / "banking77" / f"{split}.csv", keep_default_na=False)
+    return frame["text"].tolist(), frame["category"].to_numpy(dtype=str)
+
+
+def germeval2018(split: str) -> tuple[list[str], np.ndarray]:
+    """German tweets, and whether they offend; `split` is "training" or "test"."""
+    need_data("germeval2018")
+    path = f"germeval2018/germeval2018.{split}.txt"
+    frame = read_tsv(path, header=None, keep_default_na=False)
+    texts = frame[0].str.replace("|LBR|", " ", regex=False)
+    return texts.tolist(), frame[1].to_numpy(dtype=str)
+
+
+def sms_spam(split: str, n_test: int = 1000) -> tuple[list[str], np.ndarray]:
+    """Distinct short messages, and whether they are spam; the split is ours, fixed."""
+    need_data("sms_spam")
+    frame = read_tsv("sms_spam/SMSSpamCollection", header=None, keep_default_na=False)
+    frame = frame.drop_duplicates(1).sample(frac=1, random_state=0)
+    part = frame[:n_test] if split == "test" else frame[n_test:]
+    return part[1].tolist(), part[0].to_numpy(dtype=str)
 
 
 def masc() -> list[list[str]]:

@@ -52,28 +52,42 @@ class Rows(torch.utils.data.Dataset):
         """Give one text's ids."""
         item = {name: values[row] for name, values in self.encoded.items()}
         if self.labels is not None:
-            item["labels"] = int(self.labels[row])
+            item["labels"] = self.labels[row].tolist()  # an int, a float or floats
         return item
 
 
-def trainer(
+def trainer(folder: str, texts, labels: np.ndarray, **settings):
+    """Fine-tune by transformers.Trainer; return what predicts from texts."""
+    scores = trainer_scores(
+        folder, texts, labels, n_outputs=len(np.unique(labels)), **settings
+    )
+    return lambda new_texts: scores(new_texts).argmax(axis=1)
+
+
+def trainer_scores(
     folder: str,
     texts,
-    labels: np.ndarray,
+    targets: np.ndarray,
     *,
+    n_outputs: int,
+    problem_type: str = "single_label_classification",
     epochs: int,
     batch_size: int = 32,
-    max_length: int = 128,
+    max_length: int | None = 128,
     seed: int = 0,
     **arguments,
 ):
-    """Fine-tune by transformers.Trainer; return what predicts from texts."""
+    """Fine-tune by transformers.Trainer; return what computes scores from texts.
+
+    Targets are numbers of classes, or float32 for the other types of problem. Without
+    `max_length` texts are cut where the tokenizer says.
+    """
     transformers.set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=len(np.unique(labels)), dtype=torch.float32
+        folder, num_labels=n_outputs, problem_type=problem_type, dtype=torch.float32
     )
-    rows = Rows(tokenizer, texts, labels, max_length)
+    rows = Rows(tokenizer, texts, targets, max_length)
     with tempfile.TemporaryDirectory() as output:
         run = Trainer(
             model=model,
@@ -95,11 +109,10 @@ def trainer(
         run.remove_callback(PrinterCallback)
         run.train()
 
-    def predict(new_texts) -> np.ndarray:
-        scores = run.predict(Rows(tokenizer, new_texts, None, max_length)).predictions
-        return scores.argmax(axis=1)
+    def scores(new_texts) -> np.ndarray:
+        return run.predict(Rows(tokenizer, new_texts, None, max_length)).predictions
 
-    return predict
+    return scores
 
 
 def tuned_trainer(folder: str, texts, labels: np.ndarray, **settings):
@@ -114,6 +127,62 @@ def tuned_trainer(folder: str, texts, labels: np.ndarray, **settings):
     else:
         arguments["use_cpu"] = True
     return trainer(folder, texts, labels, **arguments, **settings)
+
+
+# -- setfit ------------------------------------------------------------------------
+
+
+def setfit_proba(
+    folder: str, texts: list[str], targets: np.ndarray, *, seed: int = 0
+) -> Callable[[list[str]], np.ndarray]:
+    """Fine-tune by SetFit with its defaults; return what predicts probabilities.
+
+    `targets` are numbers of classes, or an indicator of several labels. The defaults:
+    one epoch over all pairs of texts, the rarer kind repeated, in batches of 16 at a
+    rate of 2e-5, then a logistic regression. Only what it writes and prints is off.
+    """
+    from datasets import Dataset, disable_progress_bars
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    disable_progress_bars()
+    silence_setfit()
+    several = {"multi_target_strategy": "one-vs-rest"} if targets.ndim == 2 else {}
+    model = SetFitModel.from_pretrained(folder, device=DEVICE, **several)
+    with tempfile.TemporaryDirectory() as output:
+        run = Trainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=output,
+                save_strategy="no",
+                report_to="none",
+                show_progress_bar=False,
+                seed=seed,
+            ),
+            train_dataset=Dataset.from_dict({"text": texts, "label": targets.tolist()}),
+        )
+        run.st_trainer.remove_callback(PrinterCallback)
+        run.train()
+    return lambda new_texts: np.asarray(model.predict_proba(new_texts, as_numpy=True))
+
+
+def setfit_steps(targets: np.ndarray) -> int:
+    """Updates of SetFit with its defaults, for classes or an indicator of labels.
+
+    Pairs that share a label and pairs that do not are as many, the fewer repeated, and
+    16 are a batch. A text makes a pair with itself too.
+    """
+    if targets.ndim == 1:
+        targets = targets[:, None] == np.unique(targets)
+    indicator = targets.astype(int)
+    n_alike = int(np.triu(indicator @ indicator.T > 0).sum())
+    n_pairs = len(indicator) * (len(indicator) + 1) // 2
+    return -(-2 * max(n_alike, n_pairs - n_alike) // 16)
+
+
+def silence_setfit() -> None:
+    """Let SetFit say errors only: it tells of the head that it has yet to learn."""
+    for name in ("setfit", "setfit.modeling", "setfit.trainer"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 # -- skorch ------------------------------------------------------------------------
@@ -185,7 +254,7 @@ def setfit_encoder(folder: str) -> Callable[[list[str]], np.ndarray]:
     """`SetFitModel.encode`: what its head is trained on."""
     from setfit import SetFitModel
 
-    logging.getLogger("setfit").setLevel(logging.ERROR)  # it misses its head
+    silence_setfit()
     return SetFitModel.from_pretrained(folder).encode
 
 

@@ -104,6 +104,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
         )
     source = Path(folder)
     content = _read_manifest(source)
+    # Before anything can fail, because another version would be the likeliest reason.
     warn_of_other_versions(content["class"], source, content.get("versions", {}))
     try:
         return _build(source, content, device)
@@ -119,6 +120,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
 
 
 def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimator:
+    # Compare all files before parsing any, so that damage is reported as such.
     for name, sha256 in content["files"].items():
         path = source / name
         if not path.is_file():
@@ -167,6 +169,7 @@ def _check_device(device: object) -> None:
 def _set_requests(
     estimator: BaseEstimator, requests: dict[str, dict[str, Any]]
 ) -> None:
+    # scikit-learn refuses requests where routing is off, as it may be in this process.
     with sklearn.config_context(enable_metadata_routing=True):
         for method, wishes in requests.items():
             getattr(estimator, f"set_{method}_request")(**wishes)
@@ -224,6 +227,7 @@ def _decode(value: Any) -> Any:
     if kind == "array":
         dtype = np.dtype(value["dtype"])
         items = [_decode(item) for item in value["items"]]
+        # Filled, not made of the list: NumPy would take lists in it for dimensions.
         flat = np.empty(len(items), dtype="i8" if dtype.kind in "mM" else dtype)
         flat[:] = items
         return flat.view(dtype).reshape(value["shape"])

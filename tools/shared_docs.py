@@ -33,7 +33,7 @@ WORDS = {
         **HEAD,
         "answers": f"probabilities {IN_BOTH}",
         "alike": ", of the same classes,",
-        "stratified": ": stratified, but for several labels per text",
+        "stratified": ", stratified unless texts have several labels",
         "head_tail": " [3]_",
     },
     "regressor": {

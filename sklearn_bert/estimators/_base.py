@@ -98,6 +98,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
 
     def _validate_params(self) -> None:
         super()._validate_params()
+        # Interval compares Python's integers exactly: 10**400 is below infinity there.
         for name, value in self.get_params(deep=False).items():
             if isinstance(value, Real) and np.isinf(to_float(value)):
                 raise ValueError(
@@ -142,9 +143,11 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             assert all(name.startswith("pooler.") for name in missing)
             left_to_right = bool(adapted.module.left_to_right)
         steps: list[Any] = []
+        # The checkpoint's steps were learnt for its own pooling: another has none.
         if normalize is not None and pooling == "auto":
             steps = checkpoint.steps()
             checkpoint.check_prompt(is_written_out=reads_template)
+            # Scaling to length 1 has to stay the last step, behind any added later.
             if checkpoint.ends_normalized():
                 steps.pop()
                 normalize = True
@@ -160,6 +163,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
                 of_pairs=of_pairs,
                 is_trained=n_outputs is not None or trainable != "head",
             ),
+            # The checkpoint is cached: other estimators get the same attention.
             attention=copy.deepcopy(checkpoint.attention),
             normalize=bool(normalize),
             n_outputs=n_outputs,
@@ -168,6 +172,8 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             left_to_right=left_to_right,
         )
         model.steps.extend(steps)
+        # Features of frozen layers are kept under this name, so it must not stand for
+        # weights that differ from the checkpoint's.
         if trainable != "all" and adapted is None:
             model.fingerprint = checkpoint.fingerprint()
         return model, tokenizer
@@ -177,6 +183,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     ) -> BertNet:
         return BertNet(
             model,
+            # A fit passes the device that it has reserved.
             **{"placement": self.device, **training},
             precision=self.precision,
             pad_id=tokenizer.pad_id,
@@ -187,6 +194,7 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
         """Set every fitted attribute at once, and drop those of an earlier fit."""
         private = {name for name in fitted if name.startswith("_")}
         assert private <= {*self._private_state}, "a saved folder would lack these"
+        # scikit-learn's `check_is_fitted` tells fitted attributes by the same rule.
         kept = {
             name: value
             for name, value in vars(self).items()

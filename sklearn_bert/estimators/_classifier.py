@@ -74,8 +74,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         What is read of a text that is longer than `max_length`: its beginning; a
         quarter of the length from its beginning and the rest from its end [3]_; or all
         of it, in windows, whose probabilities are averaged by the tokens that are new
-        in each, in training as in prediction. Time grows in line with the length. Of a
-        pair the longer half is divided, and each window read with the other half.
+        in each, in training as in prediction. Time grows in line with the length. The
+        longer half of a pair is divided, and each window read with the other half.
     window_stride : int, default=None
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
@@ -85,13 +85,13 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         was trained with; for pairs of texts "cls" instead of "mean" and "max".
         "attention": their mean, in which tokens weigh as the head learns that they
         matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by Z.
-        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, it is
-        states that are kept and not vectors.
+        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, the
+        states of all tokens are cached instead of one vector per text.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
         below that are computed once likewise. As many as there are layers: all but the
-        embeddings. What does not learn drops nothing either.
+        embeddings. Layers that do not learn have no dropout.
     pretraining : BertPretrainer, default=None
         Adapts the checkpoint to the texts, without their labels, before it learns from
         these [6]_: to those of X that are trained on, and those of `unlabeled` in
@@ -132,8 +132,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Share of each target that is spread evenly over all classes [5]_.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the texts that is held out: stratified, but for several labels per text.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the texts that is held out, stratified unless texts have several labels.
     validation_fraction : float, default=0.1
         Share of the texts (or of their groups) held out; used only with
         `early_stopping` and without `X_val`.
@@ -169,7 +169,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     multilabel_ : bool
         Whether `y` was an indicator, so that a text may have several labels.
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
@@ -177,16 +177,16 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     max_length_ : int
         Tokens that are read of a text.
     pretraining_history_ : list of dict
-        That of `pretraining`; only with it.
+        The `history_` of `pretraining`; only with it.
     batch_size_used_ : int
         Most texts that passed through the model at a time: `batch_size`, or less where
         memory ran out. On a CPU fewer pass where texts are long.
     truncation_report_ : dict
-        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
-        (in tokens).
+        Counts of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and
+        `longest` (in tokens).
     unknown_report_ : dict
-        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
-        word that the checkpoint knows), `n_tokens` and `n_unknown`.
+        Counts of what is read of the texts in fit: `n_texts`, `n_unknown_texts`
+        (without a word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -456,6 +456,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 read_sample_weight(sample_weight, len(own_targets)),
                 n_valid,
                 groups=groups,
+                # An indicator is not stratified: many of its rows occur once.
                 codes=targets if targets.ndim == 1 else None,
                 what=_described(labels, own_targets),
             )
@@ -492,6 +493,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     ) -> Labels:
         """Return the labels of y; those of the earlier fit where this one goes on."""
         known = self._labels if call.goes_on else None
+        # A portion of the texts may lack some of the classes.
         if known is not None and call.is_partial and not is_indicator(y):
             classes = known.classes if classes is None else classes
         labels = read_labels(y, texts, classes)
@@ -538,6 +540,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                     f"class_weight is {self.class_weight!r}; expected weights of 0 or "
                     "more, and more than 0 for some text."
                 )
+            # A class of weight 0 leaves its texts out, as `sample_weight` does.
             train = train[trained.reshape(len(trained), -1).max(axis=1) > 0]
         return Split(train, split.valid, with_mean_one(weights, train))
 
@@ -554,6 +557,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             Labels, of the kind that `fit` was given. Of several labels those whose
             probability is over one half.
         """
+        # First: it raises NotFittedError where `_labels` would raise AttributeError.
         proba = self.predict_proba(X)
         return self._labels.decide(proba)
 

@@ -36,10 +36,10 @@ from sklearn_bert.training._losses import LanguageModelingLoss
 from sklearn_bert.training._net import BertNet
 
 NO_DROPOUT = (
-    "objective='simcse' needs dropout, or the two views of a text are one; checkpoint "
-    "and dropout give none. Set dropout=0.1."
+    "objective='simcse' needs dropout, or the two views of a text are equal; neither "
+    "the checkpoint nor the parameter dropout has any. Set dropout=0.1."
 )
-# What of the training is as in the other estimators.
+# Parameters of the training that are as in the other estimators.
 TRAINING = (
     "adapter",
     "adapter_rank",
@@ -54,7 +54,7 @@ TRAINING = (
     "callbacks",
     "verbose",
 )
-# What a pretrainer takes over.
+# Parameters that a pretrainer takes over.
 OF_PRETRAINER = (
     "checkpoint",
     "revision",
@@ -109,7 +109,7 @@ class BertEmbedder(
         quarter of the length from its beginning and the rest from its end [2]_; or all
         of it, in windows, whose vectors are averaged by the tokens that are new in each
         (with `pooling="max"` their maximum is taken). Time grows in line with the
-        length. Of a pair the longer half is divided, and each window read with the
+        length. The longer half of a pair is divided, and each window read with the
         other half.
     window_stride : int, default=None
         Tokens from the start of one window to the start of the next; fewer than a
@@ -132,21 +132,21 @@ class BertEmbedder(
     whiten : bool, default=False
         Whether to turn and scale the vectors so that over the texts of fit the entries
         have mean 0 and variance 1 and do not correlate [4]_, as scikit-learn's
-        `PCA(whiten=True)` does. Comparing vectors by their angle gets better by it, as
-        a rule, where the checkpoint was not trained for that. A direction in which the
-        texts of fit do not vary becomes 0. Fit then computes the vectors, and needs at
-        least as many texts as there are components.
+        `PCA(whiten=True)` does. As a rule, this improves comparisons by cosine where
+        the checkpoint was not trained for them. A direction in which the texts of fit
+        do not vary becomes 0. Fit then computes the vectors, and needs at least as many
+        texts as there are components.
     objective : {None, "simcse", "mlm", "supervised", "pairs"}, default=None
         What `fit` learns. None: nothing. "simcse": from texts alone, to find each among
-        the others of a batch though another dropout blurs it [5]_. "mlm": from texts
+        the others of a batch under another draw of dropout [5]_. "mlm": from texts
         alone, to guess hidden words, as `BertPretrainer` with `pack=False`.
         "supervised": from texts with their classes in `y`, to bring a class together
-        and part it from others [6]_. "pairs": from two columns; without `y` to find the
-        second text of a pair among those of a batch [7]_, with scores in `y` to give
-        pairs of higher scores the higher cosine [8]_.
+        and separate it from others [6]_. "pairs": from two columns; without `y` to find
+        the second text of a pair among those of a batch [7]_, with scores in `y` to
+        give pairs of higher scores the higher cosine [8]_.
     temperature : float, default=0.05
-        What cosines are divided by in learning; lower looks at the hardest cases. Has
-        no effect with "mlm".
+        What cosines are divided by in learning; a lower one gives more weight to the
+        hardest cases. Has no effect with "mlm".
     trainable : {"all"} or int, default="all"
         What learns: everything, or so many top layers, from states of the layers below
         that are computed once.
@@ -161,9 +161,9 @@ class BertEmbedder(
     max_epochs : int, default=3
         Passes over the training texts.
     batch_size : int, default=32
-        Texts, or pairs, per update; each is told from the others of its batch, so that
-        more teach more. Where so many do not fit into the device's memory, they pass
-        through it in parts, and the update stays the same.
+        Texts, or pairs, per update; each is compared with the others of its batch, so
+        that more teach more. Where so many do not fit into the device's memory, they
+        pass through it in parts, and the update stays the same.
     learning_rate : float, default=5e-5
         Peak step size of the encoder's weights, reached after warm-up.
     layer_decay : float, default=1.0
@@ -211,11 +211,11 @@ class BertEmbedder(
     max_length_ : int
         Tokens that are read of a text.
     truncation_report_ : dict
-        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
-        (in tokens).
+        Counts of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and
+        `longest` (in tokens).
     unknown_report_ : dict
-        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
-        word that the checkpoint knows), `n_tokens` and `n_unknown`.
+        Counts of what is read of the texts in fit: `n_texts`, `n_unknown_texts`
+        (without a word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the pretrained network.
     tokenizer_ : TextTokenizer
@@ -235,7 +235,7 @@ class BertEmbedder(
     -----
     A text is computed once per process and checkpoint, however often it occurs, over
     all calls, clones and folds, as far as memory allows: see `cache_info`. In float32 a
-    text's vector does not depend on its neighbours or on their number (within 1e-6).
+    text's vector does not depend on the other texts or on their number (within 1e-6).
 
     References
     ----------
@@ -379,8 +379,8 @@ class BertEmbedder(
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update, or where answers are
-            not after the last.
+            Where the loss is no longer finite, naming the update, or where vectors are
+            not finite after the last update.
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """
@@ -443,6 +443,7 @@ class BertEmbedder(
                 trainable=self.trainable, dropout=self.dropout
             )
             self._check_components(model, len(views.texts))
+            # Only the loaded model tells what dropout=None means.
             if self.objective == "simcse" and not model.has_dropout:
                 raise ValueError(NO_DROPOUT)
             # 3. Tokenise.
@@ -470,7 +471,7 @@ class BertEmbedder(
             raise ValueError(
                 f"objective is {self.objective!r} and long_text is 'window'; an "
                 "objective learns from one vector per text. Set long_text='head_tail' "
-                "or 'truncate', or learn first, save, and read windows afterwards."
+                "or 'truncate'; an embedder of the saved folder may read windows."
             )
         if self.objective != "mlm" and self.batch_size < 2:
             raise ValueError(
@@ -511,6 +512,7 @@ class BertEmbedder(
             # 4. Train.
             loss = LanguageModelingLoss(("mlm_loss",))
             fitted = call.train(model, tokenizer, loss, train, None, attributes)
+            # Known only now: masked rows cut no text, but the rows to embed may.
             warn_if_cut(fitted["truncation_report_"])
             # 5. Publish.
             self._publish(**fitted)
@@ -518,6 +520,7 @@ class BertEmbedder(
 
     def _fit_nothing(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
         """Take the encoder as it is."""
+        # A fit without epochs: callbacks are told of it, and the device is checked.
         with FitCall(self, X, y, n_epochs=0):
             texts, attributes = self._read_X(X)
             self._check_enough_texts(texts)
@@ -564,6 +567,7 @@ class BertEmbedder(
             if model.normalize:
                 model.steps.append(Normalize())
             model.steps.append(linear_map(*whitening(vectors, self.n_components)))
+            # Whitened vectors no longer have length 1.
             model.normalize = bool(self.normalize)
         elif self.n_components is not None:
             model.steps.append(First(int(self.n_components)))
@@ -582,6 +586,8 @@ class BertEmbedder(
 
     def _check_enough_texts(self, texts: Texts) -> None:
         """Raise ValueError where there are too few texts to whiten, before loading."""
+        # Without n_components the width of the checkpoint counts, which only loading
+        # it tells.
         if self.whiten and self.n_components is not None:
             are_pairs = self.objective is not None and texts.second is not None
             n_texts = 2 * len(texts) if are_pairs else len(texts)
@@ -621,7 +627,7 @@ class BertEmbedder(
 
 
 class FitOfWords(FitCall):
-    """A fit of an embedder that trains a language model, and embeds with its encoder.
+    """One call of `fit` that trains a language model, and embeds with its encoder.
 
     Attributes
     ----------
@@ -638,6 +644,7 @@ class FitOfWords(FitCall):
         if net is trained:  # and not in the middle of its training, which goes on
             fitted["net_"].callbacks_ = trained.callbacks_
             fitted["net_"].history = trained.history
+        # Ours come last: `super` has the tokenizer and the reports of the pretraining.
         return {**super().attributes_of(net, trained), **fitted}
 
 
@@ -652,6 +659,7 @@ def whitening(
     # In float64: eigenvalues of a covariance lose half of the digits.
     width = vectors.shape[1]
     exact = vectors.astype(np.float64)
+    # For some shapes "auto" takes a randomised solver: other vectors in each fit.
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(exact)
     deviations = np.sqrt(pca.explained_variance_)
     noise = width * np.finfo(np.float32).eps * np.sqrt(np.mean(exact**2))

@@ -1,4 +1,4 @@
-"""One call of `fit`: what it goes on from, its seeds, its device, its callbacks."""
+"""`FitCall`: start, seeds, device and callbacks of one call of `fit`."""
 
 from __future__ import annotations
 
@@ -131,6 +131,7 @@ class FitCall:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.callback_data = {"X": X, "y": y, "metadata": metadata}
         self.initial_net: BertNet | None = None
+        # A first call finds no net and starts from the checkpoint, as in scikit-learn.
         if is_partial or warm_start:
             self.initial_net = getattr(estimator, "net_", None)
 
@@ -141,6 +142,7 @@ class FitCall:
 
     def __enter__(self) -> Self:
         estimator = self.estimator
+        # Python calls no __exit__ after an error in here, so nothing is held yet.
         self._stack = ExitStack()
         self.context = estimator._init_callback_context(max_subtasks=self.n_epochs)
         self.context.call_on_fit_task_begin(estimator=estimator, **self.callback_data)
@@ -163,6 +165,8 @@ class FitCall:
             self.context.call_on_fit_task_end(
                 estimator=self.estimator,
                 **self.callback_data,
+                # Empty, but not None: callbacks get a copy of the estimator, which is
+                # fitted by now.
                 reconstruction_attributes={},
             )
 
@@ -231,6 +235,7 @@ class FitCall:
         # What the caller's thread has set (no_grad, autocast) must not reach training.
         self._stack.enter_context(own_torch_state())
         self.device = self._stack.enter_context(reserve_gpu(self.estimator.device))
+        # Seeded after reserving, which decides whose generator is used.
         seed, device = self.seeds("init"), resolve_device(self.device)
         self._stack.enter_context(seeded(seed, device))
 
@@ -289,6 +294,7 @@ class FitCall:
         estimator = self.estimator
         _check_checkpointing(estimator.gradient_checkpointing, model)
         assert isinstance(train.table, TokenTable)
+        # Warn before the training: a warning turned into an error saves its time.
         reports = text_reports(tokenizer, train.table)
         warn_of(reports)
         params = estimator.get_params(deep=False)
@@ -337,6 +343,7 @@ class FitCall:
             callbacks.append(
                 FitTasks(estimator, self.context, self.callback_data, self._now)
             )
+        # X_val without early_stopping is only recorded in `history_`.
         if is_validated and self.early_stopping:
             patience = estimator.n_iter_no_change
             callbacks.append(BestWeights(patience))
@@ -352,8 +359,9 @@ class FitCall:
     def attributes_of(self, net: BertNet, trained: BertNet) -> dict[str, Any]:
         """Return all fitted attributes, with the history of the net that was trained.
 
-        Epochs count on from those of an earlier fit that was gone on with.
+        Epochs count on from those of an earlier fit that this call continues.
         """
+        # A copy: the earlier fit has to stay whole should this one fail.
         history = list(self.estimator.history_) if self.goes_on else []
         for row in trained.history:
             known = {name: row[name] for name in HISTORY if name in row}
@@ -369,6 +377,7 @@ class FitCall:
 
 def refuse_name(y: object, name: str, of: str = "X", what: str = "target") -> None:
     """Raise TypeError where a column's name is handed in and not the column."""
+    # A str is a sequence, and would be read as one label per letter.
     if isinstance(y, (str, bytes)):
         raise TypeError(
             f"{name} is the {type(y).__name__} {excerpt(y)}; expected one {what} per "

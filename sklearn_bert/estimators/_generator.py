@@ -35,11 +35,11 @@ PROMPTS_AT_ONCE = 64
 class BertGenerator(BaseLanguageModel):
     """Write texts with BERT, from left to right.
 
-    The same encoder, with the same head for words, under a mask that lets each token
-    see only those before it [1]_: `fit` trains it to say what comes next, `generate`
+    The encoder of BERT and its head for words run under a mask that lets each token see
+    only those before it [1]_: `fit` trains them to predict the next token, `generate`
     writes on. A small model that has read few texts imitates their words and their
-    manner for a few sentences, and knows nothing: it is of use to look at what a corpus
-    is like, to make more texts of its kind, and to tell usual texts from unusual ones
+    manner for a few sentences, and knows nothing. Use it to see what a corpus is like,
+    to make more texts of its kind, and to tell usual texts from unusual ones
     (`score_samples`). For answers use a large language model.
 
     Parameters
@@ -92,8 +92,8 @@ class BertGenerator(BaseLanguageModel):
         Dropout in the encoder. None: the checkpoint's own; 0.1 for a new BERT.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the texts that is held out.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the texts that is held out.
     validation_fraction : float, default=0.1
         Share of the texts held out; used only with `early_stopping` and without
         `X_val`.
@@ -126,7 +126,7 @@ class BertGenerator(BaseLanguageModel):
     Attributes
     ----------
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss` (in nats per token), `valid_loss` and
         `valid_score` (that of `score`) where there is validation, `learning_rate` (of
@@ -137,8 +137,8 @@ class BertGenerator(BaseLanguageModel):
         Most rows that passed through the model at a time: `batch_size`, or less where
         memory ran out. On a CPU fewer pass where rows are long.
     unknown_report_ : dict
-        Of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a token
-        that the vocabulary knows), `n_tokens` and `n_unknown`.
+        Counts of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a
+        token that the vocabulary knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -155,11 +155,11 @@ class BertGenerator(BaseLanguageModel):
 
     Notes
     -----
-    A checkpoint that was trained to look both ways has to learn anew what to do without
-    what comes later, and takes a learning rate and a number of texts to match. Families
-    that can: BERT, RoBERTa, XLM-R, ELECTRA and DistilBERT. Nothing is kept from one new
-    token to the next, so that the time of a text grows with the square of its length.
-    The likeliest words alone make dull texts that repeat themselves [2]_: draw.
+    A checkpoint that was trained in both directions has to learn to do without the
+    tokens that come later, and needs a learning rate and a number of texts to match.
+    BERT, RoBERTa, XLM-R, ELECTRA and DistilBERT can be trained so. Nothing is kept from
+    one new token to the next, so that the time of a text grows with the square of its
+    length. The likeliest tokens alone make dull texts that repeat themselves [2]_.
 
     References
     ----------
@@ -272,13 +272,13 @@ class BertGenerator(BaseLanguageModel):
         Raises
         ------
         TypeError, ValueError
-            Where X or a parameter is wrong; before the checkpoint is read, but for what
-            only the checkpoint tells (that it cannot read from left to right).
+            Where X or a parameter is wrong; before the checkpoint is read, except for
+            what only the checkpoint tells (that it cannot read from left to right).
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update, or where answers are
-            not after the last.
+            Where the loss is no longer finite, naming the update, or where scores are
+            not finite after the last update.
         BertOutOfMemoryError
             Where not even one row fits into the device's memory.
         """
@@ -303,6 +303,7 @@ class BertGenerator(BaseLanguageModel):
             train_rows = _causal_examples(tokenizer, train, pack=self.pack)
             valid_rows = None
             if valid is not None:
+                # Documents of X_val are still lists of sentences.
                 valid = whole_documents(valid)
                 valid_rows = _causal_examples(tokenizer, valid, pack=self.pack)
             # 4. Train.
@@ -339,7 +340,7 @@ class BertGenerator(BaseLanguageModel):
         top_p: float | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> list[str]:
-        """Write on from some beginnings.
+        """Continue some prompts.
 
         A text ends where the model ends it, after `max_new_tokens`, or where it is as
         long as the model reads.
@@ -354,7 +355,7 @@ class BertGenerator(BaseLanguageModel):
             What the scores are divided by before a token is drawn: below 1 likely ones
             become likelier. 0: always the likeliest.
         top_k : int, default=None
-            Draw from so many likeliest tokens only. None: from all.
+            Draw only from so many of the likeliest tokens. None: from all.
         top_p : float, default=None
             Draw from the likeliest tokens that together have this probability [1]_,
             among all, whatever `top_k` is. None: from all.
@@ -403,6 +404,8 @@ class BertGenerator(BaseLanguageModel):
 
     def _begin(self, prompts: list[str]) -> list[list[int]]:
         """Tokenise the prompts, with the special tokens that stand before a text."""
+        # Special tokens before, as the texts of `fit` have, and none after: they would
+        # end the text.
         frame = self.tokenizer_.special_tokens()
         contents = encode_texts(
             self.tokenizer_.backend, prompts, add_special_tokens=False
@@ -468,8 +471,8 @@ class BertGenerator(BaseLanguageModel):
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the log-likelihood of each text, in nats.
 
-        The sum over its tokens, and the end, of the log-likelihood of each, given those
-        before.
+        It is the sum over the tokens, the end included, of the log-likelihood of each,
+        given those before.
 
         Parameters
         ----------
@@ -507,4 +510,5 @@ def _to_go_on(sequences: list[list[int]], rows: list[int]) -> MaskedTable:
     lengths = np.array([len(sequences[row]) for row in rows])
     ids = np.concatenate([np.array(sequences[row], dtype=np.int32) for row in rows])
     table = TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, None)
+    # The labels are 0: no loss is computed, so nothing reads them.
     return masked_table(table, np.arange(len(rows)), lengths - 1, np.zeros(len(rows)))

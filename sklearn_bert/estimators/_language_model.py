@@ -100,7 +100,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
     # -- what is handed in -----------------------------------------------------------
 
     def _check_shape(self) -> None:
-        """Hold the parameters of a network that starts from nothing together."""
+        """Raise ValueError where parameters of a new network do not fit together."""
         if self.checkpoint is not None and self.vocabulary is not None:
             raise ValueError(
                 f"checkpoint is {self.checkpoint!r} and vocabulary is "
@@ -117,7 +117,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         if self.hidden_size % self.n_heads:
             raise ValueError(
                 f"hidden_size is {self.hidden_size} and n_heads is {self.n_heads}; "
-                "expected a number of heads that divides the width without rest."
+                "expected a number of heads that divides the width."
             )
 
     def _read_documents(
@@ -170,6 +170,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
                 return documents, self._read_documents(X_val)[0]
             except (TypeError, ValueError) as error:
                 raise type(error)(f"in X_val: {error}") from error
+        # Whole documents are held out: a sentence tells much about its neighbours.
         split = call.split(np.ones(len(documents)), None)
         if split.valid is None:
             return documents, None
@@ -189,8 +190,9 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         if self.checkpoint is None:
             tokenizer = self._new_tokenizer(texts)
             whole = new_language_model(
+                # By the largest id: the ids of a given vocabulary may have gaps.
                 n_words=max(tokenizer.backend.get_vocab().values()) + 1,
-                hidden_size=int(self.hidden_size),
+                hidden_size=int(self.hidden_size),  # config.json takes no NumPy types
                 n_layers=int(self.n_layers),
                 n_heads=int(self.n_heads),
                 max_length=tokenizer.max_length,
@@ -244,7 +246,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
             return read_tokenizer(self.vocabulary, length)
         try:
             check_is_fitted(self.vocabulary)
-            vocabulary = self.vocabulary
+            vocabulary = self.vocabulary  # no copy: it is only read
         except NotFittedError:
             sentences = [sentence for document in texts for sentence in document]
             vocabulary = clone(self.vocabulary)
@@ -280,8 +282,8 @@ def check_mask(tokenizer: TextTokenizer, source: str) -> None:
     if tokenizer.special_id("mask") is None:
         raise ValueError(
             f"the tokenizer of {source} has no mask token, which "
-            "masked-language modelling hides words with. Choose a checkpoint that was "
-            "pretrained by it, such as 'bert-base-uncased'."
+            "masked-language modelling needs to hide words. Choose a checkpoint that "
+            "was pretrained by it, such as 'bert-base-uncased'."
         )
 
 
@@ -294,11 +296,12 @@ def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
         Where there are none.
     """
     corpus = read_corpus(tokenizer, documents)
+    # Unknown words are special tokens too, `[UNK]`.
     if not np.setdiff1d(corpus.ids, tokenizer.special_ids()).size:
         raise ValueError(
             f"the tokenizer knows no word of the {len(documents)} texts in X; nothing "
-            "could be learnt from them, or told of them. Give texts in the language of "
-            "the checkpoint or vocabulary."
+            "could be learnt from them or predicted. Give texts in the language of the "
+            "checkpoint or vocabulary."
         )
     return corpus
 

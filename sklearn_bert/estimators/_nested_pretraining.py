@@ -1,4 +1,4 @@
-"""A pretrainer inside another estimator: on its texts, before it learns its targets."""
+"""Pretrain on the texts of another estimator, before it learns their targets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ DEFAULTS = {
 def read_unlabeled(
     estimator: Any, call: FitCall, unlabeled: ArrayLike | None
 ) -> list[str]:
-    """Return more texts to adapt to, of the form of those to learn from, one by one."""
+    """Return the texts of `unlabeled`, those of pairs one by one.
+
+    They have the form of the texts to learn from.
+    """
     if unlabeled is None:
         return []
     if estimator.pretraining is None:
@@ -34,8 +37,8 @@ def read_unlabeled(
         )
     if call.goes_on:
         raise ValueError(
-            "unlabeled is given, but this call goes on with what has learnt already, "
-            "and adapts nothing. Leave it out, or set warm_start=False and call fit."
+            "unlabeled is given, but this call continues an earlier fit, and adapts "
+            "nothing. Leave it out, or set warm_start=False and call fit."
         )
     try:
         found = check_texts(
@@ -62,9 +65,11 @@ def resolve_nested(
             "estimator it adapts that one's checkpoint. Fit and save it first, and "
             "give its folder as checkpoint."
         )
+    # `fit` must not change the caller's parameter, nor fit it.
     nested = clone(pretraining)
     for name in SHARED:
         ours, own = getattr(estimator, name), getattr(nested, name)
+        # A default counts as not set, because the two cannot be told apart.
         if own != DEFAULTS[name] and as_str_path(own) != as_str_path(ours):
             raise ValueError(
                 f"{name} is {ours!r} and pretraining__{name} is {own!r}; expected the "
@@ -84,10 +89,12 @@ def pretrain_first(
 ) -> BertPretrainer | None:
     """Pretrain on `unlabeled`, and of X on the texts to learn from and no others.
 
-    None: there is nothing to do, for the call goes on with what has learnt already.
+    None: there is nothing to do, because the call continues an earlier fit.
     """
     if estimator.pretraining is None or call.goes_on:
         return None
+    # The call has not reserved a device yet: the nested fit reserves one for itself,
+    # and would wait for ever for one that this process holds.
     nested = resolve_nested(estimator.pretraining, estimator, call.seeds("nested"))
     # The two texts of a pair are learnt from one by one.
     sides = [texts.first] if texts.second is None else [texts.first, texts.second]

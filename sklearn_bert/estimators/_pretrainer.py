@@ -128,8 +128,8 @@ class BertPretrainer(
         Dropout in the encoder. None: the checkpoint's own; 0.1 for a new BERT.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the texts that is held out.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the texts that is held out.
     validation_fraction : float, default=0.1
         Share of the texts held out; used only with `early_stopping` and without
         `X_val`.
@@ -162,7 +162,7 @@ class BertPretrainer(
     Attributes
     ----------
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss` (in nats per guessed token; with
         `next_sentence` the sum of `mlm_loss` and `nsp_loss`), `valid_loss` and
@@ -174,8 +174,8 @@ class BertPretrainer(
         Most rows that passed through the model at a time: `batch_size`, or less where
         memory ran out. On a CPU fewer pass where rows are long.
     unknown_report_ : dict
-        Of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a token
-        that the vocabulary knows), `n_tokens` and `n_unknown`.
+        Counts of the rows of the first epoch: `n_texts`, `n_unknown_texts` (without a
+        token that the vocabulary knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -194,9 +194,9 @@ class BertPretrainer(
 
     Notes
     -----
-    Only for the tokens that are guessed is a score computed for each word of the
-    vocabulary. Devlin et al. fill stretches of a document likewise, but draw their
-    pairs and masks once for all epochs.
+    Scores over the whole vocabulary are computed only for the tokens that are guessed.
+    Devlin et al. also fill rows with stretches of a document, but draw their pairs and
+    masks once for all epochs.
 
     References
     ----------
@@ -228,6 +228,7 @@ class BertPretrainer(
         "next_sentence": ["boolean"],
         "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
         "whole_words": ["boolean"],
+        # 0 epochs score a checkpoint as it is.
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
     }
 
@@ -327,13 +328,13 @@ class BertPretrainer(
         Raises
         ------
         TypeError, ValueError
-            Where X or a parameter is wrong; before the checkpoint is read, but for what
-            only the checkpoint tells (that it has no mask token, or no head).
+            Where X or a parameter is wrong; before the checkpoint is read, except for
+            what only the checkpoint tells (that it has no mask token, or no head).
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
-            Where the loss is no longer finite, naming the update, or where answers are
-            not after the last.
+            Where the loss is no longer finite, naming the update, or where scores are
+            not finite after the last update.
         BertOutOfMemoryError
             Where not even one row fits into the device's memory.
         """
@@ -369,6 +370,7 @@ class BertPretrainer(
             train_rows = self._masked_examples(tokenizer, train, rng, in_pairs=pairs)
             valid_rows = None
             if valid is not None:
+                # Masked as in `score`: with a fixed seed, and without pairs.
                 fixed = np.random.default_rng(0)
                 valid_rows = self._masked_examples(tokenizer, valid, fixed)
             # 4. Train.
@@ -441,8 +443,8 @@ class BertPretrainer(
         """Return the mean log-likelihood of hidden tokens, in nats; more is better.
 
         Tokens are hidden as in training, but the same ones in every call, and in rows
-        of one text or of several, not in pairs. What to compare with is the score of
-        the checkpoint as it is: that after `fit` with `max_epochs=0`.
+        of one text or of several, not in pairs. Compare it with the score of the
+        checkpoint as it is: that after `fit` with `max_epochs=0`.
 
         Parameters
         ----------
@@ -462,8 +464,8 @@ class BertPretrainer(
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the pseudo-log-likelihood of each text, in nats.
 
-        The sum over its tokens of the log-likelihood of each, given all others [1]_. As
-        many rows are computed as the text has tokens.
+        It is the sum over the tokens of the log-likelihood of each, given all others
+        [1]_. As many rows are computed as the text has tokens.
 
         Parameters
         ----------
@@ -488,6 +490,7 @@ class BertPretrainer(
             masked, text_of_row = mask_each_token(self.tokenizer_, table.take(part))
             if len(masked):
                 gains = self.net_.token_log_likelihood(masked)[:, 0]
+                # Not `found[...] +=`, which adds only one of the rows of a text.
                 np.add.at(found, part[text_of_row], gains.astype(np.float64))
         return found[row_of]
 
@@ -561,11 +564,13 @@ class BertPretrainer(
             From 0 to 1.
         """
         check_is_fitted(self)
+        # `available_if` sees the parameter, which may have been set after the fit.
         if NSP_HEAD in self.net_.module.untrained:
             raise ValueError(
                 "this estimator was fitted with next_sentence=False, and has not "
-                "learnt which sentences follow. Set it to True and fit again."
+                "learnt which sentences follow. Set next_sentence=True and fit again."
             )
+        # Not compared with X of `fit`, which has one column of documents.
         texts = check_texts(X, missing=self.missing)
         if texts.second is None:
             raise ValueError(
@@ -575,6 +580,7 @@ class BertPretrainer(
         table = self.tokenizer_(texts)
         warn_of(text_reports(self.tokenizer_, table))
         scores = self.net_.next_sentence_logits(table)
+        # The softmax of two classes; the first one of BERT's head says "follows".
         return expit(scores[:, 0] - scores[:, 1])
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -627,6 +633,7 @@ def _masked_rows(
     check_mask(tokenizer, source)
     masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
     if not in_pairs:
+        # The rows are laid out once; each epoch only draws other masks.
         corpus = read_tokens(tokenizer, whole_documents(documents))
         rows = (packed_rows if pack else text_rows)(tokenizer, corpus)
         return lambda: masking(rows, rng)

@@ -64,8 +64,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         What is read of a text that is longer than `max_length`: its beginning; a
         quarter of the length from its beginning and the rest from its end [3]_; or all
         of it, in windows, whose predictions are averaged by the tokens that are new in
-        each, in training as in prediction. Time grows in line with the length. Of a
-        pair the longer half is divided, and each window read with the other half.
+        each, in training as in prediction. Time grows in line with the length. The
+        longer half of a pair is divided, and each window read with the other half.
     window_stride : int, default=None
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
@@ -75,13 +75,13 @@ class BertRegressor(RegressorMixin, TextPredictor):
         was trained with; for pairs of texts "cls" instead of "mean" and "max".
         "attention": their mean, in which tokens weigh as the head learns that they
         matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by Z.
-        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, it is
-        states that are kept and not vectors.
+        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, the
+        states of all tokens are cached instead of one vector per text.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
         below that are computed once likewise. As many as there are layers: all but the
-        embeddings. What does not learn drops nothing either.
+        embeddings. Layers that do not learn have no dropout.
     pretraining : BertPretrainer, default=None
         Adapts the checkpoint to the texts, without their labels, before it learns from
         these [6]_: to those of X that are trained on, and those of `unlabeled` in
@@ -119,8 +119,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         linear beyond one standard deviation, so that outliers weigh less.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the texts that is held out.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the texts that is held out.
     validation_fraction : float, default=0.1
         Share of the texts (or of their groups) held out; used only with
         `early_stopping` and without `X_val`.
@@ -156,7 +156,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
     target_scale_ : ndarray of shape (n_targets,)
         Their standard deviation; 1 where they are all the same.
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
@@ -164,16 +164,16 @@ class BertRegressor(RegressorMixin, TextPredictor):
     max_length_ : int
         Tokens that are read of a text.
     pretraining_history_ : list of dict
-        That of `pretraining`; only with it.
+        The `history_` of `pretraining`; only with it.
     batch_size_used_ : int
         Most texts that passed through the model at a time: `batch_size`, or less where
         memory ran out. On a CPU fewer pass where texts are long.
     truncation_report_ : dict
-        Of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and `longest`
-        (in tokens).
+        Counts of the texts seen in fit: `n_texts`, `n_truncated`, `max_length` and
+        `longest` (in tokens).
     unknown_report_ : dict
-        Of what is read of the texts in fit: `n_texts`, `n_unknown_texts` (without a
-        word that the checkpoint knows), `n_tokens` and `n_unknown`.
+        Counts of what is read of the texts in fit: `n_texts`, `n_unknown_texts`
+        (without a word that the checkpoint knows), `n_tokens` and `n_unknown`.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -415,6 +415,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
                 _check_width("y_val", valid_numbers, numbers.shape[1])
                 numbers = np.concatenate([numbers, valid_numbers])
                 texts = texts.joined(valid_texts)
+            # Only the texts to train on: held-out ones must not leak into the scale.
             scale = self._choose_scale(
                 call, numbers[split.train], split.weights[split.train]
             )

@@ -1,4 +1,4 @@
-"""What of the texts was cut or is unknown: counted, and said once per call."""
+"""Reports on texts that were cut and on unknown words, with one warning per call."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ def text_reports(
     """
     counts = count_unknown(tokenizer, table)
     lengths, is_cut = table.whole_lengths, table.is_cut
+    # Equal texts share a row, but the caller counts each of them.
     if row_of is not None:
         counts, lengths = counts[row_of], lengths[row_of]
         is_cut = None if is_cut is None else is_cut[row_of]
     reports = {"unknown_report_": unknown_report(counts)}
+    # No report instead of one with zeros, which would say that no text was cut.
     if is_cut is not None:
         report = truncation_report(lengths, tokenizer.max_length, is_cut)
         reports["truncation_report_"] = report

@@ -1,4 +1,4 @@
-"""Which token comes next: drawn from scores, or the likeliest."""
+"""`Sampling`: draws the next token of each text from its scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Sampling:
     Parameters
     ----------
     tokenizer : TextTokenizer
-        Its special tokens are not written, but for the one that ends a text.
+        Its special tokens are not written, except the one that ends a text.
     temperature : float
         0: always the likeliest.
     top_k : int or None
@@ -36,10 +36,13 @@ class Sampling:
         self.temperature = temperature
         self.top_k = top_k
         self.top_p = top_p
+        # A model may score ids that its vocabulary lacks: tables are padded to a round
+        # number of rows. Those could not be decoded.
         self.ends = set(tokenizer.special_tokens().after.tolist())
         known = set(tokenizer.known_ids().tolist())
         unwanted = set(tokenizer.special_ids().tolist()) - self.ends
         self._allowed = np.array(sorted(known - unwanted))
+        # A generator for each text, so that the others in a call do not change it.
         seeds = np.random.SeedSequence(seed).spawn(n_texts)
         self._rngs = [np.random.default_rng(child) for child in seeds]
 
@@ -52,6 +55,7 @@ class Sampling:
         texts : list of int
             Which texts these are.
         """
+        # In float64, for `top_p`: a running sum over a vocabulary is rough in float32.
         scores = scores[:, self._allowed].astype(np.float64)
         if self.temperature == 0:
             return self._allowed[scores.argmax(1)].tolist()
@@ -65,8 +69,10 @@ class Sampling:
 
     def _draw(self, shares: np.ndarray, rng: np.random.Generator) -> int:
         """Draw an index among the likeliest, by its probability."""
+        # Stable, so that every machine takes the same of equally likely tokens.
         order = np.argsort(-shares, kind="stable")[: self.top_k]
         if self.top_p is not None:
+            # Not renormalised after `top_k`: `top_p` is a share of all tokens.
             total = np.cumsum(shares[order])
             # as many as it takes to reach the probability, and at least one
             order = order[: int(np.searchsorted(total, self.top_p)) + 1]

@@ -71,6 +71,8 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
     ...     load(f"{folder}/embedder").transform(["Hello"]).shape
     (1, 384)
     """
+    # A subclass defined elsewhere could not be loaded: `load` imports nothing that a
+    # folder names.
     is_ours = type(estimator).__module__.startswith(PACKAGE)
     if not (is_ours and isinstance(estimator, BertEstimator)):
         raise TypeError(
@@ -94,6 +96,7 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
 
 def files_written(folder: Path) -> set[str] | None:
     """Return the files that `save` wrote into the folder; None: it wrote nothing."""
+    # If the manifest is damaged, no file in the folder is known to be ours.
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         return {MANIFEST, *manifest["content"]["files"]}
@@ -138,6 +141,7 @@ def _requests(estimator: BaseEstimator) -> dict[str, dict[str, Any]]:
 
 
 def canonical(content: Any) -> bytes:
+    # Sorted: what `load` reads back has the same hash, whatever the order of keys.
     return json.dumps(content, sort_keys=True).encode()
 
 
@@ -164,6 +168,7 @@ def _encode(value: Any, name: str) -> Any:
     if isinstance(value, np.generic):
         return _encode_scalar(value, name)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufUOmM":
+        # tolist() turns times into dates or integers, depending on their unit.
         flat = value.view("i8") if value.dtype.kind in "mM" else value
         if value.dtype.kind == "f" and value.dtype.itemsize > 8:
             flat = value.astype(str)  # Python has no such float

@@ -51,7 +51,7 @@ class TextPredictor(
         -------
         ndarray of shape (n_texts, width), float32
         """
-        check_is_fitted(self)
+        check_is_fitted(self)  # `self.net_` would raise AttributeError
         return self._compute(X, self.net_.vectors)
 
     @property
@@ -60,5 +60,6 @@ class TextPredictor(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
+        # Texts have no dtype that the vectors could keep.
         tags.transformer_tags.preserves_dtype = []
         return tags

@@ -1,4 +1,4 @@
-"""X of texts: read in `fit`, held against it and computed afterwards."""
+"""Read X of texts in `fit`, compare later ones with it, and compute their rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS_PER_PART = 16384
 
 
 class TextInputMixin:
-    """Reads X as columns of texts, and remembers of a fit what it looked like."""
+    """Reads X as columns of texts, and compares it with X of `fit`."""
 
     template: str | None
     missing: str
@@ -57,6 +57,7 @@ class TextInputMixin:
             attributes["feature_names_in_"] = names
         if is_like_before:
             self._check_like_before(X, texts)
+            # A list may follow a frame, whose names are still those of the model.
             if hasattr(self, "feature_names_in_"):
                 attributes.setdefault("feature_names_in_", self.feature_names_in_)
         return texts, attributes
@@ -80,7 +81,7 @@ class TextInputMixin:
         return found
 
     def _read_X_again(self, X: ArrayLike) -> Texts:
-        """Return the texts of a call after fit, held against what fit saw."""
+        """Return the texts of a call after fit, which must have the form of those."""
         check_is_fitted(self)
         texts = check_texts(X, template=self._template, missing=self.missing)
         self._check_like_before(X, texts)
@@ -97,10 +98,12 @@ class TextInputMixin:
                 f"X has {texts.n_features} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input."
             )
+        # A template finds its columns by name, in any order.
         if self._template is not None or not texts.is_2d:
             return
         was_named = hasattr(self, "feature_names_in_")
         is_named = get_feature_names(X) is not None
+        # scikit-learn's own check of names, so that its errors read as elsewhere.
         if self.n_features_in_ > 1 or (was_named and is_named):
             validate_data(self, X, reset=False, skip_check_array=True)
 
@@ -136,6 +139,7 @@ class TextModelMixin(TextInputMixin):
         parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
         for table in parts:
             part = compute(table, *merge_windows, remember=remember)
+            # The first part tells how wide a row is.
             if output is None:
                 output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
             output[begin : begin + len(part)] = part
@@ -152,6 +156,7 @@ class TextModelMixin(TextInputMixin):
         )
         warn_if_cut(report)
         warn_if_unknown(unknown_report(np.concatenate(unknown)[row_of]))
+        # Where no text occurs twice the rows are in order: no need to copy them.
         return output if len(output) == len(row_of) else output[row_of]
 
 

@@ -82,8 +82,8 @@ class BertTokenClassifier(BertEstimator):
         Dropout in encoder and head. None: the checkpoint's own.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
-        keep the weights of the best epoch. Validated is on `X_val`, or else on a part
-        of the sentences that is held out.
+        keep the weights of the best epoch. The score is that of `X_val`, or else of a
+        part of the sentences that is held out.
     validation_fraction : float, default=0.1
         Share of the sentences (or of their groups) held out; used only with
         `early_stopping` and without `X_val`.
@@ -117,7 +117,7 @@ class BertTokenClassifier(BertEstimator):
     classes_ : ndarray of shape (n_tags,)
         The tags, sorted.
     n_iter_ : int
-        Epochs run, those of earlier calls that were gone on with included.
+        Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
@@ -347,6 +347,7 @@ class BertTokenClassifier(BertEstimator):
                 n_valid = len(valid_sentences)
                 sentences = sentences + valid_sentences
                 tags = tags + read_tags(y_val, valid_sentences, "y_val")
+            # A tag that only X_val has could not be learnt: `encode` refuses it.
             tag_set = self._choose_tags(call, own_tags, classes)
             targets = tag_set.encode(tags, len(own_sentences))
             n_words = np.array([len(sentence) for sentence in sentences])
@@ -361,6 +362,7 @@ class BertTokenClassifier(BertEstimator):
                 dropout=self.dropout,
             )
             # 3. Tokenise: targets and weights are those of words.
+            # The loss is a mean over words, so their weights are scaled to mean 1.
             sentence_of_word = np.repeat(np.arange(len(sentences)), n_words)
             is_trained = np.isin(sentence_of_word, split.train)
             train, valid = split.examples(
@@ -388,6 +390,7 @@ class BertTokenClassifier(BertEstimator):
     ) -> TagSet:
         """Return the tags of y; those of the earlier fit where this one goes on."""
         is_known = call.goes_on
+        # A portion of the sentences may lack some of the tags.
         if is_known and call.is_partial and classes is None:
             return TagSet(self.classes_)
         found = TagSet.of(tags) if classes is None else read_tag_set(classes)
@@ -439,6 +442,7 @@ class BertTokenClassifier(BertEstimator):
         sentences = check_words(X)
         n_words = [len(sentence) for sentence in sentences]
         scores = np.zeros((0, len(self.classes_)))
+        # Sentences without any word make a table without rows, which nothing computes.
         if any(n_words):
             table = tokenize_words(self.tokenizer_, sentences)
             warn_of(text_reports(self.tokenizer_, table))
@@ -469,7 +473,7 @@ class BertTokenClassifier(BertEstimator):
             right.
         """
         check_is_fitted(self)
-        refuse_name(y, "y")
+        refuse_name(y, "y")  # which `FitCall` does in a fit
         sentences = check_words(X)
         true = read_tags(y, sentences, warns=False)
         if sample_weight is not None:

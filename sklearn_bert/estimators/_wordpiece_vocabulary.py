@@ -110,9 +110,9 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
     `fit` reads an iterator once and holds a small part of it at a time, but every
     distinct word with its count: memory grows with these, not with the texts. Learning
     is done by the `tokenizers` library, and pieces are chosen by frequency, as that
-    library and most later work do; Google's own trainer was never published. Of pairs
-    that are equally frequent the one whose pieces are older is joined first, so that
-    the same texts give the same vocabulary, in any order.
+    library and most later work do; Google's own trainer was never published. Among
+    equally frequent pairs the one with the older pieces is joined first, so that the
+    same texts give the same vocabulary, in any order.
 
     References
     ----------
@@ -239,9 +239,10 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
             if self.template is not None:
                 raise ValueError(
                     f"template is {self.template!r}, but X is a {type(X).__name__}, "
-                    "which has no columns; hand in a data frame, or texts that are "
-                    "joined."
+                    "which has no columns; hand in a data frame, or joined texts with "
+                    "template=None."
                 )
+            # Lazy, so that nothing is read where a vocabulary is given.
             return read_stream(X, missing=self.missing), {"n_features_in_": 1}
         texts, attributes = self._read_X(X)
         check_single_texts(texts)
@@ -391,6 +392,7 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
 
 def _check_ids(ids: Any, where: str, n_pieces: int) -> list[int]:
     array = np.asarray(ids)
+    # NumPy makes floats of an empty list.
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(
             f"{where} is {excerpt(ids)} of type {type(ids).__name__}; expected a "
@@ -414,6 +416,7 @@ def _check_max_length(max_length: Any) -> None:
         return
     problem = f"max_length is {max_length!r}; expected a whole number of 4 or more, "
     problem += "or None for no limit. Nothing was written."
+    # True is an Integral, too.
     if not isinstance(max_length, Integral) or isinstance(max_length, bool):
         raise TypeError(problem)
     if max_length < 4:

@@ -1,4 +1,4 @@
-"""The F1 of entities: what tags with prefixes mark, of right kind and extent."""
+"""Compute the F1 of the entities that tags with prefixes mark."""
 
 from __future__ import annotations
 

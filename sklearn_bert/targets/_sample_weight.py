@@ -1,4 +1,4 @@
-"""How much each text weighs in the loss."""
+"""Read how much each text weighs in the loss, and scale it."""
 
 from __future__ import annotations
 

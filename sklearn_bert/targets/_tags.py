@@ -23,7 +23,7 @@ PREFIXES = ("B-", "I-", "E-", "S-", "L-", "U-")
 
 @dataclass(frozen=True)
 class TagSet:
-    """The tags that a tagger knows.
+    """The tags that a tagger can predict.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class TagSet:
     def score(
         self, true: np.ndarray, predicted: np.ndarray, counts: np.ndarray
     ) -> float:
-        """`compare` of codes, (n_words,), of sentences of so many words."""
+        """Compare codes of tags, (n_words,); `counts` are the words per sentence."""
         ends = np.cumsum(counts)[:-1]
         return self.compare(
             [part.tolist() for part in np.split(self.classes[true], ends)],
@@ -107,7 +107,7 @@ class TagSet:
         if self.has_prefixes or self.marks_entities:
             if sample_weight is not None:
                 raise ValueError(
-                    "sample_weight is given, but the F1 of entities knows no weights; "
+                    "sample_weight is given, but the F1 of entities takes no weights; "
                     "expected None."
                 )
             if not self.has_prefixes:
@@ -165,6 +165,7 @@ def read_tag_set(classes: Any) -> TagSet:
     if isinstance(classes, Set):
         classes = list(classes)
     tags = read_column(classes, "classes", "tag").tolist()
+    # As the tags of one sentence, so that they pass the checks that those of y pass.
     checked = [_check_tag(tag, f"classes[{i}]") for i, tag in enumerate(tags)]
     return TagSet.of([checked], "classes")
 

@@ -1,4 +1,4 @@
-"""Which texts a fit sets aside to see when it is best to stop."""
+"""Split off the texts that a fit validates on."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def hold_out(
     train, valid = next(split.split(rows, y, members))
     if y is not None and (lost := set(y) - set(y[train])):
         raise ValueError(
-            f"all texts of {len(lost)} classes are in the held-out groups; no text of "
-            "theirs is left to train on."
+            f"all texts of {len(lost)} classes are in the held-out groups; these "
+            "classes have no text left to train on."
         )
     return rows[train], rows[valid]
 

@@ -56,6 +56,7 @@ def same_twice(texts: Texts, temperature: float) -> PairedTexts:
             f"({len(texts)} times); expected at least two that differ."
         )
     views = np.repeat(np.arange(len(texts))[:, None], 2, axis=1)
+    # Equal texts have one number: the loss does not push them apart.
     targets = np.repeat(number[:, None], 2, axis=1)
     return PairedTexts(
         texts, targets, MultipleNegativesRanking(temperature), lambda rng: views
@@ -67,7 +68,7 @@ def of_classes(texts: Texts, y: Any, temperature: float) -> PairedTexts:
     if y is None:
         raise ValueError(
             "objective='supervised' learns from classes, and y is None; pass the label "
-            "of each text, or set objective='simcse' to learn without."
+            "of each text, or set objective='simcse' to learn without labels."
         )
     labels = read_labels(y, texts, None)
     if not isinstance(labels, OneOfSeveral):
@@ -102,6 +103,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> PairedTexts:
             "expected two columns, or a list of 2-tuples."
         )
     n_pairs = len(texts)
+    # The second texts stand behind the first ones: pair i is rows i and n_pairs + i.
     both = Texts(texts.first + texts.second, None, 1, texts.is_2d)
     views = np.arange(2 * n_pairs).reshape(2, n_pairs).T
     if y is None:
@@ -125,7 +127,7 @@ def of_pairs(texts: Texts, y: Any, temperature: float) -> PairedTexts:
     ranks = np.unique(scores[:, 0], return_inverse=True)[1].astype(np.float32)
     if not ranks.any():
         raise ValueError(
-            f"y is {scores[0, 0]} for all {n_pairs} pairs, which is no order to learn; "
-            "pass scores that differ, or y=None where all pairs belong together."
+            f"y is {scores[0, 0]} for all {n_pairs} pairs, so there is no order to "
+            "learn; pass scores that differ, or y=None where all pairs belong together."
         )
     return PairedTexts(both, ranks, CoSENT(temperature), lambda rng: views)

@@ -27,7 +27,7 @@ from sklearn_bert.testing._tools import (
     optional,
 )
 
-SPOILT_ROW = 3
+SPOILT_ROW = 3  # the five new rows have it, too
 
 
 def spoilt_by(cell: Any) -> Callable[[list[Any]], list[Any]]:
@@ -124,12 +124,14 @@ def check_text_lists_of_words_are_refused(name: str, estimator: BaseEstimator) -
 @text_check(reads_texts)
 def check_text_bare_string_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A single string is refused rather than read letter by letter."""
+    # As many letters as there are targets: it must not be refused for its length.
     assert_X_is_refused(estimator, lambda X: "".join(X)[: len(X)], "a single string")
 
 
 @text_check(reads_texts)
 def check_text_dict_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A dict is refused rather than read as its keys."""
+    # All keys differ: a dict of fewer would be refused for its length.
     assert_X_is_refused(
         estimator,
         lambda X: {f"{text} {row}": text for row, text in enumerate(X)},
@@ -140,6 +142,7 @@ def check_text_dict_is_refused(name: str, estimator: BaseEstimator) -> None:
 @text_check(reads_texts)
 def check_text_set_is_refused(name: str, estimator: BaseEstimator) -> None:
     """A set is refused, since its rows are in no order."""
+    # All items differ, for the same reason.
     assert_X_is_refused(
         estimator, lambda X: {f"{text} {row}" for row, text in enumerate(X)}, "a set"
     )
@@ -179,6 +182,7 @@ def check_text_three_dimensions_are_refused(
 def check_text_empty_X_is_refused(name: str, estimator: BaseEstimator) -> None:
     """An X without rows is refused, in fit and after it."""
     X, y = problem(estimator)
+    # y is as short as X, so that no difference in length is refused.
     y = None if y is None else y[:0]
     assert_refused(lambda: fit(estimator, X[:0], y), "fit of no rows")
     model = fitted(estimator)

@@ -138,6 +138,7 @@ def check_text_pandas_odd_index(name: str, estimator: BaseEstimator) -> None:
     pd = optional("pandas")
 
     def hold(X: list[str]) -> Any:
+        # Each label occurs twice, and 0 is none of them: reading by label fails.
         return pd.Series(X, index=[len(X) - row // 2 for row in range(len(X))])
 
     assert_container_agrees(estimator, hold, "a Series whose index counts down")
@@ -213,6 +214,7 @@ def check_text_containers_mix(name: str, estimator: BaseEstimator) -> None:
     X, y = problem(estimator)
     new = new_rows(estimator)
     expected = answers(fitted(estimator), new)
+    # Neither has column names, so that there is nothing to disagree about.
     by_series = fit(estimator, pd.Series(X), y)
     message = "fitted on a Series and asked with a list, the answers differ"
     assert_same_answers(answers(by_series, new), expected, message)
@@ -244,7 +246,7 @@ def check_text_feature_names_in(name: str, estimator: BaseEstimator) -> None:
     assert hasattr(by_frame, "feature_names_in_"), "a column name is not recorded"
     names = list(by_frame.feature_names_in_)
     assert names == ["review"], f"feature_names_in_ is {names} for a column 'review'"
-    by_frame.fit(X, y)
+    by_frame.fit(X, y)  # the same estimator again, not a clone
     assert not hasattr(by_frame, "feature_names_in_"), (
         "feature_names_in_ of a frame is still there after a fit on a list"
     )

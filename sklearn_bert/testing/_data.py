@@ -25,14 +25,15 @@ NEW_TEXTS = [
 
 
 class Problem(NamedTuple):
-    """Rows, and what they are to be: None where an estimator needs no target."""
+    """Rows and their targets; `y` is None where an estimator needs none."""
 
     X: list[Any]
     y: Any
 
 
 def texts(n_each: int = 8) -> list[str]:
-    """Good ones and bad ones by turns."""
+    """Return good texts and bad ones by turns."""
+    # Each thing is once good and once bad, so that only the adjective decides.
     return [
         f"the {THINGS[i % 5]} was {words[i % 4]}"
         for i in range(n_each)
@@ -41,12 +42,12 @@ def texts(n_each: int = 8) -> list[str]:
 
 
 def by_turns(*labels: Any, n: int = 16) -> list[Any]:
-    """These labels over and over: for two of them, one on the good, one on the bad."""
+    """Repeat some labels: of two, one falls on good texts and the other on bad ones."""
     return [labels[i % len(labels)] for i in range(n)]
 
 
 def problem(estimator: BaseEstimator, n_each: int = 8) -> Problem:
-    """Rows and a target of the kind that the estimator learns."""
+    """Return rows, and a target of the kind that the estimator learns."""
     X = texts(n_each)
     if reads_words(estimator):
         return words_problem(X)
@@ -63,14 +64,14 @@ def problem(estimator: BaseEstimator, n_each: int = 8) -> Problem:
 
 
 def words_problem(sentences: list[str]) -> Problem:
-    """Sentences as lists of words, and a tag for each word."""
+    """Return sentences as lists of words, and a tag for each word."""
     X = [sentence.split() for sentence in sentences]
     tag_of = dict.fromkeys(GOOD, "B-POS") | dict.fromkeys(BAD, "B-NEG")
     return Problem(X, [[tag_of.get(word, "O") for word in row] for row in X])
 
 
 def new_rows(estimator: BaseEstimator) -> list[Any]:
-    """Rows that no fit has seen."""
+    """Return rows that no fit has seen."""
     if reads_words(estimator):
         return [text.split() for text in NEW_TEXTS]
     return list(NEW_TEXTS)

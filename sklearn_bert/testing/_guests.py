@@ -57,7 +57,7 @@ def check_text_parameters_by_path(name: str, estimator: BaseEstimator) -> None:
     for key, value in estimator.get_params(deep=True).items():
         if hasattr(value, "get_params") or isinstance(value, (list, tuple)):
             continue  # steps are what the path leads through
-        other = object()
+        other = object()  # values are checked in `fit`, and nowhere else
         pipeline.set_params(**{f"model__{key}": other})
         assert pipeline.get_params()[f"model__{key}"] is other, f"{key} is not set"
 
@@ -124,6 +124,8 @@ def check_text_column_transformer(name: str, estimator: BaseEstimator) -> None:
     pd = optional("pandas")
     X, y = problem(estimator)
     frame = pd.DataFrame({"number": range(len(X)), "text": X})
+    # A name alone, not a list of names, selects a one-dimensional column. The result is
+    # dense, whatever the vectors are.
     columns = ColumnTransformer(
         [("text", fresh(estimator), "text")], sparse_threshold=0
     )

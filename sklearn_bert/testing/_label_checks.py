@@ -58,7 +58,7 @@ def assert_labels_come_back(estimator: BaseEstimator, y: Any) -> None:
 
 
 def _kinds(given: np.ndarray) -> str:
-    """What dtypes labels may have: str and objects of str are one kind."""
+    """Return the kinds of dtype that labels may have; objects of str are like str."""
     if given.dtype.kind not in "UO":
         return given.dtype.kind
     return "UO" if all(isinstance(label, str) for label in given) else "Obiuf"
@@ -181,6 +181,7 @@ def check_text_labels_pandas_odd_index(name: str, estimator: BaseEstimator) -> N
 @text_check(classifies, is_multiclass)
 def check_text_three_classes(name: str, estimator: BaseEstimator) -> None:
     """Three labels come back, with a column of scores for each."""
+    # Unsorted labels; in 18 rows each of the three occurs equally often.
     y = by_turns("c", "a", "b", n=18)
     assert_labels_come_back(estimator, y)
     told = answers(fit(estimator, texts(9), y), new_rows(estimator))
@@ -243,6 +244,7 @@ def check_text_predict_is_the_most_probable(
     name: str, estimator: BaseEstimator
 ) -> None:
     """`predict` gives the label that is most probable by `predict_proba`."""
+    # The training texts make sure that both classes are predicted.
     model, new = fitted(estimator), new_rows(estimator) + texts()
     probable = model.classes_[model.predict_proba(new).argmax(axis=1)]
     np.testing.assert_array_equal(model.predict(new), probable)
@@ -292,6 +294,7 @@ def check_text_scores_rise_with_probabilities(
     """`decision_function` puts texts in the order in which `predict_proba` does."""
     model, new = fitted(estimator), new_rows(estimator) + texts()
     in_order = model.predict_proba(new)[:, 1][np.argsort(model.decision_function(new))]
+    # Two computations of one text may differ in the last bits.
     assert (np.diff(in_order) >= -TOLERANCE).all(), (
         "a text with a higher score has a lower probability"
     )
@@ -300,6 +303,7 @@ def check_text_scores_rise_with_probabilities(
 @text_check(classifies, has("score"))
 def check_text_score_is_accuracy(name: str, estimator: BaseEstimator) -> None:
     """`score` is the accuracy of `predict`."""
+    # Other labels than those learnt, because an accuracy of 1 says little.
     model, X, y = fitted(estimator), texts(), by_turns("pos", "pos", "neg")
     expected = accuracy_score(y, model.predict(X))
     assert model.score(X, y) == expected, f"{model.score(X, y)} is not {expected}"
@@ -335,6 +339,7 @@ def check_text_partial_fit(name: str, estimator: BaseEstimator) -> None:
 @text_check(classifies, has_parameter("class_weight"))
 def check_text_class_weight_decides(name: str, estimator: BaseEstimator) -> None:
     """A class that weighs a million times as much is predicted for doubtful texts."""
+    # The texts are all equal, so only the weights can decide.
     X, y = ["a film"] * 16, by_turns("pos", "neg")
     for heavy, light in (("pos", "neg"), ("neg", "pos")):
         weights = {heavy: 1000.0, light: 0.001}

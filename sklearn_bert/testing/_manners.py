@@ -73,6 +73,7 @@ def check_text_weights_are_left_alone(name: str, estimator: BaseEstimator) -> No
 def check_text_answers_are_the_caller_s(name: str, estimator: BaseEstimator) -> None:
     """To write into an answer does not change the next one."""
     model, new = fitted(estimator), new_rows(estimator)
+    # A copy: a wrong estimator returns the same array again, which is written into.
     before = copy.deepcopy(answers(model, new))
     for answer in answers(model, new).values():
         if isinstance(answer, np.ndarray) and answer.flags.writeable:
@@ -100,11 +101,12 @@ def check_text_training_data_may_change(name: str, estimator: BaseEstimator) -> 
 
 
 def random_states() -> dict[str, Any]:
-    """States of the generators that everyone shares: Python's, NumPy's, torch's."""
+    """Return the states of the global generators of Python, NumPy and torch."""
     states = {
         "random": random.getstate(),
         "numpy.random": pickle.dumps(np.random.get_state()),  # noqa: NPY002
     }
+    # torch is not imported here: an estimator without it cannot draw from it.
     torch = sys.modules.get("torch")
     if torch is not None:
         states["torch"] = torch.get_rng_state().numpy().tobytes()
@@ -119,13 +121,14 @@ def check_text_global_random_state(name: str, estimator: BaseEstimator) -> None:
     after_fit = random_states()
     answers(model, new_rows(estimator))
     after_all = random_states()
+    # A library that only `fit` has imported has no state from before.
     for generator, state in before.items():
         assert after_fit[generator] == state, f"fit draws from or seeds {generator}"
-        assert after_all[generator] == state, f"to answer draws from {generator}"
+        assert after_all[generator] == state, f"a method draws from {generator}"
 
 
 def settings_of_the_process() -> dict[str, Any]:
-    """What an estimator has no business to set."""
+    """Return the settings that an estimator must leave as they are."""
     settings = {
         "os.environ": dict(os.environ),
         "os.getcwd()": os.getcwd(),
@@ -167,7 +170,7 @@ def check_text_process_settings(name: str, estimator: BaseEstimator) -> None:
 
 @contextlib.contextmanager
 def listening() -> Iterator[io.StringIO]:
-    """Everything that Python prints or logs."""
+    """Collect everything that Python prints or logs."""
     heard = io.StringIO()
     handler = logging.StreamHandler(heard)
     logging.getLogger().addHandler(handler)
@@ -186,30 +189,32 @@ def check_text_quiet(name: str, estimator: BaseEstimator) -> None:
         raise SkipTest("it is configured to be verbose")
     with listening() as heard:
         answers(fitted(estimator), new_rows(estimator))
-    assert not heard.getvalue(), f"it says {heard.getvalue()[:200]!r}"
+    assert not heard.getvalue(), f"it prints or logs {heard.getvalue()[:200]!r}"
 
 
 @text_check()
 def check_text_no_warnings(name: str, estimator: BaseEstimator) -> None:
     """Ordinary data gives no warning."""
     with warnings.catch_warnings(record=True) as caught:
+        # Python shows a warning once per line, and an earlier check may have seen it.
         warnings.simplefilter("always")
         answers(fitted(estimator), new_rows(estimator))
     told = [f"{warning.category.__name__}: {warning.message}" for warning in caught]
-    assert not told, f"ordinary data gives {told}"
+    assert not told, f"ordinary data gives the warnings {told}"
 
 
 @text_check()
 def check_text_threads(name: str, estimator: BaseEstimator) -> None:
     """Asked by four threads at once, it says what it says to one."""
     model = fitted(estimator)
+    # Questions differ in length, so that an answer to another one is noticed.
     questions = [[row] * (i % 3 + 1) for i, row in enumerate(new_rows(estimator) * 3)]
     expected = [answers(model, question) for question in questions]
     with ThreadPoolExecutor(4) as threads:
         told = list(threads.map(lambda question: answers(model, question), questions))
     for got, one in zip(told, expected, strict=True):
         assert_same_answers(
-            got, one, "asked by several threads, it says something else"
+            got, one, "called by several threads, it gives other answers"
         )
 
 

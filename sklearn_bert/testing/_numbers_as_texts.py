@@ -48,6 +48,8 @@ class NumbersAsTexts(BaseEstimator):
     # -- everything is the wrapped estimator's own ------------------------------------
 
     def __getattr__(self, name: str) -> Any:
+        # Python calls this for attributes that it does not find. While `estimator` is
+        # not set, looking it up below would recurse without end.
         if name in OWN or name.startswith("__"):
             raise AttributeError(name)
         value = getattr(self.estimator, name)
@@ -67,14 +69,14 @@ class NumbersAsTexts(BaseEstimator):
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        """State of the wrapped estimator, for checks that look for changes in it."""
+        """Return the state of the wrapped estimator, which checks compare."""
         return dict(vars(self.estimator))
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         return f"NumbersAsTexts({self.estimator!r})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters of the wrapped estimator."""
+        """Return the parameters of the wrapped estimator."""
         return self.estimator.get_params(deep=deep)
 
     def set_params(self, **params: Any) -> Self:

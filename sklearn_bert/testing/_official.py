@@ -65,18 +65,19 @@ OF_VECTORS = {"check_transformer_data_not_an_array", "check_transformer_general"
 
 
 def official_checks(estimator: BaseEstimator) -> list[Check]:
-    """The checks of scikit-learn that its type and tags call for."""
+    """Return the checks of scikit-learn that its type and tags call for."""
     return [_restate(check) for _, check in _generate(estimator)]
 
 
 def _generate(estimator: BaseEstimator) -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
+        # The adapter's tags say that X is a matrix; otherwise one check is generated.
         return list(estimator_checks_generator(NumbersAsTexts(estimator)))
 
 
 def _restate(check: partial[None]) -> Check:
-    """A check that is bound to a name and its options, as one of ours."""
+    """Turn a check of scikit-learn, bound to its options, into one of ours."""
     name = check.func.__name__
     variant = ",".join(f"{key}={value}" for key, value in check.keywords.items())
 
@@ -99,8 +100,9 @@ def _restate(check: partial[None]) -> Check:
 
 
 def _summary(check: partial[None]) -> str:
-    """Its first sentence: of the docstring, or of the comment that stands in for it."""
+    """Return the first sentence of its docstring, or of the comment in place of one."""
     name = check.func.__name__
+    # scikit-learn decorates its checks; the comment is in the undecorated function.
     text = inspect.getdoc(check.func) or _first_comment(inspect.unwrap(check.func))
     text = " ".join(text.partition("\n\n")[0].split()) or name.replace("_", " ")
     sentence = text.partition(". ")[0].rstrip(".")
@@ -108,7 +110,7 @@ def _summary(check: partial[None]) -> str:
 
 
 def _first_comment(function: Any) -> str:
-    """The comment that stands where a docstring would."""
+    """Return the comment that stands where a docstring would."""
     lines = (line.strip() for line in inspect.getsource(function).splitlines())
     body = list(dropwhile(lambda line: not line.endswith(":"), lines))[1:]
     comment = takewhile(lambda line: line.startswith("#"), body)

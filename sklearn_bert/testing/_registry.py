@@ -1,4 +1,4 @@
-"""What a check of text estimators is, and which estimators it is for."""
+"""`Check`, the list of all checks, and conditions on the estimators they are for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INPUT_KINDS = {
 
 @dataclass(frozen=True)
 class Check:
-    """A named question to an estimator; raises AssertionError where it is answered no.
+    """A named check of an estimator; raises AssertionError where the estimator fails.
 
     Attributes
     ----------
@@ -48,15 +48,17 @@ class Check:
         return f"{self.name}({self.variant})" if self.variant else self.name
 
 
+# Filled as the modules of checks are imported, in the order in which `_run` does that.
 _CHECKS: list[tuple[Check, tuple[Condition, ...]]] = []
 
 
 def text_check(
     *conditions: Condition,
 ) -> Callable[[Callable[[str, Any], None]], Callable[[str, Any], None]]:
-    """Make a function a check, for the estimators that meet every condition."""
+    """Register a function as a check, for estimators that meet every condition."""
 
     def register(ask: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+        # `python -OO` leaves no docstrings.
         summary = (ask.__doc__ or "").partition("\n")[0]
         _CHECKS.append((Check(ask.__name__, summary, ask), conditions))
         return ask
@@ -65,7 +67,7 @@ def text_check(
 
 
 def text_checks(estimator: BaseEstimator = None) -> list[Check]:
-    """The checks that are for this estimator, or all of them."""
+    """Return the checks that are for this estimator; None: all of them."""
     return [
         check
         for check, conditions in _CHECKS
@@ -77,7 +79,7 @@ def text_checks(estimator: BaseEstimator = None) -> list[Check]:
 
 
 def input_kind(estimator: BaseEstimator) -> str:
-    """What a row of X is, in the words of `INPUT_KINDS`; `"texts"` if it says nothing.
+    """Return what a row of X is, a key of `INPUT_KINDS`; `"texts"` where not told.
 
     An estimator says it by a method `__sklearn_text_input__`.
     """
@@ -93,22 +95,22 @@ def input_kind(estimator: BaseEstimator) -> str:
 
 
 def reads_texts(estimator: BaseEstimator) -> bool:
-    """Whether a row of X may be a text."""
+    """Tell whether a row of X may be a text."""
     return input_kind(estimator) != "words"
 
 
 def refuses_lists(estimator: BaseEstimator) -> bool:
-    """Whether a row of X may not be a list."""
+    """Tell whether a row of X may not be a list."""
     return input_kind(estimator) in ("texts", "stream")
 
 
 def refuses_iterators(estimator: BaseEstimator) -> bool:
-    """Whether X may not be an iterator of texts."""
+    """Tell whether X may not be an iterator of texts."""
     return input_kind(estimator) in ("texts", "documents")
 
 
 def gives_vectors(estimator: BaseEstimator) -> bool:
-    """Whether `transform` gives a matrix; an estimator may say `"lists"` instead.
+    """Tell whether `transform` gives a matrix; an estimator may say `"lists"` instead.
 
     It says so by a method `__sklearn_text_output__`.
     """
@@ -117,64 +119,65 @@ def gives_vectors(estimator: BaseEstimator) -> bool:
 
 
 def reads_words(estimator: BaseEstimator) -> bool:
-    """Whether each row of X is a list of words, and each row of y one of tags."""
+    """Tell whether each row of X is a list of words, and each row of y one of tags."""
     return input_kind(estimator) == "words"
 
 
 def needs_target(estimator: BaseEstimator) -> bool:
-    """Whether `fit` cannot do without y (a pipeline's tags do not say so)."""
+    """Tell whether `fit` needs y (the tags of a pipeline do not say so)."""
     supervised = is_classifier(estimator) or is_regressor(estimator)
     return supervised or get_tags(estimator).target_tags.required
 
 
 def classifies(estimator: BaseEstimator) -> bool:
-    """Whether it gives each text one label."""
+    """Tell whether it predicts one label for each text."""
     one_label = get_tags(estimator).target_tags.single_output
     return reads_texts(estimator) and is_classifier(estimator) and one_label
 
 
 def is_multiclass(estimator: BaseEstimator) -> bool:
-    """Whether more than two classes are fine."""
+    """Tell whether it can learn more than two classes."""
+    # Evaluated after `classifies`, so that the tags of a classifier exist.
     return get_tags(estimator).classifier_tags.multi_class
 
 
 def is_multilabel(estimator: BaseEstimator) -> bool:
-    """Whether it gives each text several labels, if asked."""
+    """Tell whether it can predict several labels for each text."""
     tags = get_tags(estimator).classifier_tags
     return reads_texts(estimator) and tags is not None and tags.multi_label
 
 
 def regresses(estimator: BaseEstimator) -> bool:
-    """Whether it gives each text one number."""
+    """Tell whether it predicts one number for each text."""
     one_number = get_tags(estimator).target_tags.single_output
     return reads_texts(estimator) and is_regressor(estimator) and one_number
 
 
 def is_multioutput(estimator: BaseEstimator) -> bool:
-    """Whether it gives each text several numbers, if asked."""
+    """Tell whether it can predict several numbers for each text."""
     several = get_tags(estimator).target_tags.multi_output
     return reads_texts(estimator) and is_regressor(estimator) and several
 
 
 def learns_well(estimator: BaseEstimator) -> bool:
-    """Whether its tags do not warn of a poor score."""
+    """Tell whether its tags do not warn of a poor score."""
     tags = get_tags(estimator)
     own = tags.classifier_tags or tags.regressor_tags
     return own is None or not own.poor_score
 
 
 def is_deterministic(estimator: BaseEstimator) -> bool:
-    """Whether two fits with one seed are promised to agree."""
+    """Tell whether two fits with one seed are promised to agree."""
     return not get_tags(estimator).non_deterministic
 
 
 def must_be_fitted(estimator: BaseEstimator) -> bool:
-    """Whether there is anything to say before `fit`."""
+    """Tell whether its methods need a fit first."""
     return get_tags(estimator).requires_fit
 
 
 def has(*methods: str) -> Condition:
-    """Whether it has these methods."""
+    """Return the condition that it has these methods."""
 
     def holds(estimator: BaseEstimator) -> bool:
         return all(hasattr(estimator, method) for method in methods)
@@ -183,7 +186,7 @@ def has(*methods: str) -> Condition:
 
 
 def has_parameter(name: str) -> Condition:
-    """Whether it has a parameter of its own of this name."""
+    """Return the condition that it has a parameter of this name itself."""
 
     def holds(estimator: BaseEstimator) -> bool:
         return name in estimator.get_params(deep=False)
@@ -192,5 +195,5 @@ def has_parameter(name: str) -> Condition:
 
 
 def takes_weights(estimator: BaseEstimator) -> bool:
-    """Whether `fit` takes a weight for each text."""
+    """Tell whether `fit` takes a weight for each text."""
     return reads_texts(estimator) and has_fit_parameter(estimator, "sample_weight")

@@ -36,7 +36,7 @@ def check_text_single_row(name: str, estimator: BaseEstimator) -> None:
     for method, answer in answers(model, new).items():
         for row, text in enumerate(new):
             alone = getattr(model, method)([text])
-            message = f"{method} of row {row} alone is another than among others"
+            message = f"{method} of row {row} alone is not that among other rows"
             assert_same(pick(alone, [0]), pick(answer, [row]), message)
 
 
@@ -64,7 +64,7 @@ def check_text_order_of_rows(name: str, estimator: BaseEstimator) -> None:
 def check_text_rows_of_mixed_length(name: str, estimator: BaseEstimator) -> None:
     """A short row next to a long one gets the answer that it gets alone."""
     model, new = fitted(estimator), new_rows(estimator)
-    short, long = new[0], new[1] * 8
+    short, long = new[0], new[1] * 8  # `*` repeats a str or a list of words
     for method, answer in answers(model, [short, long]).items():
         alone = getattr(model, method)([short])
         assert_same(pick(answer, [0]), pick(alone, [0]), f"{method} next to a long row")
@@ -85,6 +85,7 @@ def check_text_asking_twice(name: str, estimator: BaseEstimator) -> None:
     """The same question gets the same answer, exactly."""
     model, new = fitted(estimator), new_rows(estimator)
     for method, answer in answers(model, new).items():
+        # Pickles compare to the last bit, also in lists of arrays.
         again = pickle.dumps(as_python(getattr(model, method)(new)))
         assert again == pickle.dumps(as_python(answer)), (
             f"{method} answers the same question differently"

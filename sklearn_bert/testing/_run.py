@@ -1,4 +1,4 @@
-"""Run the checks: in one call, or one test each under pytest."""
+"""Run the checks: in one call, or under pytest as one test each."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def check_text_estimator(
 
     Type and tags of the estimator decide which are asked. An estimator whose X holds
     lists of words, and whose y holds a list of tags for each, says so by a method
-    `__sklearn_text_input__` that returns `"words"`; without one, X holds texts. Of
-    words, scikit-learn's own checks cannot ask anything: they have one label per row.
+    `__sklearn_text_input__` that returns `"words"`; without one, X holds texts.
+    scikit-learn's own checks are not for words, because they have one label per row.
     Where a row may also be a list of sentences, it returns `"documents"`; where X may
     also be an iterator, `"stream"`. A method `__sklearn_text_output__` that returns
     `"lists"` says that what `transform` gives is no matrix.
 
-    The estimator is used as it is configured, but for every `random_state`, which is
-    set to 0 or 1. A small model and few passes make the checks quick.
+    The estimator is used as it is configured, except that every `random_state` is set
+    to 0 or 1. A small model and few passes make the checks quick.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def parametrize_with_text_checks(
     expected_failed_checks: Callable[[Any], dict[str, str]] | None = None,
     xfail_strict: bool | None = None,
 ) -> Any:
-    """Make a test function one test for each estimator and check, under pytest.
+    """Turn a test function into one test for each estimator and check, under pytest.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def parametrize_with_text_checks(
     ... def test_text_conventions(estimator, check):
     ...     check(estimator)
     """
-    pytest = import_module("pytest")
+    pytest = import_module("pytest")  # not needed by `check_text_estimator`
     strict = {} if xfail_strict is None else {"strict": xfail_strict}
     cases = []
     for estimator in estimators:
@@ -202,13 +202,13 @@ def parametrize_with_text_checks(
 
 
 def all_checks(estimator: BaseEstimator) -> list[Check]:
-    """The checks that are for this estimator: scikit-learn's, then our own."""
+    """Return the checks that are for this estimator: scikit-learn's, then our own."""
     official = [] if reads_words(estimator) else official_checks(estimator)
     return official + text_checks(estimator)
 
 
 def _run(check: Check, estimator: BaseEstimator, reason: str | None) -> dict[str, Any]:
-    """Ask, and note what came of it."""
+    """Run a check, and return its result."""
     status: str = "passed"
     exception: Exception | None = None
     try:
@@ -228,6 +228,6 @@ def _run(check: Check, estimator: BaseEstimator, reason: str | None) -> dict[str
 
 
 def _short(estimator: BaseEstimator) -> str:
-    """The estimator in one line, with only those parameters that were changed."""
+    """Write the estimator in one line, with only those parameters that were changed."""
     with config_context(print_changed_only=True):
         return " ".join(repr(estimator).split())

@@ -44,7 +44,7 @@ def check_text_not_fitted(name: str, estimator: BaseEstimator) -> None:
             getattr(fresh(estimator), method)(new_rows(estimator))
         except NotFittedError:
             continue
-        raise AssertionError(f"{method} answers before fit")
+        raise AssertionError(f"{method} works before fit; expected NotFittedError")
 
 
 @text_check(must_be_fitted)
@@ -77,7 +77,7 @@ def check_text_repr(name: str, estimator: BaseEstimator) -> None:
         before = pickle.dumps(model)
         assert name in repr(model), f"repr does not name {name}"
         assert name in estimator_html_repr(model), f"HTML does not name {name}"
-        assert pickle.dumps(model) == before, "to show it has changed it"
+        assert pickle.dumps(model) == before, "its repr or its HTML has changed it"
 
 
 # -- fit ---------------------------------------------------------------------------
@@ -97,6 +97,7 @@ def check_text_fit_keeps_parameters(name: str, estimator: BaseEstimator) -> None
     X, y = problem(estimator)
     model = fresh(estimator)
     before = model.get_params(deep=False)
+    # Both are compared: a copy has the same hash, and the same object may have changed.
     hashes = {key: joblib.hash(value) for key, value in before.items()}
     model.fit(X, y)
     after = model.get_params(deep=False)
@@ -127,6 +128,7 @@ def check_text_fit_twice(name: str, estimator: BaseEstimator) -> None:
 def check_text_random_state(name: str, estimator: BaseEstimator) -> None:
     """One `random_state` gives one model, whatever was drawn in between."""
     first = answers(fitted(estimator), new_rows(estimator))
+    # A fit that draws from NumPy's global generator gets other numbers now.
     np.random.seed(None)  # noqa: NPY002
     second = answers(fitted(estimator), new_rows(estimator))
     assert_same_answers(second, first, "the same random_state gives another model")
@@ -142,7 +144,7 @@ def check_text_refit_forgets(name: str, estimator: BaseEstimator) -> None:
     anew = fit(estimator, X[half], other_y)
     after_another = fitted(estimator).fit(X[half], other_y)
     assert_same_answers(
-        answers(after_another, new), answers(anew, new), "an earlier fit shows through"
+        answers(after_another, new), answers(anew, new), "an earlier fit has an effect"
     )
     left = vars(after_another).keys() - vars(anew).keys()
     assert not left, f"an earlier fit leaves {sorted(left)}"
@@ -165,10 +167,10 @@ def check_text_failed_fit_keeps_the_model(name: str, estimator: BaseEstimator) -
             after = answers(model, new)
         except Exception as error:
             raise AssertionError(
-                f"after a fit on {what}, which failed, the model no longer answers: "
+                f"after a fit on {what}, which failed, the model no longer works: "
                 f"{error}"
             ) from error
-        message = f"after a fit on {what}, which failed, the model is another"
+        message = f"after a fit on {what}, which failed, the model has changed"
         assert_same_answers(after, before, message)
 
 
@@ -192,16 +194,16 @@ def check_text_set_params_waits_for_fit(name: str, estimator: BaseEstimator) -> 
         if other is None:
             continue
         model.set_params(**{key: other})
-        message = f"{key}={other!r}, set after fit, has an effect before the next"
+        message = f"{key}={other!r}, set after fit, has an effect before the next fit"
         assert_same_answers(answers(model, new), before, message)
         model.set_params(**{key: value})
 
 
 def _other(key: str, value: Any) -> Any:
-    """Another value of the same kind; None where there is none, or it is for show."""
+    """Return another value of the same kind; None where it could change no answer."""
     if key.split("__")[-1] in ("verbose", "n_jobs"):
         return None
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before int, which bool is a subclass of
         return not value
     return value + 1 if isinstance(value, int) else None
 
@@ -216,6 +218,7 @@ def check_text_answers_change_nothing(name: str, estimator: BaseEstimator) -> No
     for method in methods_of(estimator):
         names, before = set(vars(model)), pickle.dumps(model)
         getattr(model, method)(new_rows(estimator))
+        # An estimator may leave attributes out of its pickle.
         assert set(vars(model)) == names, f"{method} adds or removes attributes"
         assert pickle.dumps(model) == before, f"{method} changes the estimator"
 
@@ -225,6 +228,7 @@ def check_text_clone(name: str, estimator: BaseEstimator) -> None:
     """A clone has the same parameters and nothing that fit has learnt."""
     model = fitted(estimator)
     copied = clone(model)
+    # By hash, since parameters may be arrays; each `random_state` was set to 0.
     assert joblib.hash(copied.get_params()) == joblib.hash(
         clone(estimator).set_params(**_states(copied)).get_params()
     ), "a clone has other parameters"
@@ -256,7 +260,7 @@ def check_text_joblib_memory_map(name: str, estimator: BaseEstimator) -> None:
         mapped = joblib.load(path, mmap_mode="r")
         message = "answers differ from memory that is mapped"
         assert_same_answers(answers(mapped, new), answers(model, new), message)
-        del mapped
+        del mapped  # Windows deletes no file that is mapped
 
 
 @text_check()

@@ -30,7 +30,7 @@ from sklearn_bert.testing._tools import (
 
 
 def indicator(n: int = 16) -> np.ndarray:
-    """Good, bad, and one label that every fourth text has."""
+    """Return three labels: good, bad, and one that every fourth text has."""
     return np.array(by_turns([1, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 0], n=n))
 
 
@@ -41,7 +41,7 @@ def check_text_multilabel_predictions(name: str, estimator: BaseEstimator) -> No
     predicted = fit(estimator, texts(), y).predict(texts())
     assert predicted.shape == y.shape, f"shape is {predicted.shape}, not {y.shape}"
     assert predicted.dtype == y.dtype, f"dtype is {predicted.dtype}, not {y.dtype}"
-    assert np.isin(predicted, [0, 1]).all(), "an indicator holds others than 0 and 1"
+    assert np.isin(predicted, [0, 1]).all(), "a prediction is neither 0 nor 1"
 
 
 @text_check(is_multilabel)
@@ -88,7 +88,7 @@ def check_text_multilabel_learns_decisive_words(
 
 
 def numbers(n: int = 16) -> np.ndarray:
-    """1.5 for the good, -0.5 for the bad."""
+    """Return 1.5 for good texts and -0.5 for bad ones."""
     return np.array(by_turns(1.5, -0.5, n=n))
 
 
@@ -150,6 +150,7 @@ def check_text_regression_learns_a_decisive_word(
 @text_check(regresses, learns_well)
 def check_text_regression_scale_of_y(name: str, estimator: BaseEstimator) -> None:
     """Numbers in the thousands are learnt as well as small ones."""
+    # Small steps from 0 would hardly reach 5000: the estimator has to standardise.
     X, y = texts(40), 5000 + 1000 * numbers(80)
     score = r2_score(y, fit(estimator, X, y).predict(X))
     assert score > 0.5, f"R2 on the training texts is {score:.2f}"

@@ -1,4 +1,4 @@
-"""What checks have in common: fit a clone, ask it, compare its answers."""
+"""What checks share: fitting a clone, calling its methods, comparing results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOLERANCE = 1e-5
 
 
 def fresh(estimator: BaseEstimator) -> Any:
-    """A clone with the caller's parameters, but every `random_state` an int."""
+    """Return a clone with the same parameters, but with every `random_state` an int."""
     copied = clone(estimator)
     names = copied.get_params(deep=True)
     own = [name for name in names if name.split("__")[-1] == "random_state"]
@@ -38,8 +38,9 @@ def fresh(estimator: BaseEstimator) -> Any:
 
 
 def fit(estimator: BaseEstimator, X: Any, y: Any = None, **weights: Any) -> Any:
-    """Fit a clone, without y where there is none."""
+    """Return a fitted clone; it is fitted without y where there is none."""
     copied = fresh(estimator)
+    # fit(X), not fit(X, None): a caller without a target passes none.
     if y is None and not weights:
         copied.fit(X)
     else:
@@ -48,22 +49,22 @@ def fit(estimator: BaseEstimator, X: Any, y: Any = None, **weights: Any) -> Any:
 
 
 def fitted(estimator: BaseEstimator) -> Any:
-    """A clone that is fitted on the problem of its kind."""
+    """Return a clone that is fitted on the problem of its kind."""
     return fit(estimator, *problem(estimator))
 
 
 def methods_of(estimator: BaseEstimator) -> list[str]:
-    """The methods that say something about rows."""
+    """Return the names of its methods that compute something for each row."""
     return [method for method in METHODS if hasattr(estimator, method)]
 
 
 def answers(estimator: BaseEstimator, X: Any) -> dict[str, Any]:
-    """What every method says about X."""
+    """Return what each of these methods gives for X."""
     return {method: getattr(estimator, method)(X) for method in methods_of(estimator)}
 
 
 def as_python(answer: Any) -> Any:
-    """An answer as a dense array, or as a list of answers where rows differ in size."""
+    """Turn an answer into a dense array, or into a list where rows differ in size."""
     if issparse(answer):
         return answer.toarray()
     if isinstance(answer, (list, tuple)):
@@ -72,7 +73,7 @@ def as_python(answer: Any) -> Any:
 
 
 def pick(answer: Any, rows: Iterable[int]) -> Any:
-    """Some rows of an answer."""
+    """Return some rows of an answer."""
     answer = as_python(answer)
     return [answer[row] for row in rows] if isinstance(answer, list) else answer[rows]
 
@@ -105,14 +106,14 @@ def assert_close(got: Any, expected: Any, message: str = "") -> None:
 def assert_same_answers(
     got: dict[str, Any], expected: dict[str, Any], message: str
 ) -> None:
-    """Raise unless every method has said the same."""
+    """Raise unless every method gives the same."""
     assert got.keys() == expected.keys(), f"{message}: methods differ"
     for method, answer in expected.items():
         assert_same(got[method], answer, f"{method}: {message}")
 
 
 def differ(got: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Whether any method says something else."""
+    """Tell whether any method gives something else."""
     try:
         assert_same_answers(got, expected, "")
     except AssertionError:
@@ -132,7 +133,7 @@ def assert_refused(call: Callable[[], Any], what: str) -> Exception:
             call()
     except (TypeError, ValueError) as error:
         return error
-    except Exception as error:
+    except Exception as error:  # but no KeyboardInterrupt
         raise AssertionError(
             f"{what} ended in {type(error).__name__} ({error}); expected TypeError or "
             "ValueError that says what is wrong with it"
@@ -156,7 +157,7 @@ def assert_X_is_refused(
 
 
 def optional(library: str) -> Any:
-    """A library that holds texts, or SkipTest where it is not installed."""
+    """Import a library of containers; raise SkipTest where it is not installed."""
     try:
         return import_module(library)
     except ImportError as error:

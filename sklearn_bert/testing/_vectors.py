@@ -86,12 +86,15 @@ def check_text_feature_names_out_before_fit(
         fresh(estimator).get_feature_names_out()
     except NotFittedError:
         return
-    raise AssertionError("get_feature_names_out answers before fit")
+    raise AssertionError(
+        "get_feature_names_out works before fit; expected NotFittedError"
+    )
 
 
 def model_with_output(estimator: BaseEstimator, library: str) -> tuple[Any, Any]:
-    """A fitted clone that gives frames, and its vectors as a plain array."""
+    """Return a fitted clone that gives frames, and its vectors as a plain array."""
     model = fitted(estimator)
+    # Before `set_output`, which changes what the same model gives.
     vectors = model.transform(new_rows(estimator))
     if issparse(vectors):
         raise SkipTest("sparse vectors do not go into frames")
@@ -127,6 +130,7 @@ def check_text_vectors_feed_a_model(name: str, estimator: BaseEstimator) -> None
     """A model on the vectors learns a decisive word from them."""
     X, y = problem(estimator, 40)
     vectors, labels = fit(estimator, X, y).transform(X), by_turns("pos", "neg", n=80)
+    # Hardly any penalty, because the vectors of some transformers are short.
     model = LogisticRegression(C=1000, max_iter=1000).fit(vectors, labels)
     accuracy = model.score(vectors, labels)
     assert accuracy > 0.83, f"accuracy on the training texts is {accuracy:.2f}"

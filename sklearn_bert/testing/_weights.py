@@ -50,6 +50,7 @@ def check_text_weight_of_zero(name: str, estimator: BaseEstimator) -> None:
     X, y = problem(estimator)
     new, n = new_rows(estimator), len(X) - 4
     weights = np.repeat([1.0, 0.0], [n, 4])
+    # The targets of these texts are reversed: it shows if they are learnt.
     wrong = Problem(X, y if y is None else [*y[:n], *y[n:][::-1]])
     got = answers(fit(estimator, *wrong, sample_weight=weights), new)
     absent = answers(fit(estimator, X[:n], y if y is None else y[:n]), new)
@@ -63,7 +64,7 @@ def check_text_heavy_weight_decides(name: str, estimator: BaseEstimator) -> None
     for heavy, pair in (("pos", [10.0, 1.0]), ("neg", [1.0, 10.0])):
         model = fit(estimator, X, y, sample_weight=np.array(pair * 8))
         (predicted,) = model.predict(["a film"])
-        assert predicted == heavy, f"predicts {predicted!r} where {heavy!r} is heavy"
+        assert predicted == heavy, f"predicts {predicted!r} where {heavy!r} weighs more"
 
 
 @text_check(takes_weights, is_deterministic)

@@ -23,7 +23,8 @@ from sklearn_bert.testing._tools import (
 
 
 def in_objects(rows: list[Any]) -> np.ndarray:
-    """An array of objects that are lists."""
+    """Put lists into an array of objects."""
+    # np.array would make a table of lists of equal length.
     array = np.empty(len(rows), dtype=object)
     array[:] = rows
     return array
@@ -168,6 +169,7 @@ def check_text_words_learns_decisive_words(name: str, estimator: BaseEstimator) 
         for tags, guesses in zip(y, model.predict(X), strict=True)
         for tag, told in zip(tags, guesses, strict=True)
     ]
+    # Three of four words are O, so that predicting only O would be 75 % right.
     accuracy = np.mean([tag == told for tag, told in pairs if tag != "O"])
     assert accuracy > 0.83, f"accuracy on the words that decide is {accuracy:.2f}"
     assert 0 <= model.score(X, y) <= 1, f"score is {model.score(X, y)}"

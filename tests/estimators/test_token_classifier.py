@@ -230,7 +230,7 @@ def test_score_of_flat_tags_is_accuracy(by_scheme, scheme):
 
 def test_entities_know_no_weights(fitted):
     """Sample weights for the F1 of entities are refused."""
-    with pytest.raises(ValueError, match="F1 of entities knows no weights"):
+    with pytest.raises(ValueError, match="F1 of entities takes no weights"):
         fitted.score(SENTENCES, SCHEMES["BIO"], sample_weight=np.ones(24))
 
 
