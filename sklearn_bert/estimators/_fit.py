@@ -15,12 +15,12 @@ from sklearn_bert._process._random import Seeds, seeded
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
 from sklearn_bert.text._columns import as_python, excerpt
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks

@@ -21,7 +21,6 @@ from sklearn_bert.estimators._base import (
     BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint
@@ -40,6 +39,7 @@ from sklearn_bert.text._corpus import (
     read_corpus,
     split_sentences,
 )
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 
