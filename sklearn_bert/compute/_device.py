@@ -125,6 +125,9 @@ def _has_native_bfloat16(device: torch.device) -> bool:
     return False
 
 
+# -- memory ------------------------------------------------------------------------
+
+
 class BertOutOfMemoryError(torch.OutOfMemoryError):
     """Not even one text fits into the memory of the device."""
 
