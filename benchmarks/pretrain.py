@@ -14,6 +14,7 @@ import argparse
 import copy
 import tempfile
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def hand_written(kept: dict, options: argparse.Namespace) -> tuple:
     model.tie_weights()
     model.train()
     n_updates = len(kept["batches"])
-    rate = warmup_then_decay(n_updates, 0.1)
+    rate = partial(warmup_then_decay, n_updates=n_updates, warmup=0.1)
     optimizer = torch.optim.AdamW(
         parameter_groups(model.named_parameters(), 0.01), lr=options.learning_rate
     )

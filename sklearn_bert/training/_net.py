@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -241,6 +242,7 @@ class BertNet(NeuralNet):
             on_gradients = lambda named: self.notify(  # noqa: E731
                 "on_grad_computed", named_parameters=named, batch=None, training=True
             )
+        decaying = partial(warmup_then_decay, n_updates=n_updates, warmup=self.warmup)
         factors = None
         if self.layer_decay != 1:
             factors = layer_factors(layer_depths(self.module_), self.layer_decay)
@@ -252,9 +254,7 @@ class BertNet(NeuralNet):
             lr=self.lr,
             weight_decay=self.weight_decay,
             rate_factors=factors,
-            schedule=(
-                warmup_then_decay(n_updates, self.warmup) if self.decays else steady
-            ),
+            schedule=decaying if self.decays else steady,
             n_updates=n_updates,
             batch_size=self.batch_size,
             checkpointing=self.checkpointing,

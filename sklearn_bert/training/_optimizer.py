@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -167,11 +167,13 @@ def steady(update: int) -> float:
     return min(1.0, (update + 1) / N_FIRST)
 
 
-def warmup_then_decay(n_updates: int, warmup: float) -> Callable[[int], float]:
-    """Make a rate that goes up in a line, and then down in a line.
+def warmup_then_decay(update: int, n_updates: int, warmup: float) -> float:
+    """Return a rate that goes up in a line, and then down in a line.
 
     Parameters
     ----------
+    update : int
+        Updates done.
     n_updates : int
         Updates of the whole fit.
     warmup : float
@@ -179,16 +181,11 @@ def warmup_then_decay(n_updates: int, warmup: float) -> Callable[[int], float]:
 
     Returns
     -------
-    callable
-        From the number of updates done to a share of the peak rate. It is never 0, so
-        that neither the first nor the last update is lost.
+    float
+        A share of the peak rate. It is never 0, so that neither the first nor the last
+        update is lost.
     """
     n_warmup = int(warmup * n_updates)
-    n_decay = n_updates - n_warmup
-
-    def share(update: int) -> float:
-        if update < n_warmup:
-            return (update + 1) / (n_warmup + 1)
-        return max(n_updates - update, 1) / max(n_decay, 1)
-
-    return share
+    if update < n_warmup:
+        return (update + 1) / (n_warmup + 1)
+    return max(n_updates - update, 1) / max(n_updates - n_warmup, 1)

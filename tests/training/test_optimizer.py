@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -108,8 +109,7 @@ def test_a_head_alone_ignores_factors():
 @given(n_updates=st.integers(1, 500), warmup=st.floats(0, 1))
 def test_every_update_counts(n_updates, warmup):
     """The share is never 0, never above 1, rises and then falls."""
-    share = warmup_then_decay(n_updates, warmup)
-    shares = [share(update) for update in range(n_updates)]
+    shares = [warmup_then_decay(u, n_updates, warmup) for u in range(n_updates)]
     assert all(0 < s <= 1 for s in shares)
     peak = shares.index(max(shares))
     assert shares[: peak + 1] == sorted(shares[: peak + 1])
@@ -120,7 +120,7 @@ def test_follows_transformers():
     """The line is transformers' own, but for the first update, which is not lost."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = get_linear_schedule_with_warmup(optimizer, 10, 100)
-    ours = warmup_then_decay(100, 0.1)
+    ours = partial(warmup_then_decay, n_updates=100, warmup=0.1)
     for update in range(100):
         assert ours(update) == pytest.approx(theirs.get_last_lr()[0], abs=0.1)
         if update >= 10:
