@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -42,13 +41,16 @@ from sklearn_bert.model._damage import (
     CONFIG,
     CheckpointError,
     DamagedCheckpointError,
-    check_finite,
-    check_weights,
     damage_named,
     token_limit,
 )
 from sklearn_bert.model._find import find_checkpoint
-from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
+from sklearn_bert.model._pooling import (
+    ATTENTION_FILE,
+    POOLINGS,
+    AttentionPooling,
+    read_attention,
+)
 from sklearn_bert.model._post_processing import Normalize
 from sklearn_bert.model._sentence_transformers import (
     PROMPTS_FILE,
@@ -321,7 +323,8 @@ def _read(
         encoder: Any = full_model.base_model
         attention = None
         if (folder / ATTENTION_FILE).exists():
-            attention = _read_attention(folder / ATTENTION_FILE, encoder)
+            width = encoder.config.hidden_size
+            attention = read_attention(folder / ATTENTION_FILE, width)
         longest = position_limit(encoder, source / CONFIG)
         check_encoder(name, source, encoder, tokenizer, longest)
     trained = min(longest, soft_limit, modules.max_length)
@@ -393,19 +396,6 @@ def _size(checkpoint: Checkpoint) -> int:
     n_bytes = sum(t.nbytes for t in (*full_model.parameters(), *full_model.buffers()))
     n_tokens = checkpoint.text_tokenizer(None).backend.get_vocab_size()
     return n_bytes + BYTES_PER_TOKEN * n_tokens
-
-
-def _read_attention(path: Path, encoder: nn.Module) -> AttentionPooling:
-    """Read the attention pooling of a saved estimator."""
-    check_weights(path)
-    with damage_named(str(path)):
-        weights = load_file(path)
-        attention = AttentionPooling(encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
-        attention.load_state_dict(
-            {name.removeprefix("attention."): value for name, value in weights.items()}
-        )
-    check_finite(path, weights.items())
-    return attention
 
 
 def _trained_pooling(
