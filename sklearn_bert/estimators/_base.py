@@ -66,6 +66,13 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
+# Of the estimators that choose these by the number of texts.
+AUTO_CONSTRAINTS: dict[str, list[Any]] = {
+    name: [*TRAINING_CONSTRAINTS[name], StrOptions({"auto"})]
+    for name in ("max_epochs", "batch_size", "learning_rate")
+}
+
+
 class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that have a net: load its model, publish what is fitted.
 
@@ -79,9 +86,9 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     precision: str
     device: str
     random_state: int | np.random.RandomState | None
-    max_epochs: int
-    batch_size: int
-    learning_rate: float
+    max_epochs: int | str
+    batch_size: int | str
+    learning_rate: float | str
     weight_decay: float
     warmup: float
     dropout: float | None

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert.estimators._base import (
+    AUTO_CONSTRAINTS,
     CHECKPOINT_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
@@ -28,7 +29,9 @@ from sklearn_bert.estimators._nested_pretraining import (
     read_unlabeled,
 )
 from sklearn_bert.estimators._pretrainer import BertPretrainer
+from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._text_predictor import TextPredictor
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._labels import (
     AnyOfSeveral,
     Labels,
@@ -244,6 +247,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
+        **AUTO_CONSTRAINTS,
+        "head_init": [StrOptions({"probe", "random"})],
         "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
@@ -264,9 +269,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         pretraining: BertPretrainer | None = None,
         adapter: str | None = None,
         adapter_rank: int = 8,
-        max_epochs: int = 3,
-        batch_size: int = 32,
-        learning_rate: float = 5e-5,
+        head_init: str = "probe",
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: float | str = "auto",
         layer_decay: float = 1.0,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
@@ -296,6 +302,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.pretraining = pretraining
         self.adapter = adapter
         self.adapter_rank = adapter_rank
+        self.head_init = head_init
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -469,18 +476,22 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             )
             # 3. Tokenise.
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
-            # 4. Train.
+            # 4. Train. The head starts as a linear model of the vectors.
+            if self.head_init == "probe" and not call.goes_on:
+                model.set_head(
+                    *labels.probe(*call.head_inputs(model, tokenizer, train))
+                )
+            attributes |= labels.attributes()
+            attributes |= pretraining_history(self, call, adapted)
+            recipe = self._choose_recipe(call, labels, len(train), model)
             fitted = call.train(
                 model,
                 tokenizer,
-                labels.loss(self.label_smoothing),
+                labels.loss(self.label_smoothing, contrasts=self._contrasts(recipe)),
                 train,
                 valid,
-                {
-                    **attributes,
-                    **labels.attributes(),
-                    **pretraining_history(self, call, adapted),
-                },
+                attributes,
+                recipe=recipe,
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
@@ -508,6 +519,24 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 "partial_fit, or set warm_start=False."
             )
         return labels
+
+    def _choose_recipe(
+        self, call: FitCall, labels: Labels, n_texts: int, model: TextModel
+    ) -> Recipe:
+        """Return how to train; few labels are for a fit that begins anew."""
+        has_one_label = isinstance(labels, OneOfSeveral) and not call.goes_on
+        return Recipe.of(
+            self,
+            n_texts,
+            model.width,
+            n_classes=len(labels.classes) if has_one_label else None,
+            is_partial=call.is_partial,
+        )
+
+    def _contrasts(self, recipe: Recipe) -> bool:
+        """Tell whether texts are contrasted: there are few, and their vectors learn."""
+        is_one_vector = self.long_text != "window" and self.trainable != "head"
+        return recipe.has_few_labels and is_one_vector
 
     @property
     def _labels(self) -> Labels:

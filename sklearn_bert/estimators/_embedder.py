@@ -274,6 +274,7 @@ class BertEmbedder(
     (4, 384)
     """
 
+    batch_size: int
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,

@@ -9,15 +9,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from sklearn_bert._process._random import Seeds, seeded
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
+from sklearn_bert.targets._probe import MOST_ROWS
 from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
 from sklearn_bert.text._columns import as_python, excerpt
 from sklearn_bert.text._reports import text_reports, warn_of
@@ -144,7 +147,9 @@ class FitCall:
         estimator = self.estimator
         # Python calls no __exit__ after an error in here, so nothing is held yet.
         self._stack = ExitStack()
-        self.context = estimator._init_callback_context(max_subtasks=self.n_epochs)
+        # "auto" comes to a number once the texts are counted.
+        known = None if self.n_epochs == "auto" else self.n_epochs
+        self.context = estimator._init_callback_context(max_subtasks=known)
         self.context.call_on_fit_task_begin(estimator=estimator, **self.callback_data)
         if self.goes_on:
             self._check_unchanged()
@@ -251,12 +256,34 @@ class FitCall:
         shared = {id(before.encoder): before.encoder} if trainable == "head" else {}
         model = copy.deepcopy(before, shared)
         model.set_trainable(trainable)
-        if model.ties_words:
-            model.new_parameters = ()  # they have learnt, as the rest has
+        # A head takes its long steps again, whatever it started from; an output layer
+        # has learnt as much as the rest has.
+        model.new_parameters = () if model.ties_words else TextModel.new_parameters
         # What is frozen now may have learnt before.
         is_as_before = before.trainable == trainable
         model.fingerprint = self.initial_net.fingerprint if is_as_before else None
         return model, self.estimator.tokenizer_
+
+    def head_inputs(
+        self, model: TextModel, tokenizer: TextTokenizer, train: Examples
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute what a new head would get of the texts to train on, or of some.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_texts, width), float64
+        targets, weights : ndarray
+            Of the same texts.
+        """
+        rows = train.rows
+        if len(rows) > MOST_ROWS:
+            rng = np.random.default_rng(self.seeds("probe"))
+            rows = np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+        assert isinstance(train.table, TokenTable)
+        net = self.estimator._build_net(model, tokenizer, placement=self.device)
+        vectors = torch.from_numpy(net.vectors(train.table.take(rows)))
+        scaled = model.scaled(vectors).numpy().astype(np.float64)
+        return scaled, train.targets[rows], train.weights[rows]
 
     def train(
         self,
@@ -267,6 +294,7 @@ class FitCall:
         valid: Examples | None,
         attributes: dict[str, Any],
         *,
+        recipe: Recipe | None = None,
         adapter: str | None = None,
         adapter_rank: int = 8,
         layer_decay: float = 1.0,
@@ -283,6 +311,8 @@ class FitCall:
             None: there is no validation.
         attributes : dict
             Fitted attributes that are known already.
+        recipe : Recipe or None
+            What "auto" comes to. None: the estimator has numbers.
         adapter, adapter_rank, layer_decay
             As the estimator has them, where it has them.
 
@@ -305,6 +335,14 @@ class FitCall:
             "max_length_": tokenizer.max_length,
             "_made_of": {n: params[n] for n in NETWORK_PARAMETERS if n in params},
         }
+        if recipe is None:
+            recipe = Recipe(
+                as_python(estimator.learning_rate),
+                self.n_epochs,
+                as_python(estimator.batch_size),
+            )
+        else:
+            self.attributes |= recipe.attributes()
         checkpointing = estimator.gradient_checkpointing
         if checkpointing != "auto":
             checkpointing = bool(checkpointing)  # NumPy's is not True itself
@@ -314,11 +352,12 @@ class FitCall:
             tokenizer,
             placement=self.device,
             objective=loss,
-            lr=as_python(estimator.learning_rate),
+            lr=recipe.learning_rate,
             layer_decay=as_python(layer_decay),
             decays=not self.is_partial,
-            max_epochs=self.n_epochs,
-            batch_size=as_python(estimator.batch_size),
+            max_epochs=recipe.max_epochs,
+            batch_size=recipe.batch_size,
+            balances_classes=recipe.has_few_labels,
             weight_decay=as_python(estimator.weight_decay),
             warmup=as_python(estimator.warmup),
             checkpointing=checkpointing,

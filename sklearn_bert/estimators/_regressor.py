@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import StrOptions, fit_context
 from sklearn_bert.estimators._base import (
+    AUTO_CONSTRAINTS,
     CHECKPOINT_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
@@ -27,8 +28,10 @@ from sklearn_bert.estimators._nested_pretraining import (
     read_unlabeled,
 )
 from sklearn_bert.estimators._pretrainer import BertPretrainer
+from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._text_predictor import TextPredictor
 from sklearn_bert.targets._numbers import Scale, read_numbers
+from sklearn_bert.targets._probe import number_probe
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.training._losses import RegressionLoss
 
@@ -225,6 +228,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
+        **AUTO_CONSTRAINTS,
+        "head_init": [StrOptions({"probe", "random"})],
         "pretraining": [BertPretrainer, None],
         "loss": [StrOptions({"squared_error", "huber"})],
     }
@@ -244,9 +249,10 @@ class BertRegressor(RegressorMixin, TextPredictor):
         pretraining: BertPretrainer | None = None,
         adapter: str | None = None,
         adapter_rank: int = 8,
-        max_epochs: int = 3,
-        batch_size: int = 32,
-        learning_rate: float = 5e-5,
+        head_init: str = "probe",
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: float | str = "auto",
         layer_decay: float = 1.0,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
@@ -275,6 +281,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
         self.pretraining = pretraining
         self.adapter = adapter
         self.adapter_rank = adapter_rank
+        self.head_init = head_init
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -429,20 +436,23 @@ class BertRegressor(RegressorMixin, TextPredictor):
             weights = with_mean_one(split.weights, split.train)
             targets = scale.standardise(numbers)
             train, valid = split.examples(tokenizer(texts), targets, weights)
-            # 4. Train.
+            # 4. Train. The head starts as a linear model of the vectors.
+            if self.head_init == "probe" and not call.goes_on:
+                model.set_head(
+                    *number_probe(*call.head_inputs(model, tokenizer, train))
+                )
+            attributes |= pretraining_history(self, call, adapted)
+            attributes |= scale.attributes() | {"_is_1d": is_1d}
             fitted = call.train(
                 model,
                 tokenizer,
                 RegressionLoss(self.loss),
                 train,
                 valid,
-                {
-                    **attributes,
-                    "target_mean_": scale.mean,
-                    "target_scale_": scale.scale,
-                    "_is_1d": is_1d,
-                    **pretraining_history(self, call, adapted),
-                },
+                attributes,
+                recipe=Recipe.of(
+                    self, len(train), model.width, is_partial=call.is_partial
+                ),
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,

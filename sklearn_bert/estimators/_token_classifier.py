@@ -13,11 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import fit_context
 from sklearn_bert.estimators._base import (
+    AUTO_CONSTRAINTS,
     CHECKPOINT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
     BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter, refuse_name
+from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._texts import check_validation_lengths
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
@@ -178,6 +180,7 @@ class BertTokenClassifier(BertEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CHECKPOINT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
+        **AUTO_CONSTRAINTS,
     }
 
     def __init__(
@@ -189,9 +192,9 @@ class BertTokenClassifier(BertEstimator):
         trainable: str | int = "all",
         adapter: str | None = None,
         adapter_rank: int = 8,
-        max_epochs: int = 3,
-        batch_size: int = 32,
-        learning_rate: float = 5e-5,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: float | str = "auto",
         layer_decay: float = 1.0,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
@@ -378,6 +381,9 @@ class BertTokenClassifier(BertEstimator):
                 train,
                 valid,
                 {"n_features_in_": 1, "classes_": tag_set.classes},
+                recipe=Recipe.of(
+                    self, len(train), model.width, is_partial=call.is_partial
+                ),
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,

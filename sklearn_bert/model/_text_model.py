@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutput
@@ -111,6 +113,8 @@ class TextModel(nn.Module):
     # Of the checkpoint that the frozen part comes from, to know its features by; None:
     # they are not remembered.
     fingerprint: str | None = None
+    # Whether `forward` in training gives, beside the scores, the vectors behind them.
+    gives_vectors = False
     # Whether the word embeddings are also the output layer, so that all are needed.
     ties_words = False
     # The prefixes of parameters that start from random weights: the linear head and the
@@ -292,6 +296,26 @@ class TextModel(nn.Module):
         vectors = self.steps(vectors)
         return functional.normalize(vectors) if self.normalize else vectors
 
+    def scaled(self, vectors: Tensor) -> Tensor:
+        """Scale vectors to mean 0 and deviation 1, as the head gets them."""
+        if self.pooling == "pooler":  # whose tanh has scaled them already
+            return vectors
+        return functional.layer_norm(vectors, (self.width,))
+
+    def set_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Let the head start from these weights.
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_outputs, width)
+        bias : ndarray of shape (n_outputs,)
+        """
+        assert self.head is not None
+        self.new_parameters = ("attention.",)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(weight))
+            self.head.bias.copy_(torch.from_numpy(bias))
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -301,11 +325,17 @@ class TextModel(nn.Module):
         vectors: Tensor | None = None,
         **inputs: Any,
     ) -> Tensor:
-        """Compute the scores of each text: (n_texts, n_outputs), float32."""
+        """Compute the scores of each text: (n_texts, n_outputs), float32.
+
+        With `gives_vectors`, in training, the vectors that the head sees stand behind
+        them: (n_texts, n_outputs + width).
+        """
         if vectors is None:
             vectors = self.vectors(input_ids, attention_mask, token_type_ids, **inputs)
         if self.head is None:
             return self.steps(vectors)
-        if self.pooling != "pooler":  # whose tanh has scaled the vectors already
-            vectors = functional.layer_norm(vectors, (self.width,))
-        return self.head(self.dropout(vectors))
+        vectors = self.scaled(vectors)
+        scores = self.head(self.dropout(vectors))
+        if self.gives_vectors and self.training:
+            return torch.cat([scores, vectors], dim=1)
+        return scores

@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert.targets._probe import class_probe, label_probe
 from sklearn_bert.text._columns import (
     as_python,
     cell_name,
@@ -21,6 +22,7 @@ from sklearn_bert.text._columns import (
     is_missing,
     to_float,
 )
+from sklearn_bert.training._contrastive import ContrastiveCrossEntropy
 from sklearn_bert.training._losses import BinaryCrossEntropy, CrossEntropy, Objective
 
 
@@ -41,9 +43,17 @@ class OneOfSeveral:
         """Return what a fitted classifier keeps of its labels."""
         return {"classes_": self.classes, "multilabel_": False, "_indicator": None}
 
-    def loss(self, label_smoothing: float) -> Objective:
-        """Return the cross-entropy."""
+    def loss(self, label_smoothing: float, *, contrasts: bool = False) -> Objective:
+        """Return the cross-entropy, with a contrast of the texts where asked for."""
+        if contrasts:
+            return ContrastiveCrossEntropy(len(self.classes), label_smoothing)
         return CrossEntropy(label_smoothing)
+
+    def probe(
+        self, vectors: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fit a linear model of vectors: `class_probe`."""
+        return class_probe(vectors, targets, weights, len(self.classes))
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:
         """Encode each label as int64; they must be among the classes."""
@@ -130,9 +140,15 @@ class AnyOfSeveral:
         indicator = (self.dtype, self.sparse)
         return {"classes_": self.classes, "multilabel_": True, "_indicator": indicator}
 
-    def loss(self, label_smoothing: float) -> Objective:
-        """Return the binary cross-entropy of each label."""
+    def loss(self, label_smoothing: float, *, contrasts: bool = False) -> Objective:
+        """Return the binary cross-entropy of each label; texts are not contrasted."""
         return BinaryCrossEntropy(label_smoothing)
+
+    def probe(
+        self, vectors: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fit a linear model of vectors for each label: `label_probe`."""
+        return label_probe(vectors, targets, weights)
 
     def encode(self, y: Any, name: str = "y") -> np.ndarray:
         """Encode 0 and 1 as float32 of shape (n_texts, n_labels)."""

@@ -53,6 +53,10 @@ class Scale:
         scale[is_constant | (scale == 0)] = 1.0
         return cls(mean, scale)
 
+    def attributes(self) -> dict[str, np.ndarray]:
+        """Return what a fitted regressor keeps of the scale."""
+        return {"target_mean_": self.mean, "target_scale_": self.scale}
+
     def standardise(self, numbers: np.ndarray) -> np.ndarray:
         """Scale numbers to mean 0 and deviation 1, float32.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_bert.training._losses import Objective
+from sklearn_bert.training._losses import CrossEntropy, Objective, Scores
 
 
 class Contrast(Objective):
@@ -76,14 +76,73 @@ class SupervisedContrastive(Contrast):
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Compute the loss of each example, (n,), from the codes of classes, (n,)."""
         views = torch.cat(scores.chunk(2, dim=1))
-        codes = targets.repeat(2)
-        cosines = self.cosines(views, views)
-        cosines.fill_diagonal_(-torch.inf)
-        like = codes[:, None] == codes[None]
-        like.fill_diagonal_(False)
-        logs = cosines.log_softmax(1).masked_fill(~like, 0.0)
-        losses = -logs.sum(1) / like.sum(1)
+        losses = supervised_contrast(self.cosines(views, views), targets.repeat(2))
         return losses.view(2, -1).mean(0)
+
+
+class ContrastiveCrossEntropy(CrossEntropy):
+    """Cross-entropy of the scores, and the contrast of the vectors behind them.
+
+    All pairs of the texts that pass through the model together are compared. B. Gunel
+    et al., "Supervised Contrastive Learning for Pre-trained Language Model
+    Fine-tuning", ICLR 2021, equation 1, with both terms at weight 1.
+
+    Parameters
+    ----------
+    n_classes : int
+    label_smoothing : float
+        Of the cross-entropy.
+    temperature : float
+        What cosines are divided by.
+    """
+
+    takes_vectors = True
+
+    def __init__(
+        self, n_classes: int, label_smoothing: float = 0.0, temperature: float = 0.1
+    ) -> None:
+        super().__init__(label_smoothing)
+        self.n_classes = n_classes
+        self.temperature = temperature
+
+    def losses(
+        self,
+        scores: Scores,
+        targets: Tensor,
+        weights: Tensor,
+        n_targets: int,
+        n_rows: int,
+    ) -> Tensor:
+        """Compute the share of some rows in the sum of both mean losses."""
+        assert isinstance(scores, Tensor)
+        # Behind the texts there may be one of padding.
+        outputs = scores[: len(targets)]
+        vectors = functional.normalize(outputs[:, self.n_classes :])
+        losses = self(outputs[:, : self.n_classes], targets)
+        losses = losses + supervised_contrast(
+            vectors @ vectors.T / self.temperature, targets
+        )
+        return (losses * weights).sum() / n_targets
+
+
+def supervised_contrast(similarities: Tensor, codes: Tensor) -> Tensor:
+    """Compute how far each row is from preferring those of its class: (n_rows,).
+
+    P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, equation 2. It is
+    0 for a row that is alone of its class.
+
+    Parameters
+    ----------
+    similarities : Tensor of shape (n_rows, n_rows)
+        Cosines over the temperature. The diagonal does not count.
+    codes : Tensor of shape (n_rows,)
+        The class of each row.
+    """
+    is_self = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
+    like = (codes[:, None] == codes[None]) & ~is_self
+    logs = similarities.masked_fill(is_self, -torch.inf).log_softmax(1)
+    # A loss of nothing, and not 0 / 0, where a row has nobody of its class.
+    return -logs.masked_fill(~like, 0.0).sum(1) / like.sum(1).clamp(min=1)
 
 
 class CoSENT(Contrast):

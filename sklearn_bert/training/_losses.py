@@ -33,10 +33,13 @@ class Objective(nn.Module):
     n_views : int
         Rows of an example. With more than one the loss compares the examples of a
         batch, so that they cannot be learnt from one after the other.
+    takes_vectors : bool
+        Whether the model is to give, in training, the vectors behind the scores.
     """
 
     parts: tuple[str, ...] = ()
     n_views = 1
+    takes_vectors = False
 
     def validation_scores(self, model: TextModel, inputs: dict[str, Any]) -> Tensor:
         """Compute what `score` and `forward` take in validation, of laid out texts."""

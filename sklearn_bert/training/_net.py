@@ -29,6 +29,7 @@ from sklearn_bert.model._layers import layer_depths
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._table import TokenTable
+from sklearn_bert.training._balanced_batches import BalancedBatches
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import EpochLosses
 from sklearn_bert.training._examples import Examples, ShuffledBatches
@@ -81,6 +82,8 @@ class BertNet(NeuralNet):
     pad_id : int
     shuffle_seed : int
         Seed of the order of the texts.
+    balances_classes : bool
+        Whether every class is equally frequent in a batch, whatever its share.
     checkpointing : bool or "auto"
         Whether activations are computed again instead of kept.
     adapter : {None, "lora"}
@@ -110,6 +113,7 @@ class BertNet(NeuralNet):
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         shuffle_seed: int = 0,
+        balances_classes: bool = False,
         checkpointing: bool | str = False,
         adapter: str | None = None,
         adapter_rank: int = 8,
@@ -148,6 +152,7 @@ class BertNet(NeuralNet):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.shuffle_seed = shuffle_seed
+        self.balances_classes = balances_classes
         self.checkpointing = checkpointing
         self.adapter = adapter
         self.adapter_rank = adapter_rank
@@ -190,6 +195,7 @@ class BertNet(NeuralNet):
         skorch's `initialize` makes module and optimizer of what is set here.
         """
         assert isinstance(examples.table, TokenTable)  # features are made below
+        self.module.gives_vectors = self.criterion.takes_vectors
         table, windows = examples.table.by_window()
         if examples.windows is not None:
             windows = examples.windows
@@ -219,12 +225,18 @@ class BertNet(NeuralNet):
             assert valid is not None
             self.valid_examples_ = replace(valid, **made)
         self.feed_ = self.runner_.feed()
-        self.batches_ = ShuffledBatches(
-            self.examples_.lengths(),
-            self.batch_size,
-            np.random.default_rng(self.shuffle_seed),
-            by_length=not self.feed_.packed,
-        )
+        rng = np.random.default_rng(self.shuffle_seed)
+        self.batches_: ShuffledBatches | BalancedBatches
+        if self.balances_classes:
+            codes = self.examples_.targets[self.examples_.rows]
+            self.batches_ = BalancedBatches(codes, self.batch_size, rng)
+        else:
+            self.batches_ = ShuffledBatches(
+                self.examples_.lengths(),
+                self.batch_size,
+                rng,
+                by_length=not self.feed_.packed,
+            )
 
     def initialize_module(self) -> BertNet:
         """Take what learns as the module of this run."""
@@ -275,7 +287,8 @@ class BertNet(NeuralNet):
                 if epoch > 0:
                     # Masks and pairs are drawn anew, and lengths change with them.
                     examples = self.examples_ = examples.renewed()
-                    self.batches_.lengths = examples.lengths()
+                    if isinstance(self.batches_, ShuffledBatches):
+                        self.batches_.lengths = examples.lengths()
                 datasets = {
                     "dataset_train": examples,
                     "dataset_valid": self.valid_examples_,
@@ -452,6 +465,7 @@ class BertNet(NeuralNet):
             self.batch_size_used_ = updates.micro_batches.size
         if view is not None:
             view.restore(running.get("masters_"), running.get("kept_"))
+        self.module.gives_vectors = False
         for name in TRAINING_STATE:
             running.pop(name, None)
         self.callbacks = None

@@ -14,6 +14,7 @@ from sklearn_bert.model._text_model import TextModel
 # still longer ones where it learns alone and can spoil nothing below it.
 HEAD_RATE = 10.0
 LONE_HEAD_RATE = 100.0
+HEAD = ("head.", "attention.")  # how the names of its parameters begin
 N_FIRST = 10  # updates in which a steady rate is reached
 
 
@@ -125,14 +126,15 @@ def parameter_groups(
         How the names of weights begin that start from nothing.
     """
     named = list(named_parameters)
-    is_alone = all(name.startswith(new_parameters) for name, _ in named)
-    head_rate = LONE_HEAD_RATE if is_alone else HEAD_RATE
+    is_alone = all(name.startswith(HEAD) for name, _ in named)
     # AdamW steps a group in one kernel: few groups, whatever the number of layers.
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in named:
         factor = 1.0 if rate_factors is None else rate_factors[name]
-        if name.startswith(new_parameters):
-            factor = head_rate
+        if is_alone:
+            factor = LONE_HEAD_RATE
+        elif name.startswith(new_parameters):
+            factor = HEAD_RATE
         groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     return [
         {

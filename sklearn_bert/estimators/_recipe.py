@@ -1,0 +1,97 @@
+"""What "auto" stands for: how fast, how long, and on how many texts at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn_bert.text._columns import as_python
+
+BATCH_SIZE = 32
+FULL_RATE = 5e-5
+FEW_RATE = 1e-4
+# The width of the default checkpoint. Wider models want a lower rate: 5e-5 to 2e-5 are
+# the rates of Devlin et al. (2019, appendix A.3) for widths of 768 and 1,024.
+WIDTH = 384
+LEAST_EPOCHS = 3
+LEAST_UPDATES = 30
+# Updates of so many texts, from which their number grows with the square root.
+FEW_TEXTS = 48
+# Up to so many texts of a class, labels are few.
+FEW_PER_CLASS = 64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a fit trains: what was asked for, and what "auto" came to.
+
+    Attributes
+    ----------
+    learning_rate : float
+    max_epochs : int
+    batch_size : int
+    has_few_labels : bool
+        Whether classes are to be equally frequent in each batch, and a contrast of
+        their texts is to be added to the loss.
+    """
+
+    learning_rate: float
+    max_epochs: int
+    batch_size: int
+    has_few_labels: bool = False
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what a fitted estimator publishes of it."""
+        return {
+            "learning_rate_": self.learning_rate,
+            "max_epochs_": self.max_epochs,
+            "batch_size_": self.batch_size,
+        }
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        n_texts: int,
+        width: int,
+        *,
+        n_classes: int | None = None,
+        is_partial: bool = False,
+    ) -> Recipe:
+        """Choose what the estimator leaves to "auto".
+
+        Parameters
+        ----------
+        estimator : BertEstimator
+        n_texts : int
+            To train on.
+        width : int
+            Of the checkpoint's vectors.
+        n_classes : int or None
+            None: there is not one class per text.
+        is_partial : bool
+            Whether there is one epoch, with more to come.
+        """
+        batch_size = estimator.batch_size
+        if batch_size == "auto":
+            batch_size = BATCH_SIZE
+        is_auto = estimator.max_epochs == "auto" and not is_partial
+        has_few_labels = (
+            is_auto and n_classes is not None and n_texts <= FEW_PER_CLASS * n_classes
+        )
+        learning_rate = estimator.learning_rate
+        if learning_rate == "auto":
+            peak = FEW_RATE if has_few_labels else FULL_RATE
+            learning_rate = peak * min(1.0, WIDTH / width)
+        max_epochs = 1 if is_partial else estimator.max_epochs
+        if is_auto:
+            n_updates = LEAST_UPDATES * max(1.0, math.sqrt(n_texts / FEW_TEXTS))
+            per_epoch = math.ceil(n_texts / batch_size)
+            max_epochs = max(LEAST_EPOCHS, math.ceil(n_updates / per_epoch))
+        return cls(
+            as_python(learning_rate),
+            as_python(max_epochs),
+            as_python(batch_size),
+            has_few_labels,
+        )
