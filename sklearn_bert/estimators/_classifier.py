@@ -14,7 +14,6 @@ from sklearn.base import (
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert.estimators._base import (
     AUTO_CONSTRAINTS,
@@ -43,6 +42,7 @@ from sklearn_bert.targets._labels import (
 )
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._validation_split import Split
+from sklearn_bert.text._columns import as_python
 from sklearn_bert.text._input import Texts
 
 

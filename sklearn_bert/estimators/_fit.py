@@ -12,28 +12,24 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sklearn_bert._process._random import seeded
-from sklearn_bert._process._scalars import as_python
-from sklearn_bert._process._seeds import Seeds
+from sklearn_bert._process._random import Seeds, seeded
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._recipe import Recipe
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._probe import MOST_ROWS
 from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
-from sklearn_bert.text._columns import excerpt
+from sklearn_bert.text._columns import as_python, excerpt
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._net import BertNet
-from sklearn_bert.training._progress import FitProgress
-from sklearn_bert.training._sklearn_callbacks import FitTasks
 from sklearn_bert.training._user_callbacks import copy_callbacks
 
 HISTORY = (

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn_bert._process._scalars import as_python
+from sklearn_bert.text._columns import as_python
 
 BATCH_SIZE = 32
 FULL_RATE = 5e-5

@@ -20,10 +20,10 @@ from sklearn_bert.estimators._base import (
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter, refuse_name
 from sklearn_bert.estimators._recipe import Recipe
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._texts import check_validation_lengths
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._words import check_words, tokenize_words
 from sklearn_bert.training._losses import TokenCrossEntropy
 
