@@ -192,7 +192,7 @@ def settings(checkpoint):
     return {
         "checkpoint": checkpoint,
         "learning_rate": 5e-3,
-        "batch_size": 8,
+        "batch_size": 16,
         "random_state": 0,
         "device": "cpu",
         "precision": "float32",

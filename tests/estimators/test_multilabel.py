@@ -58,6 +58,7 @@ def fit(settings, reviews, topics):
     def fit(X=None, y=None, sample_weight=None, **params):
         X = reviews[0] if X is None else X
         y = topics if y is None else y
+        params = {"max_epochs": 1, **params}
         return BertClassifier(**(settings | params)).fit(X, y, sample_weight)
 
     return fit
@@ -87,7 +88,7 @@ def no_reading(monkeypatch):
 @pytest.fixture(scope="module")
 def fitted(fit):
     """A classifier that has learnt; not to be changed."""
-    return fit(max_epochs=8, learning_rate=1e-2)
+    return fit(max_epochs=8, learning_rate=1e-2, batch_size=8)
 
 
 def test_learns(fitted, reviews, topics):

@@ -39,6 +39,7 @@ def fit(settings, reviews, stars):
     def fit(X=None, y=None, sample_weight=None, **params):
         X = reviews[0] if X is None else X
         y = stars if y is None else y
+        params = {"max_epochs": 1, **params}
         return BertRegressor(**(settings | params)).fit(X, y, sample_weight)
 
     return fit
@@ -67,7 +68,8 @@ def no_reading(monkeypatch):
 
 @pytest.fixture(scope="module")
 def fitted(fit):
-    return fit()
+    """A regressor that has learnt; not to be changed."""
+    return fit(max_epochs=3, batch_size=8)
 
 
 def test_learns(fitted, reviews, stars):
@@ -202,7 +204,7 @@ def test_the_scale_knows_weights(fit_fast):
 
 def test_partial_fit_goes_on_in_the_same_units(settings, reviews, stars):
     """The first call chooses mean and scale; later ones keep them."""
-    reg = BertRegressor(**settings).partial_fit(reviews[0], stars)
+    reg = BertRegressor(**settings | {"batch_size": 8}).partial_fit(reviews[0], stars)
     mean, scale = reg.target_mean_, reg.target_scale_
     for _ in range(3):
         reg.partial_fit(reviews[0], stars * 10)
