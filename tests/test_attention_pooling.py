@@ -224,7 +224,7 @@ def test_windows_of_long_texts(fit):
     assert_allclose(vectors[0], vectors[1:].mean(0), rtol=0, atol=1e-5)
 
 
-def test_pairs(fit):
+def test_attention_pools_pairs(fit):
     """Pairs are pooled by attention over the tokens of both."""
     clf = fit(PAIRS, [0, 1, 0, 1])
     vectors = clf.transform(PAIRS)
@@ -246,7 +246,7 @@ def test_training_goes_on(fit, reviews):
     assert torch.linalg.norm(after - between) < torch.linalg.norm(after)
 
 
-def test_regressor(settings, reviews):
+def test_attention_pools_for_a_regressor(settings, reviews):
     """Numbers are learnt from vectors of attention too."""
     texts, labels = reviews
     y = [float(label == "pos") for label in labels]

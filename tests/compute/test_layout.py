@@ -42,7 +42,7 @@ def test_packed_tokens(make_table, multiple, longest):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_vectors(packed):
+def test_vectors_in_a_batch_of_a_head(packed):
     """Of a head alone the batch is the texts' vectors, however texts are laid out."""
     values = torch.arange(8.0).view(4, 2)
     ones = np.ones(4, dtype=np.int64)

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from skops.card import Card
 
 
-def test_card(by_one_word):
+def test_skops_card_lists_parameters(by_one_word):
     """A card lists the parameters, and holds no weights."""
     card = Card(by_one_word).render()
     parameters = by_one_word.get_params()

@@ -74,7 +74,7 @@ def three(fit, reviews):
     return fit(y=["a", "b", "c", "b"] * 10)
 
 
-def test_learns(fitted, reviews):
+def test_classifier_learns(fitted, reviews):
     """The texts that it was trained on are told apart."""
     assert fitted.score(*reviews) == 1.0
     assert fitted.history_[-1]["train_loss"] < fitted.history_[0]["train_loss"]
@@ -200,7 +200,7 @@ def pairs():
     return halves, [int(a.split()[1] == b.split()[1]) for a, b in halves]
 
 
-def test_pairs(fit, pairs):
+def test_classifier_reads_pairs(fit, pairs):
     """Pairs as tuples, arrays and frames train and predict alike."""
     halves, y = pairs
     clf = fit(halves, y, max_epochs=1)
@@ -213,7 +213,7 @@ def test_pairs(fit, pairs):
     assert list(by_frame.feature_names_in_) == ["a", "b"]
 
 
-def test_template(fit, reviews):
+def test_classifier_reads_a_template(fit, reviews):
     """A template joins columns into the text that it spells."""
     frame = pd.DataFrame({"body": reviews[0], "stars": 3, "title": "good film"})
     clf = fit(frame, template="{title}. {body}", max_epochs=1)
@@ -586,7 +586,7 @@ def test_held_out_part_is_stratified_and_seeded(reviews):
     assert codes[valid].mean() == codes.mean()
 
 
-def test_no_validation_no_figures(fitted):
+def test_history_without_validation(fitted):
     """Without early stopping there is no validation in the history."""
     assert set(fitted.history_[0]) == {
         "epoch",

@@ -91,7 +91,7 @@ def fitted(fit):
     return fit(max_epochs=8, learning_rate=1e-2, batch_size=8)
 
 
-def test_learns(fitted, reviews, topics):
+def test_classifier_learns_several_labels(fitted, reviews, topics):
     """The labels of the texts that it was trained on are found."""
     assert f1_score(topics, fitted.predict(reviews[0]), average="macro") > 0.9
     assert fitted.multilabel_

@@ -72,7 +72,7 @@ def fitted(fit):
     return fit(max_epochs=3, batch_size=8)
 
 
-def test_learns(fitted, reviews, stars):
+def test_regressor_learns(fitted, reviews, stars):
     """The numbers of the texts that it was trained on are told apart."""
     assert fitted.score(*[reviews[0], stars]) > 0.9
     assert fitted.history_[-1]["train_loss"] < fitted.history_[0]["train_loss"]
@@ -382,7 +382,7 @@ def test_wrong_weights_are_refused(fit, weight, message):
 # -- scikit-learn ----------------------------------------------------------------------
 
 
-def test_pairs(fit, stars, reviews):
+def test_regressor_reads_pairs(fit, stars, reviews):
     """Pairs as tuples and frames train and predict alike."""
     halves = [(text, "a good film") for text in reviews[0]]
     reg = fit(halves, max_epochs=1)

@@ -122,7 +122,7 @@ def proba_of(tagger, X):
     return np.concatenate(tagger.predict_proba(X))
 
 
-def test_learns(fitted):
+def test_token_classifier_learns(fitted):
     """The tags of the sentences that it was trained on are found."""
     assert fitted.score(SENTENCES, SCHEMES["BIO"]) == 1.0
     assert fitted.predict([["we", "hate", "the", "dog"]]) == [["O", "O", "O", "B-X"]]
@@ -349,7 +349,7 @@ def test_sentences_without_words(fitted):
     assert shapes == [(len(row), len(fitted.classes_)) for row in X]
 
 
-def test_nothing_but_empty_sentences(fitted):
+def test_token_classifier_of_empty_sentences_only(fitted):
     """Where no sentence has a word there is still one answer for each."""
     assert fitted.predict([[], []]) == [[], []]
     assert [p.shape for p in fitted.predict_proba([[]])] == [(0, 5)]
@@ -587,7 +587,7 @@ def test_orphans_are_learnt_as_they_are(fit):
     assert tagger.score(X, y) == 1.0
 
 
-def test_no_orphans_no_warning(fit):
+def test_token_classifier_without_orphans_does_not_warn(fit):
     """B- and I- of one kind, and entities side by side, do not warn."""
     fit([["a", "cat", "dog", "runs"]], [["B-X", "I-X", "B-X", "I-X"]])
     fit([["a", "cat", "dog", "runs"]], [["B-X", "B-Y", "I-Y", "O"]])

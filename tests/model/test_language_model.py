@@ -165,7 +165,7 @@ def both(make_whole):
     return theirs, LanguageModel(copy.deepcopy(theirs), pooling="mean").eval()
 
 
-def test_both_losses_of_bert(both, typed_table):
+def test_language_model_has_both_losses_of_bert(both, typed_table):
     """The sum of both mean losses is that of BertForPreTraining."""
     theirs, ours = both
     batch, labels = plain_inputs(typed_table, 0)
@@ -175,7 +175,7 @@ def test_both_losses_of_bert(both, typed_table):
     torch.testing.assert_close(found, expected.loss, rtol=0, atol=1e-5)
 
 
-def test_both_gradients_of_bert(both, typed_table):
+def test_language_model_has_both_gradients_of_bert(both, typed_table):
     """Every weight learns as in BertForPreTraining, decoder and pooler included."""
     theirs, ours = both
     batch, labels = plain_inputs(typed_table, 0)
@@ -244,7 +244,7 @@ def test_only_what_is_asked_for_is_scored(both, typed_table):
     assert [shape[:-1].numel() for shape in seen] == [len(PLACES)]
 
 
-def test_no_words_at_all(both, typed_table):
+def test_language_model_without_hidden_words(both, typed_table):
     """A batch without a word to guess has no word's loss, and still that of pairs."""
     _, ours = both
     batch = padded(typed_table, 0)
@@ -299,7 +299,7 @@ def test_follow_scores(both, typed_table):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
-def test_all_weights_once(make_whole, table, family):
+def test_language_model_weights_open_in_transformers(make_whole, table, family):
     """The weights under their own names make the same model in transformers."""
     theirs = make_whole(family)
     ours = LanguageModel(copy.deepcopy(theirs), pooling="cls")

@@ -76,7 +76,7 @@ def test_a_new_bert_has_them(whole):
     assert "position_encoding" not in learned.config.to_dict()
 
 
-def test_they_do_not_learn(whole):
+def test_sines_do_not_learn(whole):
     """Neither with the language heads nor under another head, while the rest does."""
     language = LanguageModel(whole, pooling="mean")
     assert not position_table(language).requires_grad

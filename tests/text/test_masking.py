@@ -252,7 +252,7 @@ def test_a_word_longer_than_the_share_is_taken_by_pieces(tokenizer):
 
 @lenient
 @given(rows=ROWS)
-def test_one_by_one(tokenizer, rows):
+def test_masking_one_by_one(tokenizer, rows):
     """Every ordinary token is masked once, alone, in the order of the text."""
     table = table_of(rows)
     masked, text_of_row = mask_each_token(tokenizer, table)

@@ -217,7 +217,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("objective", "targets"), CASES)
-def test_gradients(objective, targets):
+def test_contrastive_gradients_are_finite_differences(objective, targets):
     """Gradients are those of finite differences, where answers are left out as well."""
     generator = torch.Generator().manual_seed(0)
     shape = (len(targets), 8)

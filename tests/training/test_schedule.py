@@ -8,7 +8,7 @@ from sklearn_bert.training._schedule import steady, warmup_then_decay
 
 
 @given(n_updates=st.integers(1, 500), warmup=st.floats(0, 1))
-def test_every_update_counts(n_updates, warmup):
+def test_schedule_gives_every_update_a_rate(n_updates, warmup):
     """The share is never 0, never above 1, rises and then falls."""
     share = warmup_then_decay(n_updates, warmup)
     shares = [share(update) for update in range(n_updates)]
