@@ -13,7 +13,7 @@ from sklearn_bert.text._masking import Masking, causal_targets, mask_each_token
 from sklearn_bert.text._table import TokenTable
 
 lenient = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 ROWS = st.lists(
     st.lists(st.integers(0, 70), max_size=40), min_size=1, max_size=8

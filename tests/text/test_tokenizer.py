@@ -30,7 +30,7 @@ from sklearn_bert.text._truncation import (
 )
 
 lenient = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 SENTENCES = [
