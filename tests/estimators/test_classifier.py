@@ -65,7 +65,7 @@ def no_reading(monkeypatch):
 @pytest.fixture(scope="module")
 def fitted(fit):
     """A classifier that has learnt; not to be changed."""
-    return fit(max_epochs=2)
+    return fit(max_epochs=3, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_labels_come_back_as_they_went_in(fit, reviews, kind):
     no, yes = LABELS[kind]
     y = [yes if label == "pos" else no for label in reviews[1]]
     y = pd.Series(y, dtype=getattr(LABELS[kind], "dtype", None))
-    clf = fit(y=y, max_epochs=2)
+    clf = fit(y=y, max_epochs=3)
     predicted = clf.predict(reviews[0])
     np.testing.assert_array_equal(predicted, np.asarray(y))
     assert type(np.array(predicted[0]).item()) is type(np.array(yes).item())
