@@ -227,7 +227,7 @@ def test_the_end_of_a_text_is_read(fit, long_texts):
     """Windows, and head and tail, see the end of a text, which a cut leaves out."""
     long = [text for text in long_texts if len(text.split()) > 2 * ROOM]
     for long_text in ("window", "head_tail"):
-        clf = fit(long_text=long_text, trainable="head")
+        clf = fit(long_text=long_text, trainable="head", batch_size=8)
         changed = [text.rsplit(" ", 2)[0] + " runs sleeps" for text in long]
         before, after = clf.decision_function(long), clf.decision_function(changed)
         assert (np.abs(after - before) > 1e-4).all()
