@@ -324,6 +324,7 @@ def test_classifier_is_a_plain_head(classifier, plain, texts):
         if pooling != "pooler":
             vectors = layer_norm(vectors, vectors.shape[1:])
         scores = classifier.net_.module.head(vectors).double().numpy()
+    scores /= classifier.temperature_
     assert_close(classifier.predict_proba(texts), softmax(scores, axis=1))
 
 

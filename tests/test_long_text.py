@@ -51,6 +51,10 @@ def fit(settings, long_texts, targets):
     def fit(kind="labels", X=None, **params):
         cls = BertRegressor if kind == "numbers" else BertClassifier
         defaults = {"max_length": MAX_LENGTH, "max_epochs": 1, "long_text": "window"}
+        # The references below know no probe and no temperature.
+        defaults["head_init"] = "random"
+        if cls is BertClassifier:
+            defaults["calibrate"] = False
         estimator = cls(**(settings | defaults | params))
         return estimator.fit(long_texts if X is None else X, targets[kind])
 
