@@ -33,6 +33,7 @@ WORDS = {
         **HEAD,
         "answers": f"probabilities {IN_BOTH}",
         "alike": ", of the same classes,",
+        "of_head": "",
         "stratified": ", stratified unless texts have several labels",
         "head_tail": " [3]_",
     },

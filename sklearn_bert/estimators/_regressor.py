@@ -107,14 +107,14 @@ class BertRegressor(RegressorMixin, TextPredictor):
         either case.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": as many as make 30 updates, or more
-        where there are more than 48 texts, in line with the square root of their
-        number; 3 at least.
+        where there are more than 48 texts, in line with the cube root of their number;
+        3 at least.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32.
     learning_rate : float or "auto", default="auto"
-        Peak step size of the encoder's weights, reached after warm-up. "auto": 5e-5; in
-        inverse proportion less where the checkpoint is wider than 384.
+        Peak step size of the encoder's weights, reached after warm-up. "auto": 1e-4,
+        and in inverse proportion less where the checkpoint is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81

@@ -65,7 +65,7 @@ class BertTokenClassifier(BertEstimator):
         memory. They are scaled by 2, whatever the rank.
     max_epochs : int or "auto", default="auto"
         Passes over the training sentences. "auto": as many as make 30 updates, or more
-        where there are more than 48 sentences, in line with the square root of their
+        where there are more than 48 sentences, in line with the cube root of their
         number; 3 at least.
     batch_size : int or "auto", default="auto"
         Sentences per update. Where so many do not fit into the device's memory, they
@@ -73,8 +73,8 @@ class BertTokenClassifier(BertEstimator):
     learning_rate : float or "auto", default="auto"
         Peak step size of the encoder's weights, reached after warm-up. The head, which
         starts from nothing, takes steps ten times as long, and a hundred times where it
-        learns alone. "auto": 5e-5; in inverse proportion less where the checkpoint is
-        wider than 384.
+        learns alone. "auto": 1e-4, and in inverse proportion less where the checkpoint
+        is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
