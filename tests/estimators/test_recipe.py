@@ -173,7 +173,7 @@ def test_random_head_does_not_look_at_vectors(common, reviews, kind, monkeypatch
 
 
 @pytest.mark.parametrize("trainable", ["all", "head", 1])
-@pytest.mark.parametrize("pooling", ["mean", "attention", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "attention", "max"])
 def test_probe_with_every_pooling_and_trainable(common, reviews, pooling, trainable):
     """Whatever learns and however it is pooled, the probe tells the reviews apart."""
     clf = BertClassifier(
@@ -267,7 +267,7 @@ def test_calibration_on_validation_texts(common, reviews):
         return -np.log(proba[np.arange(40), codes]).mean()
 
     assert clf.temperature_ > 1
-    grid = np.geomspace(0.5, 20, 100)
+    grid = np.geomspace(0.3, 20, 100)
     assert log_loss(clf.temperature_) <= min(map(log_loss, grid)) + 1e-6
 
 
