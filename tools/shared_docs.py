@@ -43,7 +43,12 @@ WORDS = {
         "alike": ", of as many targets,",
         "head_tail": " [3]_",
     },
-    "token_classifier": {**SENTENCE, **HEAD, "alike": ", of the same tags,"},
+    "token_classifier": {
+        **SENTENCE,
+        **HEAD,
+        "alike": ", of the same tags,",
+        "by_word": " (computed of all words, each with its tag)",
+    },
     "embedder": {
         **TEXT,
         "answers": f"vectors are {AS_EACH} "
