@@ -15,13 +15,12 @@ from numpy.typing import ArrayLike
 from sklearn_bert._process._random import seeded
 from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._seeds import Seeds
-from sklearn_bert._process._sklearn import safe_indexing
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._reports import text_reports, warn_of
-from sklearn_bert.estimators._scoring import ValidationScorer
+from sklearn_bert.estimators._scoring import ValidationScorer, take_rows
 from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
@@ -247,8 +246,8 @@ class FitCall:
         if self.scorer is not None:
             X, y, metadata = self.callback_data.values()
             self.scorer.validate_on(
-                safe_indexing(X, valid),
-                safe_indexing(y, valid),
+                take_rows(X, valid),
+                take_rows(y, valid),
                 None if metadata is None else weights[valid],
             )
         return Split(train, valid, weights)
@@ -410,6 +409,7 @@ class FitCall:
     def _score(self, running: BertNet, scores: np.ndarray) -> float:
         """Return what the estimator's `scoring` says of the weights as they are."""
         assert self.scorer is not None
+        assert running.valid_examples_ is not None
         # Who asks for predictions alone gets those of `scores`: no net is copied.
         if self.scorer.sees_predictions_alone:
             attributes = self.attributes_of(running, running)

@@ -8,13 +8,12 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from sklearn_bert._process._scalars import to_float
-from sklearn_bert._process._sklearn import Scorer
+from sklearn_bert._process._sklearn import Scorer, safe_indexing
 from sklearn_bert.text._columns import excerpt
 from sklearn_bert.training._examples import Examples
 
@@ -52,7 +51,7 @@ class ValidationScorer:
         self.sees_predictions_alone = type(self.scorer) is Scorer
 
     def validate_on(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: np.ndarray | None = None
+        self, X: Any, y: Any, sample_weight: np.ndarray | None = None
     ) -> None:
         """Take what is scored: as the caller handed it in, with its weights if any."""
         self.X, self.y, self.sample_weight = X, y, sample_weight
@@ -108,6 +107,15 @@ class ValidationScorer:
             "number. Choose a score that is defined for the texts to validate on, or "
             "pass others as X_val and y_val."
         )
+
+
+def take_rows(values: Any, rows: np.ndarray) -> Any:
+    """Return some rows of X or y, in a container of the same kind."""
+    # scikit-learn's function knows neither pandas' Index and arrays nor RecordBatches.
+    has_take = hasattr(values, "take") and not hasattr(values, "iloc")
+    if has_take and not isinstance(values, np.ndarray):
+        return values.take(rows)
+    return safe_indexing(values, rows)
 
 
 class _OfWords(ClassifierMixin, BaseEstimator):
