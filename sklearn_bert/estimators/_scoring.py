@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics import check_scoring, get_scorer_names
 
 from sklearn_bert._process._scalars import to_float
 from sklearn_bert._process._sklearn import Scorer, safe_indexing
@@ -35,7 +35,8 @@ class ValidationScorer:
     Raises
     ------
     ValueError
-        Where scikit-learn has no scorer of that name.
+        Where scikit-learn has no scorer of that name, or where a function is one of
+        its metrics, which `make_scorer` makes a scorer of.
     """
 
     def __init__(self, scoring: str | Callable[..., Any]) -> None:
@@ -46,7 +47,7 @@ class ValidationScorer:
                 "own pass a function of (estimator, X, y)."
             )
         self.scoring = scoring
-        self.scorer = get_scorer(scoring)
+        self.scorer = check_scoring(scoring=scoring)
         # A subclass, or any other callable, may look at all of the estimator.
         self.sees_predictions_alone = type(self.scorer) is Scorer
 

@@ -495,6 +495,14 @@ def test_wrong_types(data, cls, value):
         estimator.fit(*data["tags"])
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+def test_metrics(data, cls):
+    """A metric of scikit-learn is no scorer; its own words say what to do."""
+    estimator = cls("/nowhere", scoring=accuracy_score, device="cpu")
+    with pytest.raises(ValueError, match="accuracy_score.* looks like .*make_scorer"):
+        estimator.fit(*data["tags"])
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
