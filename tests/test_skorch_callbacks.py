@@ -42,7 +42,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.training import _progress
+from sklearn_bert.training import _callbacks
 
 HOOKS = [name for name in dir(Callback) if name.startswith("on_")]
 
@@ -245,7 +245,7 @@ def test_loggers_share_what_they_write_to(make, data):
 @pytest.mark.parametrize(
     "wrong", [1, len, "EpochTimer", None, ProgressBar(), int, (1, EpochTimer())]
 )
-def test_what_is_no_callback(data, cls, params, wrong):
+def test_callback_of_another_kind_is_refused(data, cls, params, wrong):
     """It is refused with its place, before the checkpoint is read."""
     callbacks = [EpochTimer(), wrong]
     X = [text.split() for text in data[0]] if cls is BertTokenClassifier else data[0]
@@ -261,7 +261,7 @@ def test_a_scikit_learn_callback_is_shown_the_way(data):
         clf.fit(*data)
 
 
-def test_what_cannot_be_copied(data):
+def test_callback_that_cannot_be_copied_is_refused(data):
     """A callback of the caller's that holds a lock is refused with its place."""
 
     class Locked(Callback):
@@ -303,7 +303,7 @@ def test_names_that_are_taken(make, data, callbacks, names):
 
 
 @pytest.mark.parametrize("name", ["net_", "best"])
-def test_what_a_callback_collected(make, data, tmp_path, name):
+def test_callback_keeps_what_it_collected(make, data, tmp_path, name):
     """It is in the net's callbacks_; a copy, a pickle and a saved folder drop it."""
 
     class Losses(Callback):
@@ -554,7 +554,7 @@ def test_an_interrupt_is_not_hidden(make, data):
 def test_the_bar_is_closed(make, data, monkeypatch, hook, error):
     """Whatever a callback raises, and also at the end: the terminal is left alone."""
     console = functools.partial(Console, file=io.StringIO(), force_terminal=True)
-    monkeypatch.setattr(_progress, "Console", lambda stderr: console())
+    monkeypatch.setattr(_callbacks, "Console", lambda stderr: console())
 
     def raises(*args, **kwargs):
         raise error("of the caller's")

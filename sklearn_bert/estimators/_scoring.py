@@ -12,9 +12,8 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import check_scoring, get_scorer_names
 
-from sklearn_bert._process._scalars import to_float
 from sklearn_bert._process._sklearn import Scorer, safe_indexing
-from sklearn_bert.text._columns import excerpt
+from sklearn_bert.text._columns import excerpt, to_float
 from sklearn_bert.training._examples import Examples
 
 
@@ -81,7 +80,7 @@ class ValidationScorer:
         is_of_words = not examples.table.has_one_output_per_row
         if is_of_words and isinstance(self.scoring, str):
             # No scorer with a name takes lists of tags: each word counts by itself.
-            places = examples.targets_of(examples.rows)
+            places = examples.table.targets_of(examples.rows)
             y = estimator.classes_[examples.targets[places]]
             weights = None if weights is None else examples.weights[places]
             estimator = _OfWords(estimator.classes_, scores)

@@ -27,7 +27,7 @@ from sklearn_bert import (
 from sklearn_bert.estimators._generator import PROMPTS_AT_ONCE
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import pack, pad
+from sklearn_bert.text._table import pack, pad
 
 READERS = ["bert", "roberta", "distilbert", "electra", "xlm-roberta"]
 DECODERS = ["bert", "roberta", "electra", "xlm-roberta"]
@@ -159,7 +159,7 @@ def test_states_are_plain_transformers_under_a_mask(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_both_ways_is_another_reading(make_encoder, make_table, read, dtype):
+def test_generator_may_read_both_ways(make_encoder, make_table, read, dtype):
     """Without left_to_right the first token's state does know of the others."""
     model = TextModel(make_encoder("bert"), pooling="mean").eval()
     model.encoder.to(dtype)

@@ -1,9 +1,11 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import AutoModel, BertForSequenceClassification
 
 from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._post_processing import First
 from sklearn_bert.model._text_model import TextModel
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]])
@@ -39,7 +41,7 @@ def test_token_types_reach_the_encoder(checkpoint):
 
 
 @torch.inference_mode()
-def test_normalize(checkpoint):
+def test_normalized_vectors_have_length_one(checkpoint):
     """Normalised vectors have length 1 and keep their direction."""
     plain = make_model(checkpoint, pooling="mean").vectors(IDS, MASK)
     model = make_model(checkpoint, pooling="mean", normalize=True)
@@ -47,7 +49,7 @@ def test_normalize(checkpoint):
     torch.testing.assert_close(unit, functional.normalize(plain))
 
 
-def test_no_head_gives_vectors(checkpoint):
+def test_model_without_head_gives_vectors(checkpoint):
     """Without outputs the scores are the vectors."""
     model = make_model(checkpoint, pooling="mean")
     assert torch.equal(model(IDS, MASK), model.vectors(IDS, MASK))
@@ -83,7 +85,7 @@ def test_head_starts_small(checkpoint):
 def test_steps_come_before_the_scaling(checkpoint):
     """Shortened vectors have length 1 too, and as many entries as are told."""
     plain = make_model(checkpoint, pooling="mean").vectors(IDS, MASK)
-    model = make_model(checkpoint, pooling="mean", steps=[["first", 5]], normalize=True)
+    model = make_model(checkpoint, pooling="mean", steps=[First(5)], normalize=True)
     finished = model.finish(model.vectors(IDS, MASK))
     torch.testing.assert_close(finished, functional.normalize(plain[:, :5]))
     assert model.n_features == 5
@@ -97,7 +99,7 @@ def test_attention_learns_with_the_head(checkpoint, trainable):
         pooling="attention",
         n_outputs=2,
         trainable=trainable,
-        steps=[["dense", 32, 32, True]],
+        steps=[nn.Linear(32, 32)],
     )
     assert {p.requires_grad for p in model.attention.parameters()} == {True}
     assert {p.requires_grad for p in model.steps.parameters()} == {False}

@@ -9,14 +9,14 @@ from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert._process._techniques import OFF, TECHNIQUES, uses, using, without
 from sklearn_bert.model._attention import NAME, use_own_attention
 from sklearn_bert.model._dropout import Dropout, use_own_dropout
-from sklearn_bert.text._batches import ShuffledBatches
+from sklearn_bert.training._examples import ShuffledBatches
 
 
 def in_use():
     return {name for name in TECHNIQUES if uses(name)}
 
 
-def test_what_is_measured_is_on():
+def test_measured_techniques_are_on():
     """All are on, except for the two that nobody has measured."""
     assert in_use() == set(TECHNIQUES) - OFF
     assert {"cuda_graphs", "gpu_reservation"} == OFF

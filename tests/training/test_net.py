@@ -9,9 +9,8 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
 from sklearn_bert._process._techniques import using
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights, FitProgress
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._progress import FitProgress
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])
@@ -149,7 +148,7 @@ def test_skorch_s_early_stopping_stops(make_net, data):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
-def test_nothing_is_left_of_training(make_net, data, precision, error):
+def test_net_keeps_nothing_of_training(make_net, data, precision, error):
     """However it ends: float32 on the CPU, no gradient, no optimizer, no data."""
 
     def fail(net):
