@@ -352,6 +352,30 @@ def test_early_stopping_of_skorch(make, data, capsys, monitor):
     assert any(line.startswith("Stopping since") for line in lines)
 
 
+@pytest.mark.parametrize("monitor", ["valid_loss", "valid_score"])
+@pytest.mark.parametrize("cls", [BertPretrainer, BertGenerator])
+def test_early_stopping_of_skorch_without_labels(make, data, cls, monitor):
+    """What learns from raw texts is validated where X_val is given, and only there."""
+    texts = data[0]
+    stopping = EarlyStopping(monitor, 1, threshold=1e9, threshold_mode="abs", sink=len)
+    reader = make(cls, callbacks=[stopping], max_epochs=3)
+    assert reader.fit(texts, X_val=texts[:4]).n_iter_ == 2
+    reader.set_params(early_stopping=True, max_epochs=1)
+    assert monitor in reader.fit(texts).history_[0]
+    reader.set_params(early_stopping=False, checkpoint="/nowhere")
+    with pytest.raises(ValueError, match=f"'{monitor}', but there is no validation"):
+        reader.fit(texts)
+
+
+def test_early_stopping_of_skorch_by_a_scorer(make, data):
+    """valid_score is that of `scoring`, for callbacks too."""
+    scores = iter([-3.0, -2.0, -4.0, -5.0])
+    stopping = EarlyStopping("valid_score", 1, lower_is_better=False, sink=len)
+    clf = make(callbacks=[stopping], max_epochs=4, scoring=lambda *data: next(scores))
+    clf.fit(*data, X_val=data[0], y_val=data[1])
+    assert [row["valid_score"] for row in clf.history_] == [-3.0, -2.0, -4.0]
+
+
 @pytest.mark.parametrize(
     ("monitor", "message"),
     [

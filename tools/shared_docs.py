@@ -45,7 +45,12 @@ WORDS = {
         "head_tail": " [3]_",
         "of_head": "",
     },
-    "token_classifier": {**SENTENCE, **HEAD, "alike": ", of the same tags,"},
+    "token_classifier": {
+        **SENTENCE,
+        **HEAD,
+        "alike": ", of the same tags,",
+        "by_word": " (computed of all words, each with its tag)",
+    },
     "embedder": {
         **TEXT,
         "answers": f"vectors are {AS_EACH} "

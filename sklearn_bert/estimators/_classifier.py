@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -161,6 +162,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         `early_stopping` and without `X_val`.
     n_iter_no_change : int, default=2
         Epochs without a better validation score after which training stops.
+    scoring : str or callable, default=None
+        The score that `early_stopping` watches, greater being better, and that
+        `history_` has: a name of `sklearn.metrics.get_scorer_names()`, or a function of
+        a fitted estimator, X and y, as of `make_scorer`. None: what `score` computes.
+        Of no effect without validation.
     warm_start : bool, default=False
         Whether `fit` goes on with the weights of an earlier `fit`, of the same classes,
         instead of the checkpoint's; `history_` goes on as well.
@@ -194,8 +200,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
-        `score`) where there is validation, `learning_rate` (of the epoch's last
-        update), `texts_per_second`, `seconds`.
+        `score`, or of `scoring`) where there is validation, `learning_rate` (of the
+        epoch's last update), `texts_per_second`, `seconds`.
     learning_rate_ : float
         The peak learning rate, as given or chosen.
     temperature_ : float
@@ -284,6 +290,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
         **AUTO_CONSTRAINTS,
+        "scoring": [str, callable, None],
         "head_init": [StrOptions({"probe", "random"})],
         "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
@@ -320,6 +327,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
+        scoring: str | Callable[..., Any] | None = None,
         warm_start: bool = False,
         gradient_checkpointing: bool | str = False,
         precision: str = "auto",
@@ -354,6 +362,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
         self.warm_start = warm_start
         self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
@@ -657,8 +666,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         return self._labels.decision(self._logits(X))
 
     def _logits(self, X: ArrayLike) -> np.ndarray:
-        scores = self._compute(X, self.net_.scores, self._labels.merge_windows)
-        return scores / np.float32(self.temperature_)
+        return self._compute_scores(X) / np.float32(self.temperature_)
+
+    def _compute_scores(self, X: ArrayLike) -> np.ndarray:
+        return self._compute(X, self.net_.scores, self._labels.merge_windows)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
