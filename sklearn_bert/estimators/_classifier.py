@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -32,6 +33,14 @@ from sklearn_bert.estimators._nested_pretraining import (
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._text_predictor import TextPredictor
+from sklearn_bert.estimators._zero_shot import (
+    attributes_of_no_X,
+    check_without_texts,
+    check_words,
+    read_beside,
+    read_classes,
+    with_descriptions,
+)
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._labels import (
     AnyOfSeveral,
@@ -249,6 +258,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         **TRAINING_CONSTRAINTS,
         **AUTO_CONSTRAINTS,
         "head_init": [StrOptions({"probe", "random"})],
+        "class_descriptions": [dict, StrOptions({"auto"}), None],
         "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
@@ -270,6 +280,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         adapter: str | None = None,
         adapter_rank: int = 8,
         head_init: str = "probe",
+        class_descriptions: dict[Any, str | list[str]] | str | None = None,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
@@ -303,6 +314,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.adapter = adapter
         self.adapter_rank = adapter_rank
         self.head_init = head_init
+        self.class_descriptions = class_descriptions
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -326,7 +338,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | None,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
@@ -373,6 +385,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """
+        if X is None:
+            given = {"sample_weight": sample_weight, "groups": groups}
+            given |= {"X_val": X_val, "y_val": y_val, "unlabeled": unlabeled}
+            check_without_texts(self, given)
+            return self._fit_zero_shot(y)
         return self._fit(
             X,
             y,
@@ -453,6 +470,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             valid_texts = self._read_validation(X_val, y_val, texts)
             unlabeled_texts = read_unlabeled(self, call, unlabeled)
             labels = self._choose_labels(call, y, texts, classes)
+            descriptions = read_beside(self, labels, texts)
             # Validation texts stand behind the others, in one table.
             own_targets = targets = labels.encode(y)
             n_valid = None
@@ -478,9 +496,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
             # 4. Train. The head starts as a linear model of the vectors.
             if self.head_init == "probe" and not call.goes_on:
-                model.set_head(
-                    *labels.probe(*call.head_inputs(model, tokenizer, train))
-                )
+                rows = call.head_inputs(model, tokenizer, train)
+                rows = with_descriptions(call, model, tokenizer, rows, descriptions)
+                model.set_head(*labels.probe(*rows))
             attributes |= labels.attributes()
             attributes |= pretraining_history(self, call, adapted)
             recipe = self._choose_recipe(call, labels, len(train), model)
@@ -498,6 +516,32 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             )
             # 5. Publish.
             return self._publish(**fitted)
+
+    def _fit_zero_shot(self, y: ArrayLike) -> Self:
+        """Make a classifier of the descriptions alone; y holds each class once."""
+        with FitCall(self, None, y, n_epochs=0) as call:
+            # 1. Read the classes and what they are.
+            labels, descriptions = read_classes(self, y)
+            attributes = attributes_of_no_X(self) | labels.attributes()
+            # 2. Load the checkpoint.
+            call.reserve_device()
+            model, tokenizer = self._load(
+                len(labels.classes), of_pairs=False, adapted=None
+            )
+            check_words(descriptions, labels, tokenizer)
+            # 3. Tokenise.
+            table = tokenizer(descriptions.texts)
+            # 4. Nothing is trained: the vectors of the descriptions are the head.
+            vectors = call.head_vectors(model, tokenizer, table)
+            model.set_head(*descriptions.head(vectors))
+            recipe = replace(
+                self._choose_recipe(call, labels, len(descriptions.codes), model),
+                max_epochs=0,
+            )
+            # 5. Publish.
+            return self._publish(
+                **call.train_nothing(model, tokenizer, table, attributes, recipe)
+            )
 
     def _choose_labels(
         self, call: FitCall, y: ArrayLike, texts: Texts, classes: ArrayLike | None
