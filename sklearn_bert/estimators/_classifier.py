@@ -536,6 +536,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             model.set_head(*descriptions.head(vectors))
             recipe = replace(
                 self._choose_recipe(call, labels, len(descriptions.codes), model),
+                learning_rate=0.0,
                 max_epochs=0,
             )
             # 5. Publish.
