@@ -387,6 +387,7 @@ class FitCall:
             All fitted attributes.
         """
         self._note(tokenizer, table, {**attributes, **recipe.attributes()})
+        model.eval()  # as a training leaves it
         net = self.estimator._build_net(
             model, tokenizer, batch_size=recipe.batch_size, max_epochs=recipe.max_epochs
         )
