@@ -117,6 +117,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     adapter_rank : int, default=8
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
+    class_descriptions : dict or "auto", default=None
+        What each class is: a text by label, or a list of texts. The head starts from
+        these and the labelled texts, each class as if it had one text more, and
+        `fit(None, labels)` classifies by these alone [7]_. "auto": the labels, where
+        they are words that the checkpoint knows ("card_arrival" is read as "card
+        arrival"), but not of pairs. None: labels are names without a meaning.
     max_epochs : int, default=3
         Passes over the training texts.
     batch_size : int, default=32
@@ -233,6 +239,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
        Vision", CVPR 2016, section 7.
     .. [6] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
        Domains and Tasks", ACL 2020.
+    .. [7] M.-W. Chang, L. Ratinov, D. Roth, V. Srikumar, "Importance of Semantic
+       Representation: Dataless Classification", AAAI 2008.
 
     Examples
     --------
@@ -249,6 +257,13 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     >>> several = BertClassifier(random_state=0).fit(texts, topics)
     >>> several.predict_proba(["I really love it"]).shape
     (1, 2)
+
+    Without labelled texts:
+
+    >>> topics = {"HUM": "a person", "LOC": "a place", "NUM": "a number"}
+    >>> zero_shot = BertClassifier(class_descriptions=topics).fit(None, list(topics))
+    >>> zero_shot.predict(["Who wrote Hamlet?", "Where is the Louvre?"])
+    array(['HUM', 'LOC'], dtype='<U3')
     """
 
     _private_state = (*BertEstimator._private_state, "_indicator")
@@ -353,10 +368,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         ----------
         X : column of texts, or two columns of sentence pairs, of length n_texts
             A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
-            list of 2-tuples.
+            list of 2-tuples. None: there are `class_descriptions` alone, and nothing
+            is trained; a text has the class whose description is the most similar.
         y : array-like of shape (n_texts,), or of 0 and 1, (n_texts, n_labels)
             Labels of any kind: str, int, bool, category. A 2-D indicator, dense or
-            sparse, says which labels each text has: any number of them.
+            sparse, says which labels each text has: any number of them. Without X:
+            the classes, each once.
         sample_weight : array-like of shape (n_texts,), default=None
             How much each text weighs in the loss: 0 leaves it out, 2 weighs twice as
             much as 1. None: all weigh alike.
@@ -376,7 +393,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Raises
         ------
         TypeError, ValueError
-            Where X, y or a parameter is wrong; before the checkpoint is read.
+            Where X, y or a parameter is wrong; before the checkpoint is read, which
+            alone tells whether labels are words.
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
