@@ -36,9 +36,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from sklearn_bert.compute._device import resolve_precision
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import ShuffledBatches, pad
 from sklearn_bert.text._input import check_texts
-from sklearn_bert.training._examples import Examples
+from sklearn_bert.text._table import pad
+from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._net import BertNet
 

@@ -14,6 +14,7 @@ import argparse
 import copy
 import tempfile
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,12 +26,11 @@ from torch.nn.functional import log_softmax
 from transformers import BertForPreTraining
 
 from sklearn_bert import BertPretrainer, WordPieceVocabulary
-from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._inference import Feed
 from sklearn_bert.estimators._pretrainer import _masked_rows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._examples import DrawnExamples
-from sklearn_bert.training._optimizer import parameter_groups
-from sklearn_bert.training._schedule import warmup_then_decay
+from sklearn_bert.training._optimizer import parameter_groups, warmup_then_decay
 
 SHAPE = {"hidden_size": 256, "n_layers": 4, "n_heads": 4}
 IGNORED = -100  # transformers' label of what is not to be guessed
@@ -80,7 +80,7 @@ class Recorder(Callback):
         """Keep the first weights."""
         state = net.module_.full_state()
         # In bfloat16 the masters are what was there.
-        masters = dict(net.masters_.named_parameters())
+        masters = dict(net.masters_.trained)
         for name, value in masters.items():
             name = name.replace("language_head.", "").replace("encoder.", "bert.", 1)
             state[name] = value.detach()
@@ -127,7 +127,7 @@ def hand_written(kept: dict, options: argparse.Namespace) -> tuple:
     model.tie_weights()
     model.train()
     n_updates = len(kept["batches"])
-    rate = warmup_then_decay(n_updates, 0.1)
+    rate = partial(warmup_then_decay, n_updates=n_updates, warmup=0.1)
     optimizer = torch.optim.AdamW(
         parameter_groups(model.named_parameters(), 0.01), lr=options.learning_rate
     )

@@ -16,7 +16,7 @@ From the ground up; imports point down only:
 
 from sklearn_bert._process._cache import cache_info
 from sklearn_bert._version import __version__
-from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.estimators._classifier import BertClassifier
 from sklearn_bert.estimators._embedder import BertEmbedder
 from sklearn_bert.estimators._generator import BertGenerator
@@ -24,7 +24,7 @@ from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._errors import (
+from sklearn_bert.model._damage import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
@@ -32,8 +32,7 @@ from sklearn_bert.model._errors import (
     OfflineCheckpointError,
 )
 from sklearn_bert.persistence import load, save
-from sklearn_bert.text._truncation import TruncationWarning
-from sklearn_bert.text._unknown import UnknownWordsWarning
+from sklearn_bert.text._reports import TruncationWarning, UnknownWordsWarning
 
 __all__ = [
     "BertClassifier",

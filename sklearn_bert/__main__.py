@@ -58,10 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--data", type=Path, help="CSV file; default: support tickets")
     demo.add_argument("--text", help="its column of texts")
     demo.add_argument("--target", help="its column of labels")
-    demo.add_argument("--epochs", type=int, default=4, help="default: %(default)s")
-    demo.add_argument(
-        "--learning-rate", type=float, default=2e-4, help="default: %(default)s"
-    )
+    chosen = "default: chosen by the number of texts"
+    demo.add_argument("--epochs", type=int, help=chosen)
+    demo.add_argument("--learning-rate", type=float, help=chosen)
     demo.add_argument(
         "--out",
         type=Path,
@@ -82,8 +81,10 @@ def _demo(options: argparse.Namespace) -> int:
             )
     X_train, X_test, y_train, y_test = _read(options)
     clf = BertClassifier(
-        max_epochs=options.epochs,
-        learning_rate=options.learning_rate,
+        max_epochs="auto" if options.epochs is None else options.epochs,
+        learning_rate=(
+            "auto" if options.learning_rate is None else options.learning_rate
+        ),
         random_state=0,
         verbose=1,
     )

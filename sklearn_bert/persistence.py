@@ -14,8 +14,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_bert._process._versions import warn_of_other_versions
 from sklearn_bert._version import __version__
-from sklearn_bert.compute._device import resolve_device
-from sklearn_bert.compute._memory import is_shortage
+from sklearn_bert.compute._device import is_shortage, resolve_device
 from sklearn_bert.estimators._classifier import BertClassifier
 from sklearn_bert.estimators._embedder import BertEmbedder
 from sklearn_bert.estimators._generator import BertGenerator
@@ -24,7 +23,7 @@ from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._save import FORMAT, MANIFEST, canonical, save, sha256_of
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
+from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._files import read_model
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet
@@ -52,9 +51,14 @@ UNREADABLE = (
 )
 # The estimators that may be a parameter of another.
 NESTED = {cls.__name__: cls for cls in (BertPretrainer, WordPieceVocabulary)}
-# Fitted attributes that formats before 3 did not save.
-SINCE_FORMAT_3: dict[str, dict[str, Any]] = {
-    "BertClassifier": {"multilabel_": False, "_indicator": None, "_made_of": {}}
+# Fitted attributes that earlier formats did not save: before 3, and before 5.
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "BertClassifier": {
+        "multilabel_": False,
+        "_indicator": None,
+        "_made_of": {},
+        "temperature_": 1.0,
+    }
 }
 
 
@@ -143,7 +147,7 @@ def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimat
         ) from error
     _set_requests(estimator, content.get("requests", {}))
     fitted = _decode(content["fitted"])
-    for name, value in SINCE_FORMAT_3.get(content["class"], {}).items():
+    for name, value in ADDED_LATER.get(content["class"], {}).items():
         fitted.setdefault(name, value)
     net = content["net"]
     if device is not None:

@@ -33,7 +33,7 @@ from transformers import (
 )
 
 from sklearn_bert.compute import _device, _inference
-from sklearn_bert.compute._memory import give_back
+from sklearn_bert.compute._device import give_back
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._input import check_texts

@@ -93,7 +93,7 @@ def test_no_circle():
         ("peft", ["model/_lora.py"]),
         ("narwhals", ["text/_columns.py"]),
         ("pandas", ["text/_columns.py", "datasets/", "__main__.py"]),
-        ("rich", ["training/_progress.py"]),
+        ("rich", ["training/_callbacks.py"]),
         ("polars", []),
         ("pyarrow", []),
     ],

@@ -27,7 +27,7 @@ from sklearn_bert import (
 )
 from sklearn_bert.__main__ import main
 from sklearn_bert.estimators._save import canonical, sha256_of
-from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
+from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._post_processing import write_step
 
 TEXTS = ["the good film", "the awful plot", "i love it", "i hate it"]

@@ -12,7 +12,7 @@ from sklearn_bert import (
     BertTokenClassifier,
 )
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.training import _micro_batches
+from sklearn_bert.training import _update
 
 ROADS = {
     "classes": (BertClassifier, {}, "decision_function"),
@@ -78,9 +78,9 @@ def passes(monkeypatch):
 @pytest.mark.parametrize("road", ROADS)
 def test_parts_make_the_update_of_the_whole_batch(road, fit, monkeypatch):
     """Losses, weights and answers are those of undivided batches."""
-    monkeypatch.setattr(_micro_batches, "TRAINING_TOKENS", np.inf)
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", np.inf)
     whole, expected = fit(road)
-    monkeypatch.setattr(_micro_batches, "TRAINING_TOKENS", 24)
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", 24)
     parted, found = fit(road)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     ours, theirs = [[row["train_loss"] for row in m.history_] for m in (parted, whole)]
@@ -92,7 +92,7 @@ def test_long_texts_pass_in_parts_and_short_ones_at_once(fit, passes, monkeypatc
     model, _ = fit("classes")
     assert sorted(passes) == [8] + [16] * 2
     passes.clear()
-    monkeypatch.setattr(_micro_batches, "TRAINING_TOKENS", 40)
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", 40)
     parted, _ = fit("classes")
     assert sum(passes) == 40
     assert max(passes) < 8
@@ -101,7 +101,7 @@ def test_long_texts_pass_in_parts_and_short_ones_at_once(fit, passes, monkeypatc
 
 def test_compared_texts_pass_together(settings, reviews, passes, monkeypatch):
     """Of an objective that compares the texts of a batch, none is left out."""
-    monkeypatch.setattr(_micro_batches, "TRAINING_TOKENS", 8)
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", 8)
     params = {**settings, "max_epochs": 1, "batch_size": 10}
     BertEmbedder(objective="simcse", **params).fit(reviews[0])
     assert passes == [20] * 4

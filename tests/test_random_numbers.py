@@ -22,7 +22,7 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert._process._random import seeded
-from sklearn_bert.model._draws import OwnDraws
+from sklearn_bert.model._torch_state import OwnDraws
 
 N_FITS = 6
 

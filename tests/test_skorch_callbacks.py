@@ -42,7 +42,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.training import _progress
+from sklearn_bert.training import _callbacks
 
 HOOKS = [name for name in dir(Callback) if name.startswith("on_")]
 
@@ -530,7 +530,7 @@ def test_an_interrupt_is_not_hidden(make, data):
 def test_the_bar_is_closed(make, data, monkeypatch, hook, error):
     """Whatever a callback raises, and also at the end: the terminal is left alone."""
     console = functools.partial(Console, file=io.StringIO(), force_terminal=True)
-    monkeypatch.setattr(_progress, "Console", lambda stderr: console())
+    monkeypatch.setattr(_callbacks, "Console", lambda stderr: console())
 
     def raises(*args, **kwargs):
         raise error("of the caller's")

@@ -42,6 +42,7 @@ WORDS = {
         "answers": f"predictions {IN_BOTH}",
         "alike": ", of as many targets,",
         "head_tail": " [3]_",
+        "of_head": "",
     },
     "token_classifier": {**SENTENCE, **HEAD, "alike": ", of the same tags,"},
     "embedder": {

@@ -2,7 +2,8 @@
 
 Run by hand: `python tools/trace_fit.py`. It prints, for each call, how many calls there
 are of functions of the package, of how many distinct functions in how many files, how
-often the file changes from a caller to what it calls, and how deep calls lie.
+often the file changes from a caller to what it calls, and how deep calls lie. With
+`--list` it names the functions, and the deepest chain of calls.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ class Trace:
     """Follows calls among functions of the package while it is active."""
 
     def __init__(self) -> None:
-        self.n_calls = self.n_changes = self.depth = self.deepest = 0
+        self.n_calls = self.n_changes = 0
         self.functions: set[tuple[str, str]] = set()
-        self._files: list[str] = []
+        self.deepest: list[tuple[str, str]] = []
+        self._open: list[tuple[str, str]] = []
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         """Take note of a call or a return, as `sys.setprofile` reports it."""
@@ -83,11 +85,12 @@ class Trace:
         if event == "call":
             self.n_calls += 1
             self.functions.add((file, name))
-            self.n_changes += bool(self._files) and self._files[-1] != file
-            self._files.append(file)
-            self.deepest = max(self.deepest, len(self._files))
-        elif event == "return" and self._files:
-            self._files.pop()
+            self.n_changes += bool(self._open) and self._open[-1][0] != file
+            self._open.append((file, name))
+            if len(self._open) > len(self.deepest):
+                self.deepest = self._open.copy()
+        elif event == "return" and self._open:
+            self._open.pop()
 
     def of(self, function: Callable[[], Any]) -> str:
         """Run a function, and describe what it passed through."""
@@ -99,8 +102,17 @@ class Trace:
         n_files = len({file for file, _ in self.functions})
         return (
             f"{self.n_calls} calls of {len(self.functions)} functions in {n_files} "
-            f"files, {self.n_changes} changes of file, at most {self.deepest} deep"
+            f"files, {self.n_changes} changes of file, at most {len(self.deepest)} deep"
         )
+
+    def print_list(self, title: str) -> None:
+        """Print every function that was called, and the deepest chain of calls."""
+        print(title)
+        for file, name in sorted(self.functions):
+            print(f"  {file.removeprefix(PACKAGE)}: {name}")
+        print("  the deepest chain:")
+        for file, name in self.deepest:
+            print(f"    {file.removeprefix(PACKAGE)}: {name}")
 
 
 def main() -> None:
@@ -115,8 +127,8 @@ def main() -> None:
         print("fit:    ", fit.of(lambda: clf.fit(texts, labels)))
         print("predict:", predict.of(lambda: clf.predict(["good", "a bad film"])))
         if "--list" in sys.argv:
-            for file, name in sorted(fit.functions):
-                print(f"  {file.removeprefix(PACKAGE)}: {name}")
+            fit.print_list("fit")
+            predict.print_list("predict")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Services of the process, not of one fit.
 
-- `_cache`, `_lock`, `_fork`: what all estimators and threads share; forked processes
-- `_random`, `_seeds`: torch's random numbers, and a seed for each use in a call
+- `_cache`, `_fork`: what all estimators and threads share; forked processes
+- `_random`: a seed for each use in a call, and torch's random numbers
 - `_atomic_folder`, `_versions`: folders that are written whole; versions of libraries
 - `_techniques`: the switches of what saves time or memory
-- `_sklearn`: scikit-learn's private names; `_scalars`, `_warn`
+- `_sklearn`: scikit-learn's private names; `_warn`
 """

@@ -77,6 +77,7 @@ def _keep(folder: Path, draft: Path, ours: Set[Path]) -> None:
                 raise _taken(path)
             place.mkdir(exist_ok=True)
             _keep(path, place, ours)
+            # At the end: each file that was put in has changed the folder's times.
             shutil.copystat(path, place)
         elif os.path.lexists(place):
             raise _taken(path)

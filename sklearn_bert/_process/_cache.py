@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from sklearn_bert._process._lock import ProcessLock
+from sklearn_bert._process._fork import process_lock
 from sklearn_bert._process._techniques import Technique, uses
 
 MEBIBYTE = 2**20
@@ -36,8 +36,9 @@ class BoundedCache:
     def __init__(self, max_bytes: int, technique: Technique | None = None) -> None:
         self.max_bytes = max_bytes
         self._technique = technique
-        self._lock = ProcessLock()
-        self._computing = ProcessLock()
+        self._lock = process_lock()
+        # Computing may take seconds; who only looks something up must not wait for it.
+        self._computing = process_lock()
         self.clear()
 
     def clear(self) -> None:
@@ -83,6 +84,7 @@ class BoundedCache:
                 if keep:
                     self._keep(list(missing), computed, size)
         with self._lock:
+            # Counted at the end: a computation that fails is neither a hit nor a miss.
             self._hits += len(keys) - len(missing)
             self._misses += len(missing)
         return values

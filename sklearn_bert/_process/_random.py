@@ -1,8 +1,9 @@
-"""Random numbers of torch from a seed, independent of the caller's generators.
+"""The random numbers of one call: a seed for each use, and torch's from a seed.
 
-torch's default generator of the CPU belongs to the process: any thread may draw from
-it or seed it. So on a CPU each seeded thread draws from a generator of its own. GPU
-kernels draw only from the default generator of the device.
+They are independent of the caller's generators. torch's default generator of the CPU
+belongs to the process: any thread may draw from it or seed it. So on a CPU each seeded
+thread draws from a generator of its own. GPU kernels draw only from the default
+generator of the device.
 """
 
 from __future__ import annotations
@@ -10,19 +11,62 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from sklearn.utils.validation import check_random_state
 
-from sklearn_bert._process._lock import ProcessLock
+from sklearn_bert._process._fork import process_lock
 
-_gpu_lock = ProcessLock()
-_thread = threading.local()
+# A new use goes to the end: its place is its key, which must not move.
+USES = ("split", "init", "shuffle", "masks", "nested", "views", "probe", "calibrate")
+
+_gpu_lock = process_lock()
 
 
-def own_generator() -> torch.Generator | None:
-    """Return the CPU generator of this thread; None: the default of the process."""
-    generators = _own_generators()
-    return generators[0] if generators else None
+class _Generators(threading.local):
+    """What this thread draws from; None: the generator of the process."""
+
+    cpu: torch.Generator | None = None
+    gpu: torch.Generator | None = None
+
+
+OWN = _Generators()
+
+
+def draw_seed(random_state: Any) -> int:
+    """Draw one seed for everything random in a call.
+
+    With `random_state=None` it comes from the operating system, because drawing from
+    NumPy's global generator would change the caller's next numbers.
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    # RandomState draws integers of 32 bits on some systems.
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+class Seeds:
+    """Gives each use in a call a seed of its own.
+
+    They are children of one `numpy.random.SeedSequence`, so that switching one use on
+    (a validation split, say) leaves the numbers of the others as they are.
+
+    Parameters
+    ----------
+    random_state : int, RandomState or None
+    """
+
+    def __init__(self, random_state: Any) -> None:
+        self._entropy = draw_seed(random_state)
+
+    def __call__(self, use: str) -> int:
+        """Return the seed of a use, below 2**32; the same one in every call."""
+        # Not by `spawn`, which counts: a seed would depend on the uses before it.
+        key = (USES.index(use),)
+        child = np.random.SeedSequence(self._entropy, spawn_key=key)
+        return int(child.generate_state(1)[0])
 
 
 @contextmanager
@@ -34,10 +78,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     if device.type != "cuda":
-        with _drawing_from([generator]):
+        with _drawing_from(generator, None):
             yield
         return
     with _gpu_lock:
+        # Before CUDA has started there are no generators of its devices.
         torch.cuda.init()
         current = torch.cuda.current_device()
         index = current if device.index is None else device.index
@@ -46,7 +91,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         state = on_gpu.get_state()
         on_gpu.manual_seed(seed)
         try:
-            with _drawing_from([generator, on_gpu]):
+            with _drawing_from(generator, on_gpu):
                 yield
         finally:
             on_gpu.set_state(state)
@@ -55,39 +100,39 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def going_back() -> AbstractContextManager[None]:
     """Return a context in which the numbers drawn from now on are drawn again."""
     # The states are those of now; the context is entered later, in the backward pass.
-    generators = _own_generators()
-    return _going_back(generators, [g.get_state() for g in generators])
+    there = [g for g in (OWN.cpu, OWN.gpu) if g is not None]
+    return _going_back(OWN.cpu, OWN.gpu, [(g, g.get_state()) for g in there])
 
 
 @contextmanager
 def _going_back(
-    generators: list[torch.Generator], states: list[torch.Tensor]
+    cpu: torch.Generator | None,
+    gpu: torch.Generator | None,
+    states: list[tuple[torch.Generator, torch.Tensor]],
 ) -> Iterator[None]:
     # On a GPU the backward pass runs in another thread, which has no generators yet.
-    with _drawing_from(generators):
+    with _drawing_from(cpu, gpu):
         # Where the thread is by then, to go on from there afterwards.
-        later = [generator.get_state() for generator in generators]
-        _set_states(generators, states)
+        later = [(generator, generator.get_state()) for generator, _ in states]
+        _set_states(states)
         try:
             yield
         finally:
-            _set_states(generators, later)
+            _set_states(later)
 
 
 @contextmanager
-def _drawing_from(generators: list[torch.Generator]) -> Iterator[None]:
-    before = _own_generators()
-    _thread.generators = generators
+def _drawing_from(
+    cpu: torch.Generator | None, gpu: torch.Generator | None
+) -> Iterator[None]:
+    before = OWN.cpu, OWN.gpu
+    OWN.cpu, OWN.gpu = cpu, gpu
     try:
         yield
     finally:
-        _thread.generators = before
+        OWN.cpu, OWN.gpu = before
 
 
-def _own_generators() -> list[torch.Generator]:
-    return getattr(_thread, "generators", [])
-
-
-def _set_states(generators: list[torch.Generator], states: list[torch.Tensor]) -> None:
-    for generator, state in zip(generators, states, strict=True):
+def _set_states(states: list[tuple[torch.Generator, torch.Tensor]]) -> None:
+    for generator, state in states:
         generator.set_state(state)

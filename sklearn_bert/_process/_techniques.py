@@ -49,6 +49,7 @@ def using(*techniques: Technique) -> AbstractContextManager[None]:
 def _in_block(techniques: frozenset[Technique]) -> Iterator[None]:
     global _in_use
     before = _in_use
+    # Replaced, and not changed: a thread that asks meanwhile finds the old or the new.
     _in_use = techniques
     try:
         yield

@@ -1,7 +1,7 @@
 """A model over many texts on a device.
 
 - `_runner`: scores, vectors and likelihoods of the rows of a table
-- `_inference`, `_layout`, `_windows`: batches, tensors, windows of one text
+- `_inference`, `_windows`: batches of rows as tensors; the windows of one text
 - `_features`: what frozen layers make of a text, kept
-- `_device`, `_memory`, `_working_copy`, `_gpu_lock`: where, and in how much memory
+- `_device`, `_gpu_lock`: where, how precisely, and in how much memory
 """

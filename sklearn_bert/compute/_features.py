@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._cache import FEATURES
-from sklearn_bert.text._batches import padded_indices, ragged_indices
-from sklearn_bert.text._table import Table, TokenTable
+from sklearn_bert.text._table import Table, TokenTable, padded_indices, ragged_indices
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class FeatureTable(Table):
         starts, lengths = self.starts[rows], self.lengths[rows]
         if self.are_vectors:
             return {"vectors": self.values[torch.from_numpy(starts)]}
+        # No positions: the states have passed the layer that adds them.
         if packed:
             where = ragged_indices(starts, lengths)
             return {

@@ -54,6 +54,7 @@ def first_free(names: Sequence[str], folder: Path) -> Iterator[str]:
     while True:
         for name, lock in locks.items():
             try:
+                # Not waiting for this one: another may become free before it.
                 lock.acquire(blocking=False)
             except Timeout:
                 continue

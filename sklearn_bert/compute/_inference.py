@@ -1,17 +1,21 @@
-"""A forward pass over many texts, in batches that fit into memory."""
+"""A forward pass over many texts, laid out in batches that fit into memory.
+
+Proof of packing: on a CPU, packed texts have the scores and gradients of padded ones
+(`tests/model/test_attention.py`). Not yet measured on a GPU.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_bert.compute._layout import Feed
-from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
-from sklearn_bert.text._batches import ragged_indices, token_budget_batches
-from sklearn_bert.text._table import Table
+from sklearn_bert.compute._device import is_shortage, make_room, nothing_fits
+from sklearn_bert.text._table import Table, ragged_indices
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
@@ -19,6 +23,44 @@ INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536}
 # No answer of a sound model is this large; the squares of those below are finite.
 LARGEST = 2.0**60
 REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Lays out rows of a table as those of a rectangle, or packed in one line.
+
+    Attributes
+    ----------
+    device : torch.device
+    pad_id : int
+    packed : bool
+        One line without padding, for attention that knows where a text ends.
+    """
+
+    device: torch.device
+    pad_id: int
+    packed: bool = False
+
+    def __call__(
+        self, table: Table, rows: np.ndarray, multiple: int | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments of `TextModel` for these rows, on the device.
+
+        With `multiple` a line of packed tokens is lengthened to one by a text of
+        padding, which comes last.
+        """
+        batch = table.lay_out(rows, self.pad_id, packed=self.packed, multiple=multiple)
+        return {
+            name: value if isinstance(value, int) else self.move(torch.as_tensor(value))
+            for name, value in batch.items()
+        }
+
+    def move(self, tensor: Tensor) -> Tensor:
+        """Return the tensor on the device; a GPU fetches it while the CPU goes on."""
+        # From pinned memory a copy runs beside the kernels of the batch before.
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def compute(
@@ -59,6 +101,7 @@ def compute(
     for batch, values in _answers(function, table, rows, feed):
         if output is None:
             dtype = values.dtype if per_token else torch.float32
+            # At once for all texts: joining parts would take the memory twice.
             output = torch.empty(int(lengths.sum()), values.shape[-1], dtype=dtype)
         if per_token:
             values = _without_padding(values, lengths[batch])
@@ -117,6 +160,25 @@ def _answers(
             raise nothing_fits("predicting", feed.device, n_texts, longest, shortage)
         budget = longest * (len(batch) // 2)
         remaining = np.concatenate(batches)
+
+
+def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Sort rows by length, longest first, and cut where padding would pass a budget.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_texts,)
+        In tokens.
+    max_tokens : int
+        Most tokens of a batch, padding included; a longer text is alone in its batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        size = max(1, max_tokens // int(lengths[order[begin]]))
+        batches.append(order[begin : begin + size])
+        begin += size
+    return batches
 
 
 @torch.inference_mode()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._device import (
@@ -17,14 +21,12 @@ from sklearn_bert.compute._device import (
     resolve_precision,
 )
 from sklearn_bert.compute._features import FeatureTable, features_of
-from sklearn_bert.compute._inference import compute
-from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._inference import Feed, compute
 from sklearn_bert.compute._windows import (
     MergeWindows,
     maximum_of_windows,
     mean_of_windows,
 )
-from sklearn_bert.compute._working_copy import WORKING_COPY, copy_in_place
 from sklearn_bert.model._attention import can_pack
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._layers import can_split, split
@@ -35,13 +37,14 @@ from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import Table, TokenTable
 
 
+@dataclass(eq=False, repr=False)
 class Runner:
     """Runs a model over tables of texts, on a device and in a precision.
 
     Equal texts are computed once. What the frozen part of the model makes of a text is
     remembered by the process, where its checkpoint is known by a fingerprint.
 
-    Parameters
+    Attributes
     ----------
     model : TextModel
         At rest: in float32 on the CPU. It is not changed; elsewhere, or in another
@@ -54,20 +57,11 @@ class Runner:
         are not remembered.
     """
 
-    def __init__(
-        self,
-        model: TextModel,
-        device: torch.device,
-        *,
-        precision: str,
-        pad_id: int,
-        fingerprint: str | None = None,
-    ) -> None:
-        self.model = model
-        self.device = device
-        self.precision = precision
-        self.pad_id = pad_id
-        self.fingerprint = fingerprint
+    model: TextModel
+    device: torch.device
+    precision: str
+    pad_id: int
+    fingerprint: str | None = None
 
     def scores(
         self,
@@ -102,7 +96,9 @@ class Runner:
             else:  # so little that moving it to a GPU would take longer
                 _, head = split(self.model)
                 found = compute(head, features, Feed(torch.device("cpu"), 0))
-        return merged(merge_windows, found, windows).numpy()
+        if windows is not None:
+            found = merged(merge_windows, found, windows)
+        return found.numpy()
 
     def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
         """Compute the vector of each text, before the head.
@@ -130,9 +126,11 @@ class Runner:
             else:
                 found = features.vectors()
             # Merged before the last steps, which are defined for vectors of texts.
-            is_maximum = self.model.pooling == "max"
-            merge = maximum_of_windows if is_maximum else mean_of_windows
-            return self.model.finish(merged(merge, found, windows)).numpy()
+            if windows is not None:
+                is_maximum = self.model.pooling == "max"
+                merge = maximum_of_windows if is_maximum else mean_of_windows
+                found = merged(merge, found, windows)
+            return self.model.finish(found).numpy()
 
     def token_log_likelihood(self, table: MaskedTable) -> np.ndarray:
         """Compute how likely the tokens are that stand, or stood, in a table.
@@ -212,7 +210,9 @@ class Runner:
             much to keep at a time, as for the words of a text.
         """
         model = self.model
-        if not (table.has_one_output_per_row and can_split(model)):
+        if model.trainable == "all" or not table.has_one_output_per_row:
+            return None
+        if not can_split(model):
             return None
         dtype, are_vectors = self.dtype(), model.freezes_vectors
 
@@ -225,12 +225,14 @@ class Runner:
         cache_key = None
         if self.fingerprint is not None:
             kind = (model.pooling, model.trainable, are_vectors)
+            # By its dtype tf32 is float32, but its products are rounded.
             is_rounded = self.precision == "tf32"
             cache_key = (self.fingerprint, *kind, dtype, is_rounded, str(self.device))
         return features_of(
             table,
             compute_these,
             are_vectors=are_vectors,
+            # Vectors are pooled in float32, whatever the encoder computes in.
             row_bytes=model.width * (4 if are_vectors else dtype.itemsize),
             cache_key=cache_key,
             keep=remember,
@@ -262,10 +264,6 @@ class Runner:
             self, lambda: copy_in_place(self.model, self.device, dtype)
         )
 
-    def forget_copy(self) -> None:
-        """Drop the copy on the device: the model's weights have changed."""
-        WORKING_COPY.forget(self)
-
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """Compute with this object's settings of torch, not with the caller's."""
@@ -289,12 +287,8 @@ class Runner:
         return compute(function, table, self.feed()).numpy()
 
 
-def merged(
-    merge_windows: MergeWindows, values: Tensor, windows: Windows | None
-) -> Tensor:
-    """Return the values of texts, from those of their windows where there are any."""
-    if windows is None:
-        return values
+def merged(merge_windows: MergeWindows, values: Tensor, windows: Windows) -> Tensor:
+    """Return the values of texts, from those of their windows."""
     return merge_windows(
         values,
         torch.from_numpy(windows.text_of_row()),
@@ -309,3 +303,51 @@ def _windows_of(table: TokenTable) -> tuple[TokenTable, Windows | None]:
     if windows is None:
         return all_rows, None
     return all_rows.take(windows.rows()), windows
+
+
+def copy_in_place(
+    model: TextModel, device: torch.device, dtype: torch.dtype
+) -> TextModel:
+    """Return a copy on the device that works in `dtype`, and leave the original."""
+    # deepcopy takes these for copies that it has made already: no weight is copied
+    # twice, first as it is and then to the device.
+    weights = {
+        id(p): nn.Parameter(p.detach().to(device, dtype), requires_grad=False)
+        for module in model.half_precision_modules()
+        for p in module.parameters()
+    }
+    return copy.deepcopy(model, weights).to(device)
+
+
+class LastUsed:
+    """Keeps one thing made for one owner, as long as that is the last to ask."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[weakref.ref[Any], Any] | None = None
+
+    def of(self, owner: object, make: Callable[[], Any]) -> Any:
+        """Return what was made for this owner; make it now if another was the last."""
+        # Read once: another thread may replace it between two looks.
+        kept = self._kept
+        if kept is not None and kept[0]() is owner:
+            return kept[1]
+        self._kept = kept = None  # before the new one is made: both may not fit
+        made = make()
+        # Weakly: a net whose estimator is gone takes its copy along.
+        self._kept = weakref.ref(owner, self._drop), made
+        return made
+
+    def forget(self, owner: object) -> None:
+        """Drop what was made for this owner."""
+        kept = self._kept
+        if kept is not None and kept[0]() is owner:
+            self._kept = None
+
+    def _drop(self, reference: weakref.ref[Any]) -> None:
+        kept = self._kept
+        if kept is not None and kept[0] is reference:
+            self._kept = None
+
+
+# A fitted net holds nothing on a GPU at rest, but for the one that was used last.
+WORKING_COPY = LastUsed()

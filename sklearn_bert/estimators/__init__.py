@@ -3,6 +3,6 @@
 - `_classifier`, `_regressor`, `_token_classifier`, `_embedder`, `_pretrainer`,
   `_generator`, `_wordpiece_vocabulary`: the public classes
 - `_base`, `_text_predictor`, `_language_model`, `_texts`: their bases
-- `_fit`: one call of `fit`; `_nested_pretraining`, `_reports`: steps of it
+- `_fit`: one call of `fit`; `_nested_pretraining`: a step of it
 - `_sampling`: the next token; `_save`: a fitted estimator becomes a folder
 """

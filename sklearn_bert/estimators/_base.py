@@ -13,15 +13,14 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 
-from sklearn_bert._process._scalars import as_python, to_float
 from sklearn_bert._process._sklearn import Interval, StrOptions
 from sklearn_bert._process._versions import PickledWithVersion
-from sklearn_bert.compute._memory import give_back
+from sklearn_bert.compute._device import give_back
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._columns import excerpt
+from sklearn_bert.text._columns import as_python, excerpt, to_float
 from sklearn_bert.text._long import LONG_TEXT
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet

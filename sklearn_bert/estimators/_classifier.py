@@ -15,7 +15,6 @@ from sklearn.base import (
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert.estimators._base import (
     AUTO_CONSTRAINTS,
@@ -24,6 +23,7 @@ from sklearn_bert.estimators._base import (
     TRAINING_CONSTRAINTS,
     BertEstimator,
 )
+from sklearn_bert.estimators._class_head import ClassHead
 from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._nested_pretraining import (
     pretrain_first,
@@ -39,9 +39,9 @@ from sklearn_bert.estimators._zero_shot import (
     check_words,
     read_beside,
     read_classes,
-    with_descriptions,
 )
 from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.targets._descriptions import Descriptions
 from sklearn_bert.targets._labels import (
     AnyOfSeveral,
     Labels,
@@ -51,6 +51,7 @@ from sklearn_bert.targets._labels import (
 )
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._validation_split import Split
+from sklearn_bert.text._columns import as_python
 from sklearn_bert.text._input import Texts
 
 
@@ -117,21 +118,33 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     adapter_rank : int, default=8
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
+    head_init : {"probe", "random"}, default="probe"
+        Where the head starts: "probe": as a linear model of the vectors of the
+        unchanged checkpoint (logistic, or ridge regression of numbers, of up to 2,000
+        texts), as in [7]_; "random": as small random weights, which take steps ten
+        times as long. A head that learns alone takes steps a hundred times as long in
+        either case.
     class_descriptions : dict or "auto", default=None
         What each class is: a text by label, or a list of texts. The head starts from
         these and the labelled texts, each class as if it had one text more, and
-        `fit(None, labels)` classifies by these alone [7]_. "auto": the labels, where
+        `fit(None, labels)` classifies by these alone [11]_. "auto": the labels, where
         they are words that the checkpoint knows ("card_arrival" is read as "card
         arrival"), but not of pairs. None: labels are names without a meaning.
-    max_epochs : int, default=3
-        Passes over the training texts.
-    batch_size : int, default=32
+    max_epochs : int or "auto", default="auto"
+        Passes over the training texts. "auto": as many as make 30 updates, or more
+        where there are more than 48 texts, in line with the square root of their
+        number; 3 at least. Where labels are few, 64 texts per class or less and one
+        label per text, it also chooses how they are learned: every update has each
+        class equally often, a contrast of the texts is added to the loss [8]_ (unless
+        `long_text="window"`), and the head is fitted again at the end, to the vectors
+        as they are then and the classes as frequent as they are [9]_.
+    batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
-        through it in parts, and the update stays the same.
-    learning_rate : float, default=5e-5
-        Peak step size of the encoder's weights, reached after warm-up. The head, which
-        starts from nothing, takes steps ten times as long, and a hundred times where it
-        learns alone.
+        through it in parts, and the update stays the same. "auto": 32.
+    learning_rate : float or "auto", default="auto"
+        Peak step size of the encoder's weights, reached after warm-up. "auto": 1e-4
+        where `max_epochs="auto"` finds few labels, else 5e-5; in inverse proportion
+        less where the checkpoint is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
@@ -148,6 +161,13 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         each label, or a list of one dict `{0: ..., 1: ...}` per label. None: equal.
     label_smoothing : float, default=0.0
         Share of each target that is spread evenly over all classes [5]_.
+    calibrate : bool, default=True
+        Whether logits are divided by a temperature [10]_, so that probabilities say how
+        often the predicted class is right; which one is predicted stays the same. It is
+        fitted to the validation texts, where there are 32 or more. Without them it is
+        set so that the model is as sure of the texts it was trained on as a regression
+        on the vectors of the unchanged checkpoint, cross-validated, lets expect. Texts
+        with several labels are left as they are.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
         keep the weights of the best epoch. The score is that of `X_val`, or else of a
@@ -192,6 +212,15 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
         update), `texts_per_second`, `seconds`.
+    learning_rate_ : float
+        The peak learning rate, as given or chosen.
+    temperature_ : float
+        What the logits were divided by; 1 where nothing was calibrated. A fit that goes
+        on keeps that of the earlier one.
+    max_epochs_ : int
+        The most epochs, as given or chosen.
+    batch_size_ : int
+        Texts per update, as given or chosen.
     max_length_ : int
         Tokens that are read of a text.
     pretraining_history_ : list of dict
@@ -239,7 +268,15 @@ class BertClassifier(ClassifierMixin, TextPredictor):
        Vision", CVPR 2016, section 7.
     .. [6] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
        Domains and Tasks", ACL 2020.
-    .. [7] M.-W. Chang, L. Ratinov, D. Roth, V. Srikumar, "Importance of Semantic
+    .. [7] A. Kumar, A. Raghunathan, R. Jones, T. Ma, P. Liang, "Fine-Tuning Can Distort
+       Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
+    .. [8] B. Gunel, J. Du, A. Conneau, V. Stoyanov, "Supervised Contrastive Learning
+       for Pre-trained Language Model Fine-tuning", ICLR 2021.
+    .. [9] B. Kang et al., "Decoupling Representation and Classifier for Long-Tailed
+       Recognition", ICLR 2020.
+    .. [10] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern
+       Neural Networks", ICML 2017, section 4.2.
+    .. [11] M.-W. Chang, L. Ratinov, D. Roth, V. Srikumar, "Importance of Semantic
        Representation: Dataless Classification", AAAI 2008.
 
     Examples
@@ -247,7 +284,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     >>> from sklearn_bert import BertClassifier
     >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
     >>> labels = ["good", "good", "bad", "bad"] * 8
-    >>> clf = BertClassifier(learning_rate=2e-4, random_state=0).fit(texts, labels)
+    >>> clf = BertClassifier(random_state=0).fit(texts, labels)
     >>> clf.predict(["I really love it", "I really hate it"])
     array(['good', 'bad'], dtype='<U4')
 
@@ -276,6 +313,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         "class_descriptions": [dict, StrOptions({"auto"}), None],
         "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "calibrate": ["boolean"],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
@@ -305,6 +343,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         dropout: float | None = None,
         class_weight: dict[Any, float] | list[dict[int, float]] | str | None = None,
         label_smoothing: float = 0.0,
+        calibrate: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
@@ -339,6 +378,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.dropout = dropout
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
+        self.calibrate = calibrate
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -487,8 +527,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             texts, attributes = self._read_X(X, is_like_before=call.goes_on)
             valid_texts = self._read_validation(X_val, y_val, texts)
             unlabeled_texts = read_unlabeled(self, call, unlabeled)
-            labels = self._choose_labels(call, y, texts, classes)
-            descriptions = read_beside(self, labels, texts)
+            labels, described = self._choose_labels(call, y, texts, classes)
             # Validation texts stand behind the others, in one table.
             own_targets = targets = labels.encode(y)
             n_valid = None
@@ -512,26 +551,24 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             )
             # 3. Tokenise.
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
-            # 4. Train. The head starts as a linear model of the vectors.
-            if self.head_init == "probe" and not call.goes_on:
-                rows = call.head_inputs(model, tokenizer, train)
-                rows = with_descriptions(call, model, tokenizer, rows, descriptions)
-                model.set_head(*labels.probe(*rows))
-            attributes |= labels.attributes()
-            attributes |= pretraining_history(self, call, adapted)
+            # 4. Train. The head starts from the vectors, and comes back to them.
             recipe = self._choose_recipe(call, labels, len(train), model)
+            head = ClassHead(self, call, labels, model, tokenizer, train, described)
+            head.start()
+            attributes |= labels.attributes() | head.attributes()
             fitted = call.train(
                 model,
                 tokenizer,
-                labels.loss(self.label_smoothing, contrasts=self._contrasts(recipe)),
+                labels.loss(self.label_smoothing, contrasts=recipe.contrasts),
                 train,
                 valid,
-                attributes,
+                attributes | pretraining_history(self, call, adapted),
                 recipe=recipe,
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
+            fitted |= head.finish(recipe, fitted["net_"], valid)
             # 5. Publish.
             return self._publish(**fitted)
 
@@ -541,6 +578,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 1. Read the classes and what they are.
             labels, descriptions = read_classes(self, y)
             attributes = attributes_of_no_X(self) | labels.attributes()
+            attributes["temperature_"] = 1.0
             # 2. Load the checkpoint.
             call.reserve_device()
             model, tokenizer = self._load(
@@ -564,8 +602,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
 
     def _choose_labels(
         self, call: FitCall, y: ArrayLike, texts: Texts, classes: ArrayLike | None
-    ) -> Labels:
-        """Return the labels of y; those of the earlier fit where this one goes on."""
+    ) -> tuple[Labels, Descriptions | None]:
+        """Return the labels of y, and what says what they are.
+
+        The labels are those of the earlier fit where this one goes on.
+        """
         known = self._labels if call.goes_on else None
         # A portion of the texts may lack some of the classes.
         if known is not None and call.is_partial and not is_indicator(y):
@@ -581,7 +622,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 "same ones. Pass all of them as classes in the first call of "
                 "partial_fit, or set warm_start=False."
             )
-        return labels
+        return labels, read_beside(self, labels, texts)
 
     def _choose_recipe(
         self, call: FitCall, labels: Labels, n_texts: int, model: TextModel
@@ -592,14 +633,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             self,
             n_texts,
             model.width,
+            call.is_partial,
             n_classes=len(labels.classes) if has_one_label else None,
-            is_partial=call.is_partial,
+            # Vectors that learn, and one per text.
+            has_vectors=self.trainable != "head" and self.long_text != "window",
         )
-
-    def _contrasts(self, recipe: Recipe) -> bool:
-        """Tell whether texts are contrasted: there are few, and their vectors learn."""
-        is_one_vector = self.long_text != "window" and self.trainable != "head"
-        return recipe.has_few_labels and is_one_vector
 
     @property
     def _labels(self) -> Labels:
@@ -667,8 +705,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             may have several labels: there each is a probability of its own.
         """
         check_is_fitted(self)
-        labels = self._labels
-        return labels.proba(self._compute(X, self.net_.scores, labels.merge_windows))
+        return self._labels.proba(self._logits(X))
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Compute the logits: `predict_proba` is their softmax (binary: sigmoid).
@@ -684,8 +721,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             several labels per text the logit of each, whose sigmoid is its probability.
         """
         check_is_fitted(self)
-        labels = self._labels
-        return labels.decision(self._compute(X, self.net_.scores, labels.merge_windows))
+        return self._labels.decision(self._logits(X))
+
+    def _logits(self, X: ArrayLike) -> np.ndarray:
+        scores = self._compute(X, self.net_.scores, self._labels.merge_windows)
+        return scores / np.float32(self.temperature_)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

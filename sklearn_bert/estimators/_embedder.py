@@ -22,16 +22,15 @@ from sklearn_bert.estimators._base import (
 from sklearn_bert.estimators._fit import FitCall, check_adapter
 from sklearn_bert.estimators._language_model import check_content
 from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.model._post_processing import First, Normalize, linear_map
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
-from sklearn_bert.text._documents import check_single_texts
+from sklearn_bert.text._corpus import check_single_texts
 from sklearn_bert.text._input import Texts
+from sklearn_bert.text._reports import text_reports, warn_if_cut, warn_of
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import warn_if_cut
 from sklearn_bert.training._losses import LanguageModelingLoss
 from sklearn_bert.training._net import BertNet
 

@@ -12,28 +12,24 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sklearn_bert._process._random import seeded
-from sklearn_bert._process._scalars import as_python
-from sklearn_bert._process._seeds import Seeds
+from sklearn_bert._process._random import Seeds, seeded
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._recipe import Recipe
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.targets._probe import MOST_ROWS
 from sklearn_bert.targets._validation_split import Split, check_groups, hold_out
-from sklearn_bert.text._columns import excerpt
+from sklearn_bert.text._columns import as_python, excerpt
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._net import BertNet
-from sklearn_bert.training._progress import FitProgress
-from sklearn_bert.training._sklearn_callbacks import FitTasks
 from sklearn_bert.training._user_callbacks import copy_callbacks
 
 HISTORY = (
@@ -268,6 +264,13 @@ class FitCall:
         model.fingerprint = self.initial_net.fingerprint if is_as_before else None
         return model, self.estimator.tokenizer_
 
+    def some_of(self, rows: np.ndarray) -> np.ndarray:
+        """Choose as many rows as a probe is fitted on; the same ones in this call."""
+        if len(rows) <= MOST_ROWS:
+            return rows
+        rng = np.random.default_rng(self.seeds("probe"))
+        return np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+
     def head_inputs(
         self, model: TextModel, tokenizer: TextTokenizer, train: Examples
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -279,10 +282,7 @@ class FitCall:
         targets, weights : ndarray
             Of the same texts.
         """
-        rows = train.rows
-        if len(rows) > MOST_ROWS:
-            rng = np.random.default_rng(self.seeds("probe"))
-            rows = np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+        rows = self.some_of(train.rows)
         assert isinstance(train.table, TokenTable)
         vectors = self.head_vectors(model, tokenizer, train.table.take(rows))
         return vectors, train.targets[rows], train.weights[rows]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_bert._process._seeds import draw_seed
+from sklearn_bert._process._random import draw_seed
 from sklearn_bert._process._sklearn import Interval, fit_context, validate_params
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._language_model import (
@@ -22,10 +22,9 @@ from sklearn_bert.estimators._sampling import Sampling
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import causal_rows
-from sklearn_bert.text._encode import encode_texts
 from sklearn_bert.text._masking import MaskedTable, causal_targets, masked_table
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer, encode_texts
 from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._losses import LanguageModelingLoss
 

@@ -13,7 +13,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import Interval, StrOptions
 from sklearn_bert.estimators._base import (
     CHECKPOINT_CONSTRAINTS,
@@ -22,7 +21,6 @@ from sklearn_bert.estimators._base import (
     BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._texts import TextModelMixin
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._checkpoint import Checkpoint, load_checkpoint
@@ -33,13 +31,15 @@ from sklearn_bert.model._language_model import (
     LanguageModel,
     new_language_model,
 )
-from sklearn_bert.text._columns import holds_lists
-from sklearn_bert.text._corpus import Corpus, read_corpus
-from sklearn_bert.text._documents import (
+from sklearn_bert.text._columns import as_python, holds_lists
+from sklearn_bert.text._corpus import (
+    Corpus,
     check_documents,
     check_single_texts,
+    read_corpus,
     split_sentences,
 )
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 

@@ -28,7 +28,6 @@ from sklearn_bert.estimators._language_model import (
     read_tokens,
     whole_documents,
 )
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._save import save
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._language_model import NSP_HEAD, LanguageModel
@@ -37,6 +36,7 @@ from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import SentencePairs, packed_rows, text_rows
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._masking import MaskedTable, Masking, find_masks, mask_each_token
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._losses import LanguageModelingLoss

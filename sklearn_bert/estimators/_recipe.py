@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn_bert._process._scalars import as_python
+from sklearn_bert.text._columns import as_python
 
 BATCH_SIZE = 32
 FULL_RATE = 5e-5
@@ -32,14 +32,16 @@ class Recipe:
     max_epochs : int
     batch_size : int
     has_few_labels : bool
-        Whether classes are to be equally frequent in each batch, and a contrast of
-        their texts is to be added to the loss.
+        Whether classes are to be equally frequent in each batch.
+    contrasts : bool
+        Whether a contrast of the texts is to be added to the loss.
     """
 
     learning_rate: float
     max_epochs: int
     batch_size: int
     has_few_labels: bool = False
+    contrasts: bool = False
 
     def attributes(self) -> dict[str, Any]:
         """Return what a fitted estimator publishes of it."""
@@ -55,9 +57,10 @@ class Recipe:
         estimator: Any,
         n_texts: int,
         width: int,
+        is_partial: bool = False,
         *,
         n_classes: int | None = None,
-        is_partial: bool = False,
+        has_vectors: bool = False,
     ) -> Recipe:
         """Choose what the estimator leaves to "auto".
 
@@ -70,6 +73,8 @@ class Recipe:
             Of the checkpoint's vectors.
         n_classes : int or None
             None: there is not one class per text.
+        has_vectors : bool
+            Whether there are vectors that could be contrasted.
         is_partial : bool
             Whether there is one epoch, with more to come.
         """
@@ -94,4 +99,5 @@ class Recipe:
             as_python(max_epochs),
             as_python(batch_size),
             has_few_labels,
+            contrasts=has_few_labels and has_vectors,
         )

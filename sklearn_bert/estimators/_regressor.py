@@ -33,6 +33,7 @@ from sklearn_bert.estimators._text_predictor import TextPredictor
 from sklearn_bert.targets._numbers import Scale, read_numbers
 from sklearn_bert.targets._probe import number_probe
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
+from sklearn_bert.targets._validation_split import Split
 from sklearn_bert.training._losses import RegressionLoss
 
 
@@ -98,15 +99,22 @@ class BertRegressor(RegressorMixin, TextPredictor):
     adapter_rank : int, default=8
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
-    max_epochs : int, default=3
-        Passes over the training texts.
-    batch_size : int, default=32
+    head_init : {"probe", "random"}, default="probe"
+        Where the head starts: "probe": as a linear model of the vectors of the
+        unchanged checkpoint (logistic, or ridge regression of numbers, of up to 2,000
+        texts), as in [7]_; "random": as small random weights, which take steps ten
+        times as long. A head that learns alone takes steps a hundred times as long in
+        either case.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training texts. "auto": as many as make 30 updates, or more
+        where there are more than 48 texts, in line with the square root of their
+        number; 3 at least.
+    batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
-        through it in parts, and the update stays the same.
-    learning_rate : float, default=5e-5
-        Peak step size of the encoder's weights, reached after warm-up. The head, which
-        starts from nothing, takes steps ten times as long, and a hundred times where it
-        learns alone.
+        through it in parts, and the update stays the same. "auto": 32.
+    learning_rate : float or "auto", default="auto"
+        Peak step size of the encoder's weights, reached after warm-up. "auto": 5e-5; in
+        inverse proportion less where the checkpoint is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
@@ -164,6 +172,12 @@ class BertRegressor(RegressorMixin, TextPredictor):
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
         update), `texts_per_second`, `seconds`.
+    learning_rate_ : float
+        The peak learning rate, as given or chosen.
+    max_epochs_ : int
+        The most epochs, as given or chosen.
+    batch_size_ : int
+        Texts per update, as given or chosen.
     max_length_ : int
         Tokens that are read of a text.
     pretraining_history_ : list of dict
@@ -211,13 +225,15 @@ class BertRegressor(RegressorMixin, TextPredictor):
        Mathematical Statistics 35, 1964.
     .. [6] S. Gururangan et al., "Don't Stop Pretraining: Adapt Language Models to
        Domains and Tasks", ACL 2020.
+    .. [7] A. Kumar, A. Raghunathan, R. Jones, T. Ma, P. Liang, "Fine-Tuning Can Distort
+       Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
 
     Examples
     --------
     >>> from sklearn_bert import BertRegressor
     >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
     >>> stars = [5, 4, 2, 1] * 8
-    >>> reg = BertRegressor(learning_rate=2e-4, random_state=0).fit(texts, stars)
+    >>> reg = BertRegressor(random_state=0).fit(texts, stars)
     >>> good, bad = reg.predict(["I really love it", "I really hate it"])
     >>> bool(good > 3 > bad)
     True
@@ -423,9 +439,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
                 numbers = np.concatenate([numbers, valid_numbers])
                 texts = texts.joined(valid_texts)
             # Only the texts to train on: held-out ones must not leak into the scale.
-            scale = self._choose_scale(
-                call, numbers[split.train], split.weights[split.train]
-            )
+            scale = self._choose_scale(call, numbers, split)
             adapted = pretrain_first(self, call, texts, split.train, unlabeled_texts)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
@@ -438,10 +452,9 @@ class BertRegressor(RegressorMixin, TextPredictor):
             train, valid = split.examples(tokenizer(texts), targets, weights)
             # 4. Train. The head starts as a linear model of the vectors.
             if self.head_init == "probe" and not call.goes_on:
-                model.set_head(
-                    *number_probe(*call.head_inputs(model, tokenizer, train))
-                )
-            attributes |= pretraining_history(self, call, adapted)
+                inputs = call.head_inputs(model, tokenizer, train)
+                model.set_head(*number_probe(*inputs))
+            recipe = Recipe.of(self, len(train), model.width, call.is_partial)
             attributes |= scale.attributes() | {"_is_1d": is_1d}
             fitted = call.train(
                 model,
@@ -449,10 +462,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
                 RegressionLoss(self.loss),
                 train,
                 valid,
-                attributes,
-                recipe=Recipe.of(
-                    self, len(train), model.width, is_partial=call.is_partial
-                ),
+                attributes | pretraining_history(self, call, adapted),
+                recipe=recipe,
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
@@ -460,15 +471,13 @@ class BertRegressor(RegressorMixin, TextPredictor):
             # 5. Publish.
             return self._publish(**fitted)
 
-    def _choose_scale(
-        self, call: FitCall, numbers: np.ndarray, weights: np.ndarray
-    ) -> Scale:
+    def _choose_scale(self, call: FitCall, numbers: np.ndarray, split: Split) -> Scale:
         """Return the scale of the targets; that of the earlier fit where it goes on.
 
         The head's weights are made for the old one.
         """
         if not call.goes_on:
-            return Scale.of(numbers, weights)
+            return Scale.of(numbers[split.train], split.weights[split.train])
         _check_width("y", numbers, len(self.target_mean_))
         return Scale(self.target_mean_, self.target_scale_)
 

@@ -18,7 +18,7 @@ from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.model._files import write_model
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "estimator.json"
 PACKAGE = "sklearn_bert."
 # What older versions wrote; scikit-learn's own; and what has files of its own.

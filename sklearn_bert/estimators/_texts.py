@@ -15,10 +15,15 @@ from sklearn.utils.validation import (
 
 from sklearn_bert._process._sklearn import get_feature_names
 from sklearn_bert.text._input import Texts, check_texts
+from sklearn_bert.text._reports import (
+    count_unknown,
+    truncation_report,
+    unknown_report,
+    warn_if_cut,
+    warn_if_unknown,
+)
 from sklearn_bert.text._template import template_columns
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import truncation_report, warn_if_cut
-from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
 
 # How many texts are tokenised while those before them are computed.
 TEXTS_PER_PART = 16384

@@ -20,10 +20,10 @@ from sklearn_bert.estimators._base import (
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter, refuse_name
 from sklearn_bert.estimators._recipe import Recipe
-from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.estimators._texts import check_validation_lengths
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._words import check_words, tokenize_words
 from sklearn_bert.training._losses import TokenCrossEntropy
 
@@ -63,15 +63,18 @@ class BertTokenClassifier(BertEstimator):
     adapter_rank : int, default=8
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
-    max_epochs : int, default=3
-        Passes over the training sentences.
-    batch_size : int, default=32
+    max_epochs : int or "auto", default="auto"
+        Passes over the training sentences. "auto": as many as make 30 updates, or more
+        where there are more than 48 sentences, in line with the square root of their
+        number; 3 at least.
+    batch_size : int or "auto", default="auto"
         Sentences per update. Where so many do not fit into the device's memory, they
-        pass through it in parts, and the update stays the same.
-    learning_rate : float, default=5e-5
+        pass through it in parts, and the update stays the same. "auto": 32.
+    learning_rate : float or "auto", default="auto"
         Peak step size of the encoder's weights, reached after warm-up. The head, which
         starts from nothing, takes steps ten times as long, and a hundred times where it
-        learns alone.
+        learns alone. "auto": 5e-5; in inverse proportion less where the checkpoint is
+        wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
@@ -124,6 +127,12 @@ class BertTokenClassifier(BertEstimator):
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
         `score`) where there is validation, `learning_rate` (of the epoch's last
         update), `texts_per_second` (sentences), `seconds`.
+    learning_rate_ : float
+        The peak learning rate, as given or chosen.
+    max_epochs_ : int
+        The most epochs, as given or chosen.
+    batch_size_ : int
+        Sentences per update, as given or chosen.
     max_length_ : int
         Tokens that are read at a time.
     batch_size_used_ : int
@@ -381,9 +390,7 @@ class BertTokenClassifier(BertEstimator):
                 train,
                 valid,
                 {"n_features_in_": 1, "classes_": tag_set.classes},
-                recipe=Recipe.of(
-                    self, len(train), model.width, is_partial=call.is_partial
-                ),
+                recipe=Recipe.of(self, len(train), model.width, call.is_partial),
                 adapter=self.adapter,
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,

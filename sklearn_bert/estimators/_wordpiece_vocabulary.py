@@ -25,7 +25,7 @@ from sklearn_bert._process._sklearn import (
 from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.text._columns import excerpt
-from sklearn_bert.text._documents import check_single_texts
+from sklearn_bert.text._corpus import check_single_texts
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._special_tokens import BERT_SPECIAL
 from sklearn_bert.text._wordpiece import (

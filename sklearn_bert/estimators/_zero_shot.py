@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_bert.estimators._fit import FitCall, refuse_name
-from sklearn_bert.estimators._reports import text_reports, warn_of
-from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.estimators._fit import refuse_name
 from sklearn_bert.targets._descriptions import (
     REMEDY,
     Descriptions,
@@ -27,8 +25,6 @@ from sklearn_bert.text._input import Texts
 from sklearn_bert.text._template import template_columns
 from sklearn_bert.text._tokenizer import TextTokenizer
 
-# Vectors, targets and weights of some texts.
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 NO_TEXTS = "X is None, so that the descriptions of the classes are all there is"
 
 
@@ -55,34 +51,6 @@ def read_beside(estimator: Any, labels: Labels, texts: Texts) -> Descriptions | 
             "class of pairs has no text of its own. Set class_descriptions=None."
         )
     return found
-
-
-def with_descriptions(
-    call: FitCall,
-    model: TextModel,
-    tokenizer: TextTokenizer,
-    rows: Rows,
-    descriptions: Descriptions | None,
-) -> Rows:
-    """Add the descriptions to the rows that a head starts from.
-
-    Each class gets one row more, in effect: the more labels there are, the less do
-    descriptions count.
-    """
-    if descriptions is None or not descriptions.can_be_read(tokenizer):
-        return rows
-    table = tokenizer(descriptions.texts)
-    warn_of(text_reports(tokenizer, table))
-    vectors, targets, weights = rows
-    more = np.broadcast_to(
-        descriptions.weights.reshape(-1, *[1] * (weights.ndim - 1)),
-        (len(descriptions.weights), *weights.shape[1:]),
-    )
-    return (
-        np.concatenate([vectors, call.head_vectors(model, tokenizer, table)]),
-        np.concatenate([targets, descriptions.targets(like=targets)]),
-        np.concatenate([weights, more]),
-    )
 
 
 def check_without_texts(estimator: Any, given: dict[str, Any]) -> None:

@@ -119,6 +119,7 @@ def position_offset(encoder: nn.Module) -> int:
     """Return the position of a text's first token, which is not 0 for RoBERTa."""
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa counts positions from the one behind the padding's id.
             return 0 if module.padding_idx is None else module.padding_idx + 1
     return 0
 

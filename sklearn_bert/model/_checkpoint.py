@@ -10,44 +10,47 @@ import functools
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._random import seeded
-from sklearn_bert.model._attention import FAMILIES as ATTENDING
-from sklearn_bert.model._attention import position_offset
+from sklearn_bert.model._checkpoint_encoder import (
+    LEAST_LENGTH,
+    check_encoder,
+    check_folder,
+    position_limit,
+    prepare_config,
+    read_config,
+    read_encoder,
+)
 from sklearn_bert.model._checkpoint_tokenizer import (
     TOKENIZER_CONFIG,
+    check_tokenizer_files,
     lowercase,
     read_checkpoint_tokenizer,
     tokenizers_of,
 )
-from sklearn_bert.model._damage import FIT, damage_named, token_limit
-from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
-from sklearn_bert.model._find import find_checkpoint
-from sklearn_bert.model._folder_checks import (
+from sklearn_bert.model._damage import (
     CONFIG,
-    check_folder,
-    check_weights,
-    read_config,
+    CheckpointError,
+    DamagedCheckpointError,
+    damage_named,
+    token_limit,
 )
-from sklearn_bert.model._language_model import language_class
-from sklearn_bert.model._loaded_checks import (
-    check_encoder,
-    check_finite,
-    check_padding,
-    check_reads_texts,
-    check_weights_fit,
+from sklearn_bert.model._find import find_checkpoint
+from sklearn_bert.model._pooling import (
+    ATTENTION_FILE,
+    POOLINGS,
+    AttentionPooling,
+    read_attention,
 )
-from sklearn_bert.model._pooling import ATTENTION_FILE, POOLINGS, AttentionPooling
 from sklearn_bert.model._post_processing import Normalize
 from sklearn_bert.model._sentence_transformers import (
     PROMPTS_FILE,
@@ -59,7 +62,6 @@ from sklearn_bert.text._tokenizer import TextTokenizer
 
 # The approximate memory of a tokenizer per token of its vocabulary.
 BYTES_PER_TOKEN = 200
-LEAST_LENGTH = 4  # the least value of the parameter max_length
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,7 @@ def load_checkpoint(
         )
     if shared:
         return cached
+    # Training changes an encoder in place, and all estimators share the cached one.
     return replace(
         cached, full_model=copy.deepcopy(cached.full_model).requires_grad_(True)
     )
@@ -304,11 +307,9 @@ def _read(
         modules = read_sentence_modules(folder)
         source = modules.encoder_folder
         check_folder(name, source)
+        check_tokenizer_files(f"checkpoint {name!r}", source)
         config = read_config(name, source)
-        left_to_right = _use_own_attention(config)
-        head_dropout = _head_dropout(config) if dropout is None else dropout
-        if dropout is not None:
-            _set_dropout(config, dropout)
+        head_dropout, left_to_right = prepare_config(config, dropout)
         tokenizer = read_checkpoint_tokenizer(f"checkpoint {name!r}", source, config)
         # do_lower_case of sentence-transformers acts before the tokenizer's settings.
         if modules.lowercase:
@@ -316,22 +317,24 @@ def _read(
         limit = tokenizer.model_max_length
         # The tokenizer's limit is a setting; that of the position embeddings is not.
         soft_limit = token_limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
-        kind = _model_class(name, config, with_heads)
-        full_model, report = _read_model(source, config, kind)
+        full_model, has_pooler, new_heads = read_encoder(
+            name, source, config, with_heads=with_heads
+        )
         encoder: Any = full_model.base_model
-        attention = _read_attention(folder, encoder)
-        check_weights_fit(source, full_model, encoder, report)
-        missing_keys, new_heads = _missing(full_model, report["missing_keys"])
-        check_encoder(name, source, encoder, missing_keys)
-        check_finite(source, full_model.state_dict().items())
-        # The special tokens around a text; the weights have embeddings for them.
-        frame = tokenizer.backend_tokenizer.encode("").ids[:LEAST_LENGTH]
-        check_reads_texts(name, source, encoder, frame or [0])
-        longest = _position_limit(encoder, source / "config.json")
-        check_padding(name, encoder, tokenizer, longest)
+        attention = None
+        if (folder / ATTENTION_FILE).exists():
+            width = encoder.config.hidden_size
+            attention = read_attention(folder / ATTENTION_FILE, width)
+        longest = position_limit(encoder, source / CONFIG)
+        check_encoder(name, source, encoder, tokenizer, longest)
     trained = min(longest, soft_limit, modules.max_length)
-    _check_length(name, folder, trained)
-    has_pooler = _has_trained_pooler(encoder, missing_keys)
+    if trained < LEAST_LENGTH:
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r}: its files in {folder} limit texts to {trained} "
+            "tokens, which leaves no room for a word. Correct the limit "
+            "(model_max_length in tokenizer_config.json, max_seq_length in "
+            "sentence_bert_config.json, max_position_embeddings in config.json)."
+        )
     return Checkpoint(
         name=name,
         folder=folder,
@@ -356,17 +359,6 @@ def _read(
         left_to_right=left_to_right,
         new_heads=new_heads,
     )
-
-
-def _check_length(name: str, folder: Path, trained: int) -> None:
-    """Raise DamagedCheckpointError where a text has no room for a word."""
-    if trained < LEAST_LENGTH:
-        raise DamagedCheckpointError(
-            f"checkpoint {name!r}: its files in {folder} limit texts to {trained} "
-            "tokens, which leaves no room for a word. Correct the limit "
-            "(model_max_length in tokenizer_config.json, max_seq_length in "
-            "sentence_bert_config.json, max_position_embeddings in config.json)."
-        )
 
 
 def _state_of(folder: Path) -> tuple[Any, ...]:
@@ -404,122 +396,6 @@ def _size(checkpoint: Checkpoint) -> int:
     n_bytes = sum(t.nbytes for t in (*full_model.parameters(), *full_model.buffers()))
     n_tokens = checkpoint.text_tokenizer(None).backend.get_vocab_size()
     return n_bytes + BYTES_PER_TOKEN * n_tokens
-
-
-def _model_class(
-    name: str, config: PreTrainedConfig, with_heads: bool
-) -> type[AutoModel] | type[PreTrainedModel]:
-    if not with_heads:
-        return AutoModel
-    try:
-        return language_class(config)
-    except ValueError as error:
-        raise CheckpointError(f"checkpoint {name!r}: {error}") from error
-
-
-def _read_model(
-    folder: Path,
-    config: PreTrainedConfig,
-    kind: type[AutoModel] | type[PreTrainedModel],
-) -> tuple[PreTrainedModel, dict[str, Any]]:
-    # The files of weights were checked before: an error here is one of config.json.
-    what = f"model of {folder / CONFIG}, with values that do not fit,"
-    with damage_named(what, FIT):
-        loaded: Any = kind.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,  # whatever the dtype of the file
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # `check_weights_fit` names them
-        )
-    full_model, report = loaded
-    # transformers maps the file into memory: a program that overwrites the file would
-    # change the weights, and one that shortens it would crash this process.
-    for tensor in (*full_model.parameters(), *full_model.buffers()):
-        tensor.data = tensor.data.clone()
-    return full_model, report
-
-
-def _missing(
-    full_model: PreTrainedModel, keys: Iterable[str]
-) -> tuple[list[str], tuple[str, ...]]:
-    """Divide missing weights: those of the encoder, by their names in it; of heads."""
-    if full_model.base_model is full_model:
-        return sorted(keys), ()
-    prefix = f"{full_model.base_model_prefix}."
-    missing_keys = sorted(
-        key.removeprefix(prefix) for key in keys if key.startswith(prefix)
-    )
-    return missing_keys, tuple(
-        sorted(key for key in keys if not key.startswith(prefix))
-    )
-
-
-def _use_own_attention(config: PreTrainedConfig) -> bool:
-    """Prepare a configuration for `TextModel`; return whether it is left to right."""
-    if getattr(config, "attention_type", None) == "block_sparse":
-        config.attention_type = "original_full"  # as BigBird does for short texts
-    # Where the family uses our attention, `TextModel` masks later tokens, not the
-    # encoder of transformers.
-    is_decoder = bool(getattr(config, "is_decoder", False))
-    left_to_right = is_decoder and config.model_type in ATTENDING
-    if left_to_right:
-        config.is_decoder = False
-    return left_to_right
-
-
-def _set_dropout(config: PreTrainedConfig, dropout: float) -> None:
-    """Set every dropout rate of a configuration, under the names of all families."""
-    for name in (
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        "dropout",
-        "attention_dropout",
-        "embedding_dropout",
-        "mlp_dropout",
-    ):
-        if hasattr(config, name):
-            setattr(config, name, dropout)
-
-
-def _head_dropout(config: PreTrainedConfig) -> float:
-    names = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")
-    rates = (getattr(config, name, None) for name in names)
-    return next((rate for rate in rates if rate is not None), 0.1)
-
-
-def _position_limit(encoder: nn.Module, source: Path) -> int:
-    """Return the number of tokens that have an embedding of their position."""
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - position_offset(encoder)
-    limit = "max_position_embeddings"
-    return token_limit(getattr(encoder.config, limit, None), limit, source)
-
-
-def _has_trained_pooler(encoder: nn.Module, missing_keys: Iterable[str]) -> bool:
-    if getattr(encoder, "pooler", None) is None:
-        return False
-    return not any(key.startswith("pooler.") for key in missing_keys)
-
-
-def _read_attention(folder: Path, encoder: nn.Module) -> AttentionPooling | None:
-    """Read the attention pooling of a saved estimator, if there is one."""
-    path = folder / ATTENTION_FILE
-    if not path.exists():
-        return None
-    check_weights(path)
-    with damage_named(str(path)):
-        weights = load_file(path)
-        attention = AttentionPooling(encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
-        attention.load_state_dict(
-            {name.removeprefix("attention."): value for name, value in weights.items()}
-        )
-    check_finite(path, weights.items())
-    return attention
 
 
 def _trained_pooling(

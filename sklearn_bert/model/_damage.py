@@ -1,15 +1,17 @@
-"""Read files that may be damaged: an error names the file, the damage and a remedy."""
+"""The errors of checkpoints, and files that may be damaged: the error says how."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sklearn_bert.model._errors import CheckpointError, DamagedCheckpointError
+import torch
+from safetensors import safe_open
+from torch import Tensor
 
 # The first bytes of files that are not what their names say.
 PICKLE = (
@@ -30,7 +32,43 @@ FOREIGN: dict[bytes, tuple[str, str]] = {
     b"<!doctype": WEB_PAGE,
     b"<html": WEB_PAGE,
 }
+# What to do.
 AGAIN = "Download or copy the folder again, or write it anew with save_pretrained"
+FIT = "Take config.json and weights of the same checkpoint"
+SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
+OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
+NO_LIMIT = 10**9
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class CheckpointError(OSError, ValueError):
+    """A checkpoint cannot be used; the subclasses say why."""
+
+    __module__ = "sklearn_bert"
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """There is no checkpoint of this name, here or on the Hub."""
+
+    __module__ = "sklearn_bert"
+
+
+class OfflineCheckpointError(CheckpointError):
+    """The checkpoint is not on this machine, and the Hub cannot be reached."""
+
+    __module__ = "sklearn_bert"
+
+
+class GatedCheckpointError(CheckpointError):
+    """The Hub gives the checkpoint only to accounts that accepted its terms."""
+
+    __module__ = "sklearn_bert"
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The folder exists, but a file is missing, broken or of an unsupported kind."""
+
+    __module__ = "sklearn_bert"
 
 
 def damaged(path: Path, problem: str, remedy: str = AGAIN) -> DamagedCheckpointError:
@@ -100,6 +138,14 @@ def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
     return content
 
 
+def as_path(name: str) -> Path:
+    """Return the path of this name, with "~" expanded where there is such a user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # "~nobody/...": a folder may have this very name
+        return Path(name)
+
+
 def path_in(folder: Path, name: object, source: Path) -> Path:
     """Return the path of a part that a file names; it must lie directly in the folder.
 
@@ -118,9 +164,6 @@ def path_in(folder: Path, name: object, source: Path) -> Path:
     return folder / name
 
 
-NO_LIMIT = 10**9
-
-
 def token_limit(value: Any, name: str, source: Path) -> int:
     """Return a limit in tokens from a file; 0, -1 and None mean no limit."""
     if value is None:
@@ -133,6 +176,27 @@ def token_limit(value: Any, name: str, source: Path) -> int:
     return int(min(value, NO_LIMIT)) if value > 0 else NO_LIMIT
 
 
-FIT = "Take config.json and weights of the same checkpoint"
-SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
-OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
+def check_weights(path: Path) -> None:
+    """Raise DamagedCheckpointError if a file of weights is damaged or quantised."""
+    check_file(path)
+    with damage_named(str(path)), safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no dict
+            kind = file.get_slice(name).get_dtype()
+            if name.endswith(".weight") and kind not in ("F64", "F32", "F16", "BF16"):
+                raise damaged(
+                    path,
+                    f"holds {name!r} in {kind}: quantised weights are not read",
+                    "Choose the checkpoint that they were made from",
+                )
+
+
+def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise DamagedCheckpointError at the first tensor that holds NaN or infinity."""
+    for name, value in tensors:
+        if not value.is_floating_point() or torch.isfinite(value.sum()):
+            continue
+        if not torch.isfinite(value).all():  # not only the sum has overflowed
+            raise DamagedCheckpointError(
+                f"the weights in {folder} are damaged: {name!r} holds NaN or infinity, "
+                f"and so would every result. {AGAIN}."
+            )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert._process._random import own_generator
+from sklearn_bert._process._random import OWN
 from sklearn_bert._process._techniques import uses
 
 LEVELS = 2**16  # a rate is rounded to a multiple of 1 / LEVELS
@@ -35,7 +35,7 @@ def drop(x: Tensor, rate: float) -> Tensor:
     n_draws = -(-x.numel() // 4)
     draws = torch.empty(n_draws, dtype=torch.int64, device=x.device)
     # `random_` up to None: all 64 bits are random, and each 16 of them are one number.
-    draws.random_(-(2**63), None, generator=own_generator())
+    draws.random_(-(2**63), None, generator=OWN.cpu)
     levels = draws.view(torch.int16)[: x.numel()].view(x.shape)
     lowest = min(round(rate * LEVELS), LEVELS - 1) - LEVELS // 2
     kept = levels >= lowest
@@ -58,5 +58,6 @@ def use_own_dropout(model: nn.Module) -> None:
         return
     for parent in model.modules():
         for name, child in parent.named_children():
+            # Of this very class: a subclass may drop something else.
             if type(child) is nn.Dropout:
                 setattr(parent, name, Dropout(child.p).train(child.training))

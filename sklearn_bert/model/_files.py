@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert._process._random import seeded
+from sklearn_bert.model._damage import check_finite
 from sklearn_bert.model._language_model import LanguageModel, language_class
-from sklearn_bert.model._loaded_checks import check_finite
 from sklearn_bert.model._post_processing import (
     OWN_MODULES,
     Normalize,
+    build_steps,
     n_features_after,
     read_step_weights,
     write_step,
@@ -112,10 +113,11 @@ def _new_network(config: dict[str, Any], settings: dict[str, Any]) -> nn.Module:
     configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
     if _is_language_model(settings):
         return language_class(configuration)(configuration)
+    steps = build_steps(settings.get("steps", ()))
     encoder = AutoModel.from_config(
         configuration, dtype=torch.float32, trust_remote_code=False
     )
-    return TextModel(encoder, **settings)
+    return TextModel(encoder, **{**settings, "steps": steps})
 
 
 def _with_second_names(

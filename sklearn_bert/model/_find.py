@@ -10,7 +10,6 @@ import functools
 import hashlib
 import importlib.util
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,16 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
-from sklearn_bert.model._errors import (
+from sklearn_bert.model._checkpoint_encoder import check_folder
+from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
+from sklearn_bert.model._damage import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
     GatedCheckpointError,
     OfflineCheckpointError,
+    as_path,
 )
-from sklearn_bert.model._folder_checks import check_folder
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
 
@@ -45,9 +46,13 @@ FILES_IGNORED = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 def find_checkpoint(name: str, revision: str | None) -> Path:
     """Return the folder of a checkpoint; download it if it is not here."""
     folder = as_path(name)
-    if name and _answers(folder.is_dir):
+    try:
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except (OSError, ValueError):  # too long a name, or characters that no path has
+        is_folder = is_file = False
+    if name and is_folder:
         return folder
-    if name and _answers(folder.is_file):
+    if name and is_file:
         raise CheckpointNotFoundError(
             f"checkpoint {name!r} is a file; expected the folder that it lies in, with "
             "config.json, weights and tokenizer."
@@ -67,21 +72,6 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
         if cached is not None and any(cached.rglob("*.safetensors")):
             return cached  # incomplete, but better than nothing without the Hub
         raise
-
-
-def as_path(name: str) -> Path:
-    """Return the path of this name, with "~" expanded where there is such a user."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # "~nobody/...": a folder may have this very name
-        return Path(name)
-
-
-def _answers(question: Callable[[], bool]) -> bool:
-    try:
-        return question()
-    except (OSError, ValueError):  # too long a name, or characters that no path has
-        return False
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
@@ -107,6 +97,7 @@ def _is_complete(folder: Path) -> bool:
     try:
         encoder_folder = read_sentence_modules(folder).encoder_folder
         check_folder("", encoder_folder)
+        check_tokenizer_files("", encoder_folder)
     except CheckpointError:
         return False
     return (folder / "modules.json").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +22,8 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from sklearn_bert.model._layers import with_submodule
-from sklearn_bert.model._positions import use_sinusoids
 from sklearn_bert.model._recompute import recompute
-from sklearn_bert.model._text_model import ENCODER_FILE, TextModel
+from sklearn_bert.model._text_model import CONFIG_KEY, ENCODER_FILE, TextModel
 from sklearn_bert.model._torch_state import building
 
 # Tokens whose scores over the whole vocabulary are in memory at a time.
@@ -341,3 +341,29 @@ def new_language_model(
         if position_encoding == "sinusoidal":
             use_sinusoids(full_model.base_model)
     return full_model
+
+
+START_DEVIATION = 0.02  # of BERT's embeddings before training
+
+
+def use_sinusoids(encoder: PreTrainedModel) -> None:
+    """Fill the encoder's position embeddings with sines and cosines."""
+    embeddings: Any = encoder.embeddings
+    table = embeddings.position_embeddings
+    table.weight.data = sinusoids(table.num_embeddings, table.embedding_dim)
+    setattr(encoder.config, CONFIG_KEY, "sinusoidal")
+
+
+def sinusoids(n_positions: int, width: int) -> Tensor:
+    """Compute sines and cosines of wavelengths 2 pi to 20,000 pi: (n_positions, width).
+
+    A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.5. They
+    are scaled to the size of the initial word embeddings, which they would drown
+    otherwise.
+    """
+    positions = torch.arange(n_positions)[:, None]
+    rates = 10_000.0 ** (-torch.arange(0, width, 2) / width)
+    table = torch.zeros(n_positions, width)
+    table[:, 0::2] = torch.sin(positions * rates)
+    table[:, 1::2] = torch.cos(positions * rates[: width // 2])
+    return table * (START_DEVIATION * math.sqrt(2))

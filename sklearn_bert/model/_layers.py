@@ -15,10 +15,8 @@ SPLIT = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
 BELOW_THE_LAYERS = ("embeddings", "embeddings_project")
 
 
-def check_trainable(encoder: nn.Module, trainable: str | int) -> None:
+def check_trainable(encoder: nn.Module, trainable: int) -> None:
     """Raise ValueError if the encoder does not have so many layers."""
-    if isinstance(trainable, str):
-        return
     if isinstance(trainable, bool):
         raise ValueError(
             f"trainable is {trainable}; expected 'all', 'head' or a number of layers."
@@ -75,20 +73,10 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     return {name: depth(name) for name in names}
 
 
-def frozen_modules(
-    encoder: nn.Module, trainable: str | int, pooling: str
-) -> list[nn.Module]:
-    """Return the parts of the encoder that take neither gradient nor weight decay."""
-    if trainable == "head":
-        return [encoder]
-    # A pooler whose output is not used must not change either.
-    pooler = getattr(encoder, "pooler", None)
-    frozen = [pooler] if pooler is not None and pooling != "pooler" else []
-    if isinstance(trainable, int):
-        layers = _layers(encoder)
-        frozen += _below(encoder)
-        frozen += layers[: len(layers) - trainable]
-    return frozen
+def lower_modules(encoder: nn.Module, n_trained: int) -> list[nn.Module]:
+    """Return the parts of the encoder below its top layers, of which so many learn."""
+    layers = _layers(encoder)
+    return [*_below(encoder), *layers[: len(layers) - n_trained]]
 
 
 def _below(encoder: nn.Module) -> list[nn.Module]:

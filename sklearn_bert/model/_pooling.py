@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from sklearn_bert.model._damage import check_finite, check_weights, damage_named
 
 POOLINGS = ("cls", "pooler", "mean", "max", "attention")
 # The file of a folder with the weights of an `AttentionPooling`.
@@ -104,6 +109,19 @@ class AttentionPooling(nn.Module):
 
     def _scores(self, states: Tensor) -> Tensor:
         return torch.tanh(self.hidden(states)) @ self.query
+
+
+def read_attention(path: Path, width: int) -> AttentionPooling:
+    """Read the attention pooling of a saved estimator."""
+    check_weights(path)
+    with damage_named(str(path)):
+        weights = load_file(path)
+        attention = AttentionPooling(width)
+        attention.load_state_dict(
+            {name.removeprefix("attention."): value for name, value in weights.items()}
+        )
+    check_finite(path, weights.items())
+    return attention
 
 
 def _reduce(values: Tensor, how: str, lengths: Tensor) -> Tensor:

@@ -18,9 +18,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_bert.model._damage import read_json
-from sklearn_bert.model._folder_checks import CONFIG, WEIGHTS, check_weights
-from sklearn_bert.model._loaded_checks import check_finite
+from sklearn_bert.model._damage import (
+    CONFIG,
+    WEIGHTS,
+    check_finite,
+    check_weights,
+    read_json,
+)
 from sklearn_bert.model._torch_state import building
 
 # The file with the steps of a folder that sentence-transformers cannot pool.
@@ -108,6 +112,7 @@ def write_step(step: nn.Module, path: Path, width: int) -> None:
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     weights = {f"linear.{n}": p.detach() for n, p in linear.named_parameters()}
     data = save(weights, metadata={"format": "pt"})
+    # `save_file` would make a file that only its owner may read.
     (path / WEIGHTS).write_bytes(data)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils import checkpoint
 from transformers import PreTrainedModel
 
-from sklearn_bert.model._draws import same_draws
+from sklearn_bert.model._torch_state import same_draws
 
 
 def can_checkpoint(encoder: object) -> bool:

@@ -79,6 +79,7 @@ def read_sentence_modules(folder: Path) -> SentenceModules:
     for place, module in enumerate(modules):
         if not isinstance(module, dict) or not isinstance(module.get("type"), str):
             raise damaged(source, f"has no type for the module {place}")
+        # The classes have moved between modules of the library, but kept their names.
         kind = module["type"].rpartition(".")[2]
         path = path_in(folder, module.get("path"), source)
         if kind in TRANSFORMER and place == 0:

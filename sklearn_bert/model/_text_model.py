@@ -18,18 +18,20 @@ from sklearn_bert.model._attention import (
     use_own_attention,
 )
 from sklearn_bert.model._dropout import Dropout, use_own_dropout
-from sklearn_bert.model._layers import check_trainable, frozen_modules
+from sklearn_bert.model._layers import check_trainable, lower_modules
 from sklearn_bert.model._pooling import (
     ATTENTION_FILE,
     AttentionPooling,
     pool,
     pool_packed,
 )
-from sklearn_bert.model._positions import keep_fixed_positions
-from sklearn_bert.model._post_processing import build_steps, n_features_after, plan_of
+from sklearn_bert.model._post_processing import n_features_after, plan_of
 from sklearn_bert.model._torch_state import building
 
 ENCODER_FILE = "model.safetensors"
+# The entry of a configuration that says that positions are sines and cosines, which are
+# not trained; transformers keeps entries that it does not know.
+CONFIG_KEY = "position_encoding"
 # The parts of a model whose weights have files of their own in a saved folder.
 FILE_OF_PART = {"head": "head.safetensors", "attention": ATTENTION_FILE}
 
@@ -49,8 +51,8 @@ class TextModel(nn.Module):
     pooling : {"cls", "pooler", "mean", "max", "attention"}
     attention : AttentionPooling or None
         The pooling of `pooling="attention"`; None: a new one.
-    steps : iterable of list
-        The plan of the steps that `finish` applies first, for `build_steps`.
+    steps : iterable of nn.Module
+        What `finish` applies first, as `build_steps` makes it of a plan.
     normalize : bool
         Whether `finish` scales the vectors to length 1 at the end.
     n_outputs : int or None
@@ -77,7 +79,7 @@ class TextModel(nn.Module):
         *,
         pooling: str,
         attention: AttentionPooling | None = None,
-        steps: Iterable[Any] = (),
+        steps: Iterable[nn.Module] = (),
         normalize: bool = False,
         n_outputs: int | None = None,
         dropout: float = 0.0,
@@ -97,10 +99,14 @@ class TextModel(nn.Module):
         self.position_offset = position_offset(encoder)
         self.dropout = Dropout(dropout)
         with building():
-            self.head = None if n_outputs is None else _linear(self.width, n_outputs)
+            self.head = None
+            if n_outputs is not None:  # BERT's initial weights
+                self.head = nn.Linear(self.width, n_outputs)
+                nn.init.normal_(self.head.weight, std=0.02)
+                nn.init.zeros_(self.head.bias)
             if pooling == "attention" and attention is None:
                 attention = AttentionPooling(self.width)
-            self.steps = build_steps(steps)
+        self.steps = nn.Sequential(*steps)
         self.attention = attention if pooling == "attention" else None
         self.set_trainable(trainable)
 
@@ -131,20 +137,22 @@ class TextModel(nn.Module):
 
     def set_trainable(self, trainable: str | int) -> None:
         """Choose what is trained: "all", "head", or the head and so many top layers."""
-        check_trainable(self.encoder, trainable)
         if not isinstance(trainable, str):
+            check_trainable(self.encoder, trainable)
             trainable = int(trainable)  # json cannot write NumPy's integers
         self.trainable = trainable
         if trainable != "head":  # with "head" the encoder may be shared
             self.requires_grad_(True)
-            keep_fixed_positions(self.encoder)
+            if getattr(self.encoder.config, CONFIG_KEY, None) == "sinusoidal":
+                positions: Any = self.encoder.embeddings
+                positions.position_embeddings.requires_grad_(False)
         # The steps are part of the checkpoint's definition and are never trained.
         self.steps.requires_grad_(False)
         for module in self.frozen_modules():
             module.requires_grad_(False)
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments, as JSON can hold them, that build this model again."""
+        """Return the arguments that build this model again; of the steps their plan."""
         return {
             "pooling": self.pooling,
             "steps": plan_of(self.steps),
@@ -185,8 +193,15 @@ class TextModel(nn.Module):
         return files
 
     def frozen_modules(self) -> list[nn.Module]:
-        """Return the parts of the encoder that are not trained."""
-        return frozen_modules(self.encoder, self.trainable, self.pooling)
+        """Return the parts that take neither gradient nor weight decay."""
+        if self.trainable == "head":
+            return [self.encoder]
+        # A pooler whose output is not used must not change either.
+        pooler: Any = getattr(self.encoder, "pooler", None)
+        frozen = [pooler] if pooler is not None and self.pooling != "pooler" else []
+        if isinstance(self.trainable, int):
+            frozen += lower_modules(self.encoder, self.trainable)
+        return frozen
 
     @property
     def n_features(self) -> int:
@@ -324,11 +339,3 @@ class TextModel(nn.Module):
         if self.gives_vectors and self.training:
             return torch.cat([scores, vectors], dim=1)
         return scores
-
-
-def _linear(width: int, n_outputs: int) -> nn.Linear:
-    """Build a linear layer with BERT's initial weights: normal, deviation 0.02."""
-    head = nn.Linear(width, n_outputs)
-    nn.init.normal_(head.weight, std=0.02)
-    nn.init.zeros_(head.bias)
-    return head

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_bert._process._scalars import as_python
-from sklearn_bert.text._columns import excerpt
+from sklearn_bert.text._columns import as_python, excerpt
 from sklearn_bert.text._input import Texts, check_texts
 from sklearn_bert.text._tokenizer import TextTokenizer
 
@@ -24,6 +23,8 @@ SCALE = 12.0
 BETWEEN_WORDS = re.compile(
     r"[\s_\-./:|]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 )
+# Vectors, targets and weights of texts that a head is fitted to.
+HeadInputs = tuple[np.ndarray, np.ndarray, np.ndarray]
 LETTERS = re.compile(r"[^\W\d_]+")
 REMEDY = (
     "Pass a dict that has a text for each class, e.g. {'NUM': 'a number', 'LOC': 'a "
@@ -65,24 +66,46 @@ class Descriptions:
     def can_be_read(self, tokenizer: TextTokenizer) -> bool:
         """Tell whether a model can know what the texts mean.
 
-        Labels have to be words: at least half of theirs are one piece each of the
-        tokenizer's. The caller's own texts are taken as they are.
+        Labels have to be words: at least half of theirs are one piece of the tokenizer
+        each, of two letters or more. The caller's own texts are taken as they are.
         """
         if not self.are_labels:
             return True
         words = {word for text in self.texts.first for word in LETTERS.findall(text)}
         encode = tokenizer.for_words.encode
-        pieces = [encode(word, add_special_tokens=False).ids for word in words]
+        pieces = [
+            encode(word, add_special_tokens=False).ids
+            for word in words
+            if len(word) > 1
+        ]
         n_known = sum(
             len(ids) == 1 and ids[0] != tokenizer.unknown_id for ids in pieces
         )
         return 2 * n_known >= len(words)
 
-    def targets(self, like: np.ndarray) -> np.ndarray:
-        """Return the classes as the targets of texts are: codes, or 0 and 1 of each."""
-        if like.ndim == 1:
-            return self.codes
-        return np.eye(like.shape[1], dtype=like.dtype)[self.codes]
+    def after(self, inputs: HeadInputs, vectors: np.ndarray) -> HeadInputs:
+        """Add the descriptions to the texts that a head is fitted to.
+
+        Each class gets one text more, in effect: the more labelled texts there are, the
+        less do descriptions count.
+
+        Parameters
+        ----------
+        inputs : tuple of ndarray
+            Vectors, targets and weights of texts; targets are codes, or an indicator.
+        vectors : ndarray of shape (n_descriptions, width)
+        """
+        texts, targets, weights = inputs
+        codes, more = self.codes, self.weights
+        if targets.ndim == 2:
+            codes = np.eye(targets.shape[1], dtype=targets.dtype)[codes]
+        if weights.ndim == 2:
+            more = np.repeat(more[:, None], weights.shape[1], axis=1)
+        return (
+            np.concatenate([texts, vectors]),
+            np.concatenate([targets, codes]),
+            np.concatenate([weights, more]),
+        )
 
     def head(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Make a head whose scores are the cosines of texts and classes, times `SCALE`.
@@ -170,14 +193,15 @@ def _read_texts(given: Any, label: Any) -> list[str]:
 def label_words(classes: np.ndarray) -> list[str] | None:
     """Write labels as words: "card_arrival" as "card arrival". None: they are not.
 
-    They are str, each has a word of two letters or more, and each has other words than
-    the rest: "LABEL_0" and "LABEL_1" have the same.
+    They are str with letters; more than half have a word of two letters or more, and
+    more than half differ in their letters: "LABEL_0" and "LABEL_1" do not.
     """
-    if not all(isinstance(label, str) for label in classes.tolist()):
+    labels = classes.tolist()
+    if not all(isinstance(label, str) for label in labels):
         return None
-    texts = [BETWEEN_WORDS.sub(" ", label).strip() for label in classes.tolist()]
+    texts = [BETWEEN_WORDS.sub(" ", label).strip() for label in labels]
     words = [tuple(LETTERS.findall(text.lower())) for text in texts]
-    longest = [max(map(len, of_label), default=0) for of_label in words]
-    if min(longest) < 2 or len(set(words)) < len(words):
+    n_words = sum(max(map(len, of_label), default=0) > 1 for of_label in words)
+    if not all(words) or 2 * min(n_words, len(set(words))) <= len(words):
         return None
     return texts

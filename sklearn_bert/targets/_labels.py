@@ -14,9 +14,14 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._process._scalars import as_python, to_float
 from sklearn_bert.targets._probe import class_probe, label_probe
-from sklearn_bert.text._columns import cell_name, excerpt, is_missing
+from sklearn_bert.text._columns import (
+    as_python,
+    cell_name,
+    excerpt,
+    is_missing,
+    to_float,
+)
 from sklearn_bert.training._contrastive import ContrastiveCrossEntropy
 from sklearn_bert.training._losses import BinaryCrossEntropy, CrossEntropy, Objective
 

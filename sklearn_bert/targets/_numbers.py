@@ -11,9 +11,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._process._scalars import to_float
 from sklearn_bert.targets._labels import without_mask
-from sklearn_bert.text._columns import cell_name, excerpt, is_missing
+from sklearn_bert.text._columns import cell_name, excerpt, is_missing, to_float
 
 # What has a float() that fails, or succeeds although it is no number.
 NO_NUMBERS = (

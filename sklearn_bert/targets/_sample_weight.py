@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_bert._process._scalars import as_python, to_float
 from sklearn_bert._process._sklearn import check_sample_weight
 from sklearn_bert.targets._numbers import is_no_number, read_cells
-from sklearn_bert.text._columns import cell_name, excerpt, is_missing
+from sklearn_bert.text._columns import (
+    as_python,
+    cell_name,
+    excerpt,
+    is_missing,
+    to_float,
+)
 
 
 def read_sample_weight(sample_weight: ArrayLike | None, n_texts: int) -> np.ndarray:

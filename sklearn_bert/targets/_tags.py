@@ -9,12 +9,11 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_bert._process._scalars import as_python
 from sklearn_bert._process._sklearn import check_sample_weight
 from sklearn_bert._process._warn import warn
 from sklearn_bert.targets._entities import entity_f1
 from sklearn_bert.targets._labels import check_no_nul, read_column, remedy
-from sklearn_bert.text._columns import excerpt, is_missing, rows_of_column
+from sklearn_bert.text._columns import as_python, excerpt, is_missing, rows_of_column
 
 OUTSIDE = "O"
 IGNORED = -100  # by the losses of torch and transformers

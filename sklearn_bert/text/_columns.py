@@ -38,6 +38,7 @@ class Column:
 
     def filled(self, missing: str) -> list[Any]:
         """Return the cells, "" for missing ones, or raise an error that names them."""
+        # All of them first: the error says how many there are.
         gaps = [row for row, cell in enumerate(self.cells) if is_missing(cell)]
         if not gaps:
             return self.cells
@@ -63,7 +64,7 @@ def open_container(X: Any) -> Container:
     """Return the columns of the caller's container; their cells are not checked."""
     X = nw.to_native(X, pass_through=True)
     _check_is_column(X)
-    if _is_arrow_table(X):
+    if all(hasattr(X, name) for name in ("schema", "columns", "to_pylist")):  # Arrow
         # Not through narwhals: Arrow allows a column name to occur twice.
         columns = zip(X.schema.names, X.columns, strict=True)
         return _frame((name, cells.to_pylist()) for name, cells in columns)
@@ -120,10 +121,6 @@ def _check_is_column(X: Any, name: str = "X") -> None:
         )
     if nw.dependencies.is_polars_lazyframe(X):
         raise TypeError(f"{name} is a polars LazyFrame; call .collect() on it first.")
-
-
-def _is_arrow_table(X: Any) -> bool:
-    return hasattr(X, "schema") and hasattr(X, "columns") and hasattr(X, "to_pylist")
 
 
 def _open_frame(X: Any) -> Container:
@@ -240,6 +237,7 @@ def is_missing(cell: object) -> bool:
     if cell is None or cell is pd.NA or cell is pd.NaT or cell is np.ma.masked:
         return True
     kinds = (float, np.floating, np.datetime64, np.timedelta64)
+    # Of all numbers and dates NaN and NaT alone differ from themselves.
     return isinstance(cell, kinds) and bool(cell != cell)
 
 
@@ -253,3 +251,18 @@ def excerpt(value: object, width: int = 60) -> str:
     """Return the repr of a value, shortened to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def as_python(value: Any) -> Any:
+    """Convert a scalar of NumPy to Python's: 'b' instead of np.str_('b')."""
+    if isinstance(value, np.floating):
+        return float(value)  # item() of a longdouble returns a longdouble
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def to_float(number: Any) -> float:
+    """Convert a number to a float, infinite if it is too large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return np.inf if number > 0 else -np.inf

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_bert._process._warn import warn
 from sklearn_bert.text._columns import Column, excerpt, listed, open_container
-from sklearn_bert.text._surrogates import mend_surrogates, warn_of_surrogates
 from sklearn_bert.text._template import render, template_columns
 
 
@@ -157,3 +157,26 @@ def _mend(sides: list[list[str]]) -> list[list[str]]:
         rows = f" (rows {listed(sorted(broken))})"
         warn_of_surrogates(len(broken), len(sides[0]), rows)
     return mended
+
+
+def mend_surrogates(text: str) -> str:
+    """Return the text as valid Unicode: lone surrogates become U+FFFD.
+
+    A valid text is returned as it is.
+    """
+    if text.isascii():  # as most are, and much faster to tell
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Through UTF-16: two surrogates that belong together become one letter.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def warn_of_surrogates(n_broken: int, n_texts: int, rows: str = "") -> None:
+    """Warn that texts were mended; `rows` names them."""
+    warn(
+        f"{n_broken} of {n_texts} texts hold surrogates, which are no valid "
+        f"Unicode{rows}; lone ones are read as U+FFFD."
+    )

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sklearn_bert.text._batches import ragged_indices
-from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._table import TokenTable, ragged_indices
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 

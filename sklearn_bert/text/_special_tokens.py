@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from tokenizers import Tokenizer
 
-# The special tokens that transformers gives a name, as in `cls_token`.
-SPECIAL_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 # Those of BERT, in the order of their ids in a new vocabulary.
 BERT_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

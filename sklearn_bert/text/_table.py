@@ -1,4 +1,4 @@
-"""Token ids of many texts in one flat array."""
+"""Token ids of many texts in one flat array, and some of them laid out in a batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sklearn_bert.text._batches import pack, pad, ragged_indices
 from sklearn_bert.text._long import Windows
 
 
@@ -165,3 +164,84 @@ class TokenTable(Table):
         if self.type_ids is not None:
             digest.update(b"types" + self.type_ids[part].tobytes())
         return digest.digest()
+
+
+def ragged_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return where texts lie in a flat array that begin at `starts`, one after another.
+
+    Returns
+    -------
+    int64 ndarray of shape (sum of lengths,)
+    """
+    begins = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+
+
+def padded_indices(
+    starts: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where in a flat array the rows of a padded rectangle lie.
+
+    Returns
+    -------
+    indices : int64 ndarray of shape (n_rows, n_steps)
+        0 where a row has ended.
+    is_text : bool ndarray of shape (n_rows, n_steps)
+    """
+    steps = np.arange(lengths.max())
+    is_text = steps < lengths[:, None]
+    return np.where(is_text, starts[:, None] + steps, 0), is_text
+
+
+def pad(table: TokenTable, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
+    """Lay out some texts of a table as the rows of a rectangle.
+
+    Returns
+    -------
+    dict
+        `input_ids`, int64 of shape (n_rows, n_tokens); `attention_mask`, bool, only if
+        there is padding; `token_type_ids`, int64, only for pairs.
+    """
+    where, is_text = padded_indices(table.starts[rows], table.lengths[rows])
+    ids = np.where(is_text, table.ids[where], pad_id)
+    batch = {"input_ids": ids.astype(np.int64)}
+    if not is_text.all():
+        batch["attention_mask"] = is_text
+    if table.type_ids is not None:
+        types = np.where(is_text, table.type_ids[where], 0)
+        batch["token_type_ids"] = types.astype(np.int64)
+    return batch
+
+
+def pack(
+    table: TokenTable, rows: np.ndarray, pad_id: int, multiple: int | None = None
+) -> dict[str, np.ndarray]:
+    """Lay out some texts of a table in one line, one after the other.
+
+    Parameters
+    ----------
+    multiple : int or None
+        Lengthen the line to the next multiple by one more text, of 1 to `multiple`
+        tokens of padding; None: leave it.
+
+    Returns
+    -------
+    dict
+        `input_ids` and `position_ids` (counted from 0 in each text, all 0 in padding),
+        int64 of shape (1, n_tokens); `cu_seq_lens`, int32 of shape (n_texts + 1,),
+        where each text begins and the last ends; `token_type_ids`, only for pairs.
+    """
+    lengths = table.lengths[rows]
+    where = ragged_indices(table.starts[rows], lengths)
+    positions = ragged_indices(np.zeros_like(lengths), lengths)
+    # At least one token of filler, so that all lines end in a text of padding.
+    filler = 0 if multiple is None else multiple - len(where) % multiple
+    ends = np.cumsum([0, *lengths, *([filler] if filler else [])])
+    line = {"input_ids": (table.ids[where], pad_id), "position_ids": (positions, 0)}
+    if table.type_ids is not None:
+        line["token_type_ids"] = (table.type_ids[where], 0)
+    batch = {
+        name: np.pad(values, (0, filler), constant_values=fill)[None].astype(np.int64)
+        for name, (values, fill) in line.items()
+    }
+    return {**batch, "cu_seq_lens": ends.astype(np.int32)}

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from sklearn_bert._process._cache import TOKENS
-from sklearn_bert.text._encode import encode_texts, plain_backend
+from sklearn_bert._process._fork import is_forked
 from sklearn_bert.text._input import Texts
-from sklearn_bert.text._long import (
-    Windows,
-    head_and_tail,
-    new_tokens,
-    token_budgets,
-    window_starts,
-)
-from sklearn_bert.text._special_tokens import SPECIAL_NAMES, SpecialTokens
+from sklearn_bert.text._long import Tokens, shorten, truncate, windows_of
+from sklearn_bert.text._special_tokens import SpecialTokens
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._token_cache import Tokens, cache_keys, hashed, size_in_bytes
+
+# The special tokens that transformers gives a name, as in `cls_token`.
+SPECIAL_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
+KEY_LENGTH = 256  # characters; the key of a longer text is its hash
 
 
 class TextTokenizer:
@@ -52,6 +51,11 @@ class TextTokenizer:
         not overlap.
     n_embeddings : int or None
         The number of embeddings of the model; None: at least one per id.
+
+    Attributes
+    ----------
+    named_ids : dict of str to int
+        The ids of the special tokens, by their names in `SPECIAL_NAMES`.
 
     Raises
     ------
@@ -83,6 +87,12 @@ class TextTokenizer:
         # shared tokenizer would disturb each other.
         self.backend = backend if shares_backend else plain_backend(backend)
         self._special_tokens: dict[int, SpecialTokens] = {}
+        tokens = {name: config.get(f"{name}_token") for name in SPECIAL_NAMES}
+        self.named_ids = {
+            name: i
+            for name, token in tokens.items()
+            if token is not None and (i := backend.token_to_id(token)) is not None
+        }
         budget = max_length - backend.num_special_tokens_to_add(is_pair=False)
         if (
             window_stride is not None
@@ -129,13 +139,11 @@ class TextTokenizer:
 
     def special_id(self, name: str) -> int | None:
         """Return the id of the special token with a name, e.g. "mask", or None."""
-        token = self.config.get(f"{name}_token")
-        return None if token is None else self.backend.token_to_id(token)
+        return self.named_ids.get(name)
 
     def special_ids(self) -> np.ndarray:
         """Return the ids of all special tokens."""
-        ids = (self.special_id(name) for name in SPECIAL_NAMES)
-        return np.unique([i for i in ids if i is not None])
+        return np.unique(list(self.named_ids.values()))
 
     def known_ids(self) -> np.ndarray:
         """Return the ids of the vocabulary that have an embedding, sorted."""
@@ -146,6 +154,7 @@ class TextTokenizer:
         """Raise ValueError if the model has no embedding for an id."""
         if self.n_embeddings is None:
             return
+        # The model looks up the padding, too.
         largest = max(self.pad_id, int(ids.max(initial=0)))
         if largest >= self.n_embeddings:
             token = self.backend.id_to_token(largest)
@@ -185,7 +194,7 @@ class TextTokenizer:
         """A hash that is equal for tokenizers with the same output for every text."""
         settings = f"{self.max_length} {self.pad_id} {self.has_type_ids} "
         settings += f"{self.long_text} {self.window_stride} "
-        return hashed(settings + self.to_json())
+        return hashed(settings + self.backend.to_str())
 
     def __call__(self, texts: Texts, *, remember: bool = True) -> TokenTable:
         """Tokenise each distinct text once, or take its tokens from the cache."""
@@ -200,6 +209,7 @@ class TextTokenizer:
         ids, types, whole_lengths, is_cut, windows = zip(*tokens, strict=True)
         lengths = np.array([len(i) for i in ids]) // 4  # int32 has 4 bytes
         starts = np.cumsum(lengths) - lengths
+        # One array for all: an array for each text takes more memory than its ids.
         all_ids = np.frombuffer(b"".join(ids), dtype=np.int32)
         self.check_ids(all_ids)
         table = TokenTable(
@@ -213,19 +223,20 @@ class TextTokenizer:
             is_cut=np.array(is_cut),
         )
         if self.long_text == "window":
-            table = _with_windows(table, windows)
+            found, window_lengths = windows_of(windows, lengths)
+            table = replace(table, windows=found, window_lengths=window_lengths)
         return table.take(row_of)
 
     def in_parts(
         self, texts: Texts, size: int, *, remember: bool = True
     ) -> Iterator[TokenTable]:
         """Yield tables of `size` texts; a thread tokenises the next ones meanwhile."""
+        if len(texts) <= size:
+            yield self(texts, remember=remember)
+            return
         begins = range(0, len(texts), size)
         parts = (texts.part(begin, begin + size) for begin in begins)
         tables = (self(part, remember=remember) for part in parts)
-        if len(begins) == 1:
-            yield from tables
-            return
         # One table ahead: tokenising overlaps with the model, which releases the GIL.
         with ThreadPoolExecutor(max_workers=1) as thread:
             coming = thread.submit(next, tables)
@@ -240,123 +251,85 @@ class TextTokenizer:
         encodings = encode_texts(self.backend, texts)
         for text, encoding in zip(texts, encodings, strict=True):
             if len(encoding) <= self.max_length:
-                arrays = self._arrays(encoding, with_types)
-                tokenised.append(Tokens(*arrays, len(encoding)))
+                # Without special tokens "" has no token at all. It is read as one token
+                # of padding, because a model cannot read an empty row.
+                ids = np.array(encoding.ids or [self.pad_id], dtype=np.int32).tobytes()
+                types = bytes(encoding.type_ids or [0]) if with_types else None
+                tokenised.append(Tokens(ids, types, len(encoding)))
             elif self.long_text == "truncate":
-                tokenised.append(self._truncate(encoding, with_types))
+                cut = truncate(encoding, self.max_length, with_types=with_types)
+                tokenised.append(cut)
             else:
                 tokenised.append(self._shorten(text, len(encoding), with_types))
         return tokenised
-
-    def _truncate(self, encoding: Encoding, with_types: bool) -> Tokens:
-        """Return the beginning of a text, or of both halves of a pair."""
-        # Cut from the encoding itself, whose ids are final: truncation by the backend
-        # would be a setting, which threads share.
-        half_of = np.array([-1 if i is None else i for i in encoding.sequence_ids])
-        n_halves = encoding.n_sequences
-        lengths = [int((half_of == i).sum()) for i in range(n_halves)]
-        n_special = len(half_of) - sum(lengths)
-        budgets = token_budgets(lengths, max(0, self.max_length - n_special))
-        keep = half_of < 0  # special tokens belong to no half
-        for i, budget in enumerate(budgets):
-            keep[np.flatnonzero(half_of == i)[:budget]] = True
-        ids = np.array(encoding.ids, dtype=np.int32)[keep].tobytes()
-        types = np.array(encoding.type_ids, dtype=np.uint8)[keep].tobytes()
-        type_bytes = types if with_types else None
-        return Tokens(ids, type_bytes, len(encoding), is_cut=True)
 
     def _shorten(
         self, text: str | tuple[str, str], length: int, with_types: bool
     ) -> Tokens:
         """Return the head and tail, or the windows, of a text that is too long."""
-        shorten = self._head_tail if self.long_text == "head_tail" else self._windows
         # The halves are tokenised again, without special tokens, because the pieces of
         # a text that is divided get special tokens of their own.
         sides = text if isinstance(text, tuple) else (text,)
-        self._check_budget(len(sides))
-        halves = [
-            np.array(self.backend.encode(side, add_special_tokens=False).ids)
-            for side in sides
-        ]
-        return shorten(halves, length, with_types)
-
-    def _check_budget(self, n_halves: int) -> None:
-        n_special = self.special_tokens(n_halves).n_special
-        if self.max_length <= n_special:
-            raise ValueError(
-                f"max_length is {self.max_length}, of which {n_special} are special "
-                f"tokens; expected at least {n_special + 1}, to read anything."
-            )
-
-    def _head_tail(
-        self, halves: list[np.ndarray], length: int, with_types: bool
-    ) -> Tokens:
-        special = self.special_tokens(len(halves))
-        budgets = token_budgets(
-            [len(h) for h in halves], self.max_length - special.n_special
-        )
-        kept = [head_and_tail(h, n) for h, n in zip(halves, budgets, strict=True)]
-        ids, types = special(*kept)
-        type_bytes = types.tobytes() if with_types else None
-        return Tokens(ids.tobytes(), type_bytes, length, is_cut=True)
-
-    def _windows(
-        self, halves: list[np.ndarray], length: int, with_types: bool
-    ) -> Tokens:
-        """Return windows over a text, or over the longer half of a pair.
-
-        Each window of a pair holds the other half, too.
-        """
-        special = self.special_tokens(len(halves))
-        lengths = [len(half) for half in halves]
-        budgets = token_budgets(lengths, self.max_length - special.n_special)
-        # The windows move over the longer half; the second if both are equal.
-        side = int(len(halves) == 2 and lengths[0] <= lengths[1])
-        long, size = halves[side], budgets[side]
-        stride = min(self.window_stride or size, size)
-        others = [half[:n] for half, n in zip(halves, budgets, strict=True)]
-
-        def window(start: int) -> tuple[np.ndarray, np.ndarray]:
-            part = long[start : start + size]
-            return special(*others[:side], part, *others[side + 1 :])
-
-        starts = window_starts(len(long), size, stride)
-        ids, types = zip(*map(window, starts), strict=True)
-        new = new_tokens(len(long), size, stride)
-        windows = np.array([[len(part) for part in ids], new], dtype=np.int32)
-        return Tokens(
-            np.concatenate(ids).tobytes(),
-            np.concatenate(types).tobytes() if with_types else None,
+        return shorten(
+            [
+                np.array(self.backend.encode(side, add_special_tokens=False).ids)
+                for side in sides
+            ],
+            self.special_tokens(len(sides)),
             length,
-            # The windows read all of the longer half; the other may have been cut.
-            is_cut=sum(lengths) - len(long) > sum(budgets) - size,
-            windows=windows.tobytes(),
+            max_length=self.max_length,
+            window_stride=self.window_stride,
+            long_text=self.long_text,
+            with_types=with_types,
         )
 
-    def _arrays(
-        self, encoding: Encoding, with_types: bool
-    ) -> tuple[bytes, bytes | None]:
-        # Without special tokens "" has no token at all. It is read as one token of
-        # padding, because a model cannot read an empty row.
-        ids = np.array(encoding.ids or [self.pad_id], dtype=np.int32).tobytes()
-        return ids, bytes(encoding.type_ids or [0]) if with_types else None
+
+def encode_texts(
+    backend: Tokenizer, texts: Sequence[Any], **options: bool
+) -> Iterator[Encoding]:
+    """Tokenise texts, pairs or lists of words: with all cores, or one after a fork.
+
+    The threads of a process do not live on in its children. A tokenizer that is told
+    to use threads (TOKENIZERS_PARALLELISM=true) would wait for them for ever.
+    """
+    for begin in range(0, len(texts), TEXTS_PER_CALL):
+        chunk = texts[begin : begin + TEXTS_PER_CALL]
+        if not is_forked():
+            yield from backend.encode_batch_fast(chunk, **options)
+            continue
+        for text in chunk:
+            halves = text if isinstance(text, tuple) else (text,)
+            yield backend.encode(*halves, **options)
 
 
-def _with_windows(table: TokenTable, windows: tuple[bytes | None, ...]) -> TokenTable:
-    """Return the table with its windows; a short text is one window itself."""
-    parts = [
-        np.array([[length], [1]])
-        if window is None
-        else np.frombuffer(window, dtype=np.int32).reshape(2, -1)
-        for window, length in zip(windows, table.lengths, strict=True)
-    ]
-    counts = np.array([part.shape[1] for part in parts])
-    lengths, new = np.concatenate(parts, axis=1)
-    starts = np.cumsum(counts) - counts
-    # A window weighs as much as the share of the text that no earlier window holds.
-    shares = new / np.repeat(np.add.reduceat(new, starts), counts)
-    return replace(
-        table,
-        windows=Windows(starts, counts, shares.astype(np.float32)),
-        window_lengths=lengths.astype(np.int64),
-    )
+def plain_backend(backend: Tokenizer) -> Tokenizer:
+    """Return a copy that neither truncates nor pads."""
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def cache_keys(fingerprint: str, texts: Texts) -> list[str]:
+    """Return the key of each text, or pair, in the cache.
+
+    Each key is one string: many tuples would start the garbage collector.
+    """
+    first = [t if len(t) <= KEY_LENGTH else hashed(t) for t in texts.first]
+    if texts.second is None:
+        return [f"{fingerprint} {text}" for text in first]
+    # The length of the first tells where it ends: ("ab", "c") is not ("a", "bc").
+    second = [t if len(t) <= KEY_LENGTH else hashed(t) for t in texts.second]
+    pairs = zip(first, second, strict=True)
+    return [f"{fingerprint}{len(one)} {one}{other}" for one, other in pairs]
+
+
+def hashed(text: str) -> str:
+    # No text begins with a lone surrogate, so no text can be equal to a hash.
+    return "\ud800" + blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def size_in_bytes(tokens: Tokens) -> int:
+    key = len(tokens.ids)  # the key, a text, is about as long as its ids
+    n_bytes = len(tokens.ids) + len(tokens.type_ids or b"")
+    return key + n_bytes + len(tokens.windows or b"")

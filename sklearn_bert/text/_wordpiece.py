@@ -24,9 +24,9 @@ from tokenizers import (
 from sklearn_bert._process._fork import is_forked
 from sklearn_bert._process._warn import warn
 from sklearn_bert.text._columns import excerpt, is_missing
-from sklearn_bert.text._encode import encode_texts
+from sklearn_bert.text._input import mend_surrogates, warn_of_surrogates
 from sklearn_bert.text._special_tokens import BERT_SPECIAL
-from sklearn_bert.text._surrogates import mend_surrogates, warn_of_surrogates
+from sklearn_bert.text._tokenizer import encode_texts
 
 PREFIX = "##"  # marks a piece inside a word
 # A word of more letters is unknown to the tokenizer.

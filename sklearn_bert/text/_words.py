@@ -8,12 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sklearn_bert.text._batches import ragged_indices
 from sklearn_bert.text._columns import excerpt, is_missing, rows_of_column
-from sklearn_bert.text._encode import encode_texts
-from sklearn_bert.text._surrogates import mend_surrogates
-from sklearn_bert.text._table import TokenTable
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._input import mend_surrogates
+from sklearn_bert.text._table import TokenTable, ragged_indices
+from sklearn_bert.text._tokenizer import TextTokenizer, encode_texts
 
 
 def check_words(X: Any, name: str = "X") -> list[list[str]]:
@@ -191,6 +189,7 @@ def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> Word
     places: list[np.ndarray] = []
     row_counts = np.zeros(len(sentences), dtype=np.int64)
     for i, sentence in enumerate(sentences):
+        # It has no row, for a model cannot read an empty one.
         if not sentence:
             continue
         words = [pieces[word] for word in sentence]

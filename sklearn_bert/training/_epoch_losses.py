@@ -31,6 +31,7 @@ class EpochLosses:
     def __init__(
         self, n_updates: int, n_before: int, device: torch.device, n_parts: int = 1
     ) -> None:
+        # Infinite, so that a loss that was never written cannot pass for one.
         shape, dtype = (n_updates, n_parts), torch.float32
         self._losses = torch.full(shape, torch.inf, dtype=dtype, device=device)
         self._n = 0

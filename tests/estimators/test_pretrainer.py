@@ -41,7 +41,6 @@ from sklearn_bert.compute import _device
 from sklearn_bert.estimators import _language_model
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.text._masking import MaskedTable
-from sklearn_bert.training._net import BertNet
 
 MASK, CLS, SEP = 4, 2, 3  # of the tiny BERT
 TOPICS = ["film", "cat", "dog", "plot"]
@@ -483,13 +482,13 @@ def test_score_is_minus_the_masked_loss(
     """The mean over all hidden tokens of what transformers says of each."""
     pretrainer = of_pairs if next_sentence else fitted
     tables = []
-    log_likelihood = BertNet.token_log_likelihood
+    log_likelihood = pretrainer.net_.token_log_likelihood
 
-    def spy(self, table):
+    def spy(table):
         tables.append(table)
-        return log_likelihood(self, table)
+        return log_likelihood(table)
 
-    monkeypatch.setattr(BertNet, "token_log_likelihood", spy)
+    monkeypatch.setattr(pretrainer.net_, "token_log_likelihood", spy)
     score = pretrainer.score(documents)
     (table,) = tables
     pretrainer.save(tmp_path / "saved")

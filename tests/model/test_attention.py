@@ -17,7 +17,7 @@ from sklearn_bert.model._attention import (
 )
 from sklearn_bert.model._files import pack_model
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import pack, pad
+from sklearn_bert.text._table import pack, pad
 
 # Together more tokens than the models have positions.
 LENGTHS = [5, 17, 1, 30, 12, 9, 40]

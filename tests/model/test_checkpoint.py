@@ -26,10 +26,7 @@ from sklearn_bert import BertEmbedder
 from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert.model import _checkpoint
 from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.model._errors import (
-    CheckpointError,
-    DamagedCheckpointError,
-)
+from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 
 
 def test_weights_are_the_file_s(checkpoint):
@@ -265,7 +262,7 @@ def readings(monkeypatch):
         folders.append(folder)
         return read(folder, **settings)
 
-    monkeypatch.setattr(_checkpoint.AutoModel, "from_pretrained", count)
+    monkeypatch.setattr(AutoModel, "from_pretrained", count)
     return folders
 
 

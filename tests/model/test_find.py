@@ -6,7 +6,7 @@ import pytest
 
 from sklearn_bert.model import _find
 from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.model._errors import (
+from sklearn_bert.model._damage import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,

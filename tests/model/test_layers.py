@@ -8,7 +8,7 @@ from sklearn_bert.model._attention import FAMILIES
 from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._lora import add_lora
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import pack, pad
+from sklearn_bert.text._table import pack, pad
 
 LENGTHS = [5, 17, 1, 30, 12]
 ALL = np.arange(len(LENGTHS))

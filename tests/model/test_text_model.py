@@ -1,9 +1,11 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import AutoModel, BertForSequenceClassification
 
 from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._post_processing import First
 from sklearn_bert.model._text_model import TextModel
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]])
@@ -83,7 +85,7 @@ def test_head_starts_small(checkpoint):
 def test_steps_come_before_the_scaling(checkpoint):
     """Shortened vectors have length 1 too, and as many entries as are told."""
     plain = make_model(checkpoint, pooling="mean").vectors(IDS, MASK)
-    model = make_model(checkpoint, pooling="mean", steps=[["first", 5]], normalize=True)
+    model = make_model(checkpoint, pooling="mean", steps=[First(5)], normalize=True)
     finished = model.finish(model.vectors(IDS, MASK))
     torch.testing.assert_close(finished, functional.normalize(plain[:, :5]))
     assert model.n_features == 5
@@ -97,7 +99,7 @@ def test_attention_learns_with_the_head(checkpoint, trainable):
         pooling="attention",
         n_outputs=2,
         trainable=trainable,
-        steps=[["dense", 32, 32, True]],
+        steps=[nn.Linear(32, 32)],
     )
     assert {p.requires_grad for p in model.attention.parameters()} == {True}
     assert {p.requires_grad for p in model.steps.parameters()} == {False}

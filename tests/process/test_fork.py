@@ -5,7 +5,7 @@ import torch
 
 from sklearn_bert._process import _fork
 from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.text import _encode
+from sklearn_bert.text import _tokenizer
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._words import check_words, tokenize_words
 
@@ -42,7 +42,7 @@ def test_a_child_tokenises_alike(checkpoint, monkeypatch, texts, long_text):
     """One text after the other, a child makes the same of texts as its parent."""
     tokenizer = load_checkpoint(checkpoint).text_tokenizer(9, long_text=long_text)
     expected = tokenizer(texts, remember=False)
-    monkeypatch.setattr(_encode, "is_forked", lambda: True)
+    monkeypatch.setattr(_tokenizer, "is_forked", lambda: True)
     found = tokenizer(texts, remember=False)
     assert found.ids.tolist() == expected.ids.tolist()
     assert found.lengths.tolist() == expected.lengths.tolist()
@@ -60,8 +60,8 @@ def test_a_child_uses_one_thread_for_tokens(checkpoint, monkeypatch):
         def encode(self, *args, **options):
             return tokenizer.backend.encode(*args, **options)
 
-    monkeypatch.setattr(_encode, "is_forked", lambda: True)
-    found = _encode.encode_texts(OneByOne(), ["cat", ("cat", "dog")])
+    monkeypatch.setattr(_tokenizer, "is_forked", lambda: True)
+    found = _tokenizer.encode_texts(OneByOne(), ["cat", ("cat", "dog")])
     assert [encoding.tokens for encoding in found] == [
         ["[CLS]", "cat", "[SEP]"],
         ["[CLS]", "cat", "[SEP]", "dog", "[SEP]"],
@@ -73,7 +73,7 @@ def test_a_child_tokenises_words_alike(checkpoint, monkeypatch):
     tokenizer = load_checkpoint(checkpoint).text_tokenizer(9)
     sentences = check_words([text.split() for text in TEXTS])
     expected = tokenize_words(tokenizer, sentences)
-    monkeypatch.setattr(_encode, "is_forked", lambda: True)
+    monkeypatch.setattr(_tokenizer, "is_forked", lambda: True)
     found = tokenize_words(tokenizer, sentences)
     assert found.ids.tolist() == expected.ids.tolist()
     assert found.word_positions.tolist() == expected.word_positions.tolist()

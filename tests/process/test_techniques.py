@@ -9,7 +9,7 @@ from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert._process._techniques import OFF, TECHNIQUES, uses, using, without
 from sklearn_bert.model._attention import NAME, use_own_attention
 from sklearn_bert.model._dropout import Dropout, use_own_dropout
-from sklearn_bert.text._batches import ShuffledBatches
+from sklearn_bert.training._examples import ShuffledBatches
 
 
 def in_use():

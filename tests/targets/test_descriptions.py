@@ -45,7 +45,9 @@ def test_a_label_becomes_words(label, text):
         ["LABEL_0", "LABEL_1"],
         ["a", "b"],
         ["good", "..."],
+        ["a", "b", "card"],
         ["card arrival", "card_arrival"],
+        ["topic1", "topic2", "topic3", "other"],
     ],
     ids=repr,
 )
@@ -61,8 +63,10 @@ def test_a_label_is_no_word(labels):
         (["good", "bad"], True),
         (["Good_Film", "BAD"], True),
         (["good", "xyz"], True),
+        (["w2", "bad", "film"], True),
         (["abbr", "enty"], False),
         (["good", "xyz", "abbr"], False),
+        (["a film", "b 1", "i xyz"], False),
         (["\u4f53\u80b2", "\u65b0\u95fb"], False),  # unknown words: one token each
     ],
     ids=repr,

@@ -13,8 +13,8 @@ from sklearn_bert import cache_info
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import LONG_TEXT, Windows
+from sklearn_bert.text._reports import truncation_report
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import truncation_report
 
 lenient = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.text._batches import ragged_indices
 from sklearn_bert.text._corpus import read_corpus, text_rows
 from sklearn_bert.text._masking import Masking, causal_targets, mask_each_token
-from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._table import TokenTable, ragged_indices
 
 lenient = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]

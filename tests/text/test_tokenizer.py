@@ -19,15 +19,11 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
 from sklearn_bert import cache_info
-from sklearn_bert.text import _encode, _token_cache
+from sklearn_bert.text import _tokenizer
 from sklearn_bert.text._input import Texts, check_texts
+from sklearn_bert.text._reports import TruncationWarning, truncation_report, warn_if_cut
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._truncation import (
-    TruncationWarning,
-    truncation_report,
-    warn_if_cut,
-)
 
 lenient = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -52,7 +48,7 @@ texts_of_any_length = st.one_of(
     st.builds(
         lambda text, length: (text * length)[:length],
         st.text(min_size=1, max_size=5),
-        st.integers(_token_cache.KEY_LENGTH - 2, _token_cache.KEY_LENGTH + 3),
+        st.integers(_tokenizer.KEY_LENGTH - 2, _tokenizer.KEY_LENGTH + 3),
     ),
 )
 
@@ -194,7 +190,7 @@ def test_chunks_make_no_difference(make_tokenizer, monkeypatch):
     tokenizer = make_tokenizer(5)
     texts = singles(f"{word} {word} film {i}" for i, word in enumerate(SENTENCES * 3))
     whole = tokenizer(texts)
-    monkeypatch.setattr(_encode, "TEXTS_PER_CALL", 4)
+    monkeypatch.setattr(_tokenizer, "TEXTS_PER_CALL", 4)
     cache_info(clear=True)
     assert_same_table(tokenizer(texts), whole)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from tokenizers import BertWordPieceTokenizer, pre_tokenizers, trainers
 
-from sklearn_bert.text import _encode, _wordpiece
+from sklearn_bert.text import _tokenizer, _wordpiece
 from sklearn_bert.text._special_tokens import BERT_SPECIAL
 from sklearn_bert.text._wordpiece import (
     build_tokenizer,
@@ -388,9 +388,9 @@ def test_ids_do_not_depend_on_calls(monkeypatch):
     """Texts that are handed to the tokenizer in several calls get the same ids."""
     backend = build_tokenizer(train(), lowercase=True, strip_accents=None)
     expected = [backend.encode(text).ids for text in TEXTS]
-    monkeypatch.setattr(_encode, "TEXTS_PER_CALL", 5)
+    monkeypatch.setattr(_tokenizer, "TEXTS_PER_CALL", 5)
     assert piece_ids(backend, TEXTS, add_special_tokens=True) == expected
-    monkeypatch.setattr(_encode, "is_forked", lambda: True)
+    monkeypatch.setattr(_tokenizer, "is_forked", lambda: True)
     assert piece_ids(backend, TEXTS, add_special_tokens=True) == expected
     bare = piece_ids(backend, TEXTS, add_special_tokens=False)
     assert bare == [ids[1:-1] for ids in expected]

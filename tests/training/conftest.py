@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sklearn_bert.text._batches import ShuffledBatches
+from sklearn_bert.training._examples import ShuffledBatches
 
 
 @pytest.fixture(scope="session")

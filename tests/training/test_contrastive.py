@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import chisquare
 
 from sklearn_bert import BertEmbedder
-from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
@@ -366,7 +366,7 @@ def test_views_are_the_rows_of_their_examples(tokenizer):
     assert len(examples) == 3
     assert examples.lengths().tolist() == [3 + 4, 5 + 3, 3 + 3]
     assert examples.windows.take(np.array([2, 0])).rows().tolist() == [2, 5, 0, 3]
-    assert examples.counts().tolist() == [1, 1, 1]
+    assert examples.table.counts(examples.rows).tolist() == [1, 1, 1]
 
 
 # -- updates --------------------------------------------------------------------------

@@ -9,9 +9,8 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional
 
 from sklearn_bert._process._techniques import using
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights, FitProgress
 from sklearn_bert.training._examples import Examples
-from sklearn_bert.training._progress import FitProgress
 
 
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 7}, {"pooling": "pooler"}])

@@ -1,9 +1,21 @@
+import copy
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import get_linear_schedule_with_warmup
 
-from sklearn_bert.training._optimizer import layer_factors, parameter_groups
+from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.training._optimizer import (
+    MasterWeights,
+    layer_factors,
+    parameter_groups,
+    steady,
+    warmup_then_decay,
+)
 
 
 def test_biases_and_norms_do_not_decay():
@@ -89,3 +101,150 @@ def test_a_head_alone_ignores_factors():
     named = [("head.weight", torch.zeros(2, 2))]
     plain = parameter_groups(named, 0.1)
     assert parameter_groups(named, 0.1, {"head.weight": 1.0}) == plain
+
+
+# -- the rate over time ------------------------------------------------------------
+
+
+@given(n_updates=st.integers(1, 500), warmup=st.floats(0, 1))
+def test_every_update_counts(n_updates, warmup):
+    """The share is never 0, never above 1, rises and then falls."""
+    shares = [warmup_then_decay(u, n_updates, warmup) for u in range(n_updates)]
+    assert all(0 < s <= 1 for s in shares)
+    peak = shares.index(max(shares))
+    assert shares[: peak + 1] == sorted(shares[: peak + 1])
+    assert shares[peak:] == sorted(shares[peak:], reverse=True)
+
+
+def test_follows_transformers():
+    """The line is transformers' own, but for the first update, which is not lost."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = get_linear_schedule_with_warmup(optimizer, 10, 100)
+    ours = partial(warmup_then_decay, n_updates=100, warmup=0.1)
+    for update in range(100):
+        assert ours(update) == pytest.approx(theirs.get_last_lr()[0], abs=0.1)
+        if update >= 10:
+            assert ours(update) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+
+
+def test_a_steady_rate_is_reached_after_ten_updates():
+    """It rises in a line over ten updates and then stays at the peak, for ever."""
+    shares = [steady(update) for update in range(12)]
+    assert shares == pytest.approx([i / 10 for i in range(1, 10)] + [1, 1, 1])
+    assert steady(10**9) == 1
+
+
+# -- float32 weights ---------------------------------------------------------------
+
+IDS = torch.tensor([[2, 5, 6, 7, 3]])
+
+
+@pytest.fixture
+def model(checkpoint):
+    with torch.random.fork_rng(devices=[]):
+        encoder = load_checkpoint(checkpoint, dropout=0.0).encoder
+        return TextModel(encoder, pooling="mean", n_outputs=2)
+
+
+def step(model, weights, optimizer):
+    model(IDS)[0, 0].backward()
+    weights.collect_gradients()
+    optimizer.step()
+    weights.update_working()
+
+
+def test_small_steps_are_not_lost(model):
+    """A thousand steps too small for bfloat16 move the masters as float32 does."""
+    weights = MasterWeights(model, torch.bfloat16)
+    name, master = next(iter(weights.trained.items()))
+    start = master.clone()
+    for _ in range(1000):
+        master += start.abs() * 1e-5
+        weights.update_working()
+    working = dict(model.named_parameters())[name]
+    assert working.dtype == torch.bfloat16
+    expected = (start + start.abs() * 1e-2).bfloat16()
+    torch.testing.assert_close(working, expected, rtol=8e-3, atol=0)
+
+
+def test_float32_needs_no_copies(model):
+    """In float32 the masters are the model's own parameters."""
+    own = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    named = MasterWeights(model, torch.float32).trained
+    assert named.keys() == own.keys()
+    assert all(named[name] is own[name] for name in own)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_restore_gives_the_masters_back(model, dtype):
+    """Afterwards the model is float32 with the masters' values and no gradient."""
+    weights = MasterWeights(model, dtype)
+    optimizer = torch.optim.AdamW(
+        [w for _, w in weights.trained.items()], lr=1e-2, fused=True
+    )
+    step(model, weights, optimizer)
+    expected = {n: p.detach().clone() for n, p in weights.trained.items()}
+    weights.restore(model, None)
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.grad is None
+        if name in expected:
+            assert torch.equal(parameter, expected[name])
+
+
+def test_frozen_weights_are_not_rounded(model):
+    """A weight that is not trained comes back bit by bit, after bfloat16 too."""
+    before = copy.deepcopy(model.encoder.pooler.state_dict())
+    weights = MasterWeights(model, torch.bfloat16)
+    weights.restore(model, None)
+    after = model.encoder.pooler.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_snapshot_is_a_copy(model):
+    """A snapshot does not follow later steps, and can be restored."""
+    weights = MasterWeights(model, torch.bfloat16)
+    optimizer = torch.optim.AdamW(
+        [w for _, w in weights.trained.items()], lr=1e-2, fused=True
+    )
+    snapshot = weights.snapshot()
+    expected = {n: p.clone() for n, p in snapshot.items()}
+    step(model, weights, optimizer)
+    weights.restore(model, snapshot)
+    for name, value in expected.items():
+        assert torch.equal(dict(model.named_parameters())[name], value)
+
+
+def test_gradients_reach_the_masters(model):
+    """The masters' gradients are the working weights', in float32."""
+    weights = MasterWeights(model, torch.bfloat16)
+    model(IDS)[0, 0].backward()
+    working = {n: p.grad for n, p in model.named_parameters()}
+    weights.collect_gradients()
+    for name, master in weights.trained.items():
+        assert master.grad.dtype == torch.float32
+        if name.startswith("encoder."):
+            assert torch.equal(master.grad, working[name].float())
+
+
+def test_gradients_of_parts_are_added_in_float32(model):
+    """What is collected before a step adds up, without rounding to bfloat16."""
+    weights = MasterWeights(model, torch.bfloat16)
+    n_parts = 50
+    expected = {n: torch.zeros_like(p) for n, p in weights.trained.items()}
+    for part in range(n_parts):
+        model(IDS + part % 3)[0, part % 2].backward()
+        for name, parameter in model.named_parameters():
+            if name.startswith("encoder.") and parameter.grad is not None:
+                expected[name] += parameter.grad.float()
+        weights.collect_gradients()
+    for name, master in weights.trained.items():
+        if name.startswith("encoder."):
+            assert torch.equal(master.grad, expected[name])
+    weights.drop_gradients()
+    assert all(
+        p.grad is None
+        for p in [*[w for _, w in weights.trained.items()], *model.parameters()]
+    )

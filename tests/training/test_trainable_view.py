@@ -12,7 +12,7 @@ from torch import nn
 from sklearn_bert._process import _cache
 from sklearn_bert.compute import _features
 from sklearn_bert.training import _update
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights
 
 
 @pytest.fixture(scope="session")

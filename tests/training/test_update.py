@@ -6,14 +6,13 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sklearn_bert.compute._layout import Feed
-from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.compute._device import BertOutOfMemoryError
+from sklearn_bert.compute._inference import Feed
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import ShuffledBatches
-from sklearn_bert.training._best_weights import BestWeights
-from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import CrossEntropy
-from sklearn_bert.training._master_weights import MasterWeights
+from sklearn_bert.training._optimizer import MasterWeights
 from sklearn_bert.training._update import Updates
 
 CPU = torch.device("cpu")
@@ -190,7 +189,7 @@ def test_gradients_of_parts_add_up(make_net, data, dtype):
     updates.micro_batches.size = 3
     updates.optimizer.register_step_pre_hook(
         lambda *_: seen.update(
-            {n: p.grad.clone() for n, p in updates.masters.named_parameters()}
+            {n: p.grad.clone() for n, p in updates.masters.trained.items()}
         )
     )
     ours = updates(data, rows)
@@ -389,7 +388,7 @@ def test_adapters_step_at_rates_of_their_own(make_net, data):
 
     class Note(Callback):
         def on_epoch_end(self, net, **kwargs):
-            named = dict(net.masters_.named_parameters())
+            named = net.masters_.trained
             for group in net.optimizer_.param_groups:
                 for name, weight in named.items():
                     if any(weight is p for p in group["params"]):

@@ -11,24 +11,23 @@ from skorch.callbacks import Callback
 from torch.nn import functional
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert.compute._layout import Feed
-from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.compute._device import BertOutOfMemoryError
+from sklearn_bert.compute._inference import Feed
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.text._batches import ShuffledBatches
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._long import Windows
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training import _update
-from sklearn_bert.training._best_weights import BestWeights
-from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._callbacks import BestWeights
+from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     RegressionLoss,
 )
-from sklearn_bert.training._master_weights import MasterWeights
 from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._optimizer import MasterWeights
 from sklearn_bert.training._update import Updates
 
 CPU = torch.device("cpu")
@@ -166,7 +165,7 @@ def gradients_of_an_update(updates, examples, rows):
     seen = {}
     updates.optimizer.register_step_pre_hook(
         lambda *_: seen.update(
-            {n: p.grad.clone() for n, p in updates.masters.named_parameters()}
+            {n: p.grad.clone() for n, p in updates.masters.trained.items()}
         )
     )
     return updates(examples, rows).item(), seen

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._warn import warn
-from sklearn_bert.compute._layout import Feed
-from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.compute._device import BertOutOfMemoryError
+from sklearn_bert.compute._inference import Feed
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training._examples import Examples
 
@@ -143,6 +143,7 @@ class StepGraphs:
                 return self._run(batch)
             self._captured[n_tokens] = self._capture(batch)
         graph, inputs, loss = self._captured[n_tokens]
+        # A graph reads from the memory that it was captured with.
         for name, value in inputs.items():
             if isinstance(value, Tensor):
                 value.copy_(batch[name])

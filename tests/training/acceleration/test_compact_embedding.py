@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._net import BertNet
 from sklearn_bert.training.acceleration._compact_embedding import CompactEmbedding

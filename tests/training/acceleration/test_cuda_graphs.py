@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sklearn_bert._process._techniques import OFF, using, without
-from sklearn_bert.compute._layout import Feed
+from sklearn_bert.compute._inference import Feed
 from sklearn_bert.compute._runner import Runner
 from sklearn_bert.training import _update
-from sklearn_bert.training._best_weights import BestWeights
+from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training.acceleration import _cuda_graphs as _graphs
 from sklearn_bert.training.acceleration._cuda_graphs import N_WARM_UP, StepGraphs
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_bert import BertClassifier
-from sklearn_bert._process._seeds import USES, Seeds
+from sklearn_bert._process._random import USES, Seeds
 
 
 def test_each_use_has_its_own_seed():

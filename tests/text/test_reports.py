@@ -9,7 +9,7 @@ import sklearn_bert
 from sklearn_bert import UnknownWordsWarning
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.text._input import check_texts
-from sklearn_bert.text._unknown import count_unknown, unknown_report, warn_if_unknown
+from sklearn_bert.text._reports import count_unknown, unknown_report, warn_if_unknown
 from sklearn_bert.text._words import tokenize_words
 
 ALL_LATIN = ["the film was good", "a dog sleeps"]

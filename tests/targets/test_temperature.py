@@ -1,0 +1,81 @@
+"""How sure a classifier is to be."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from sklearn_bert.targets._temperature import (
+    HIGHEST,
+    LOWEST,
+    confidence_to_have,
+    temperature_of_confidence,
+    temperature_of_held_out,
+)
+
+
+def drawn_labels(logits, temperature, seed=0):
+    """Draw labels of which the logits are right at a temperature."""
+    rng = np.random.default_rng(seed)
+    proba = softmax(logits / temperature, axis=1)
+    return np.array([rng.choice(len(p), p=p) for p in proba])
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 3.0])
+def test_temperature_of_held_out_finds_the_true_one(temperature):
+    """Of labels drawn at a temperature, that temperature is found again."""
+    logits = np.random.default_rng(1).normal(size=(4000, 3)) * 4
+    found = temperature_of_held_out(logits, drawn_labels(logits, temperature))
+    assert found == pytest.approx(temperature, rel=0.1)
+
+
+def test_temperature_of_held_out_has_the_least_log_loss():
+    """No temperature of a grid has a lower log loss on the held-out texts."""
+    logits = np.random.default_rng(2).normal(size=(50, 4)) * 5
+    codes = drawn_labels(logits, 2.0)
+
+    def log_loss(temperature):
+        return -log_softmax(logits / temperature, axis=1)[np.arange(50), codes].mean()
+
+    found = temperature_of_held_out(logits, codes)
+    grid = np.geomspace(LOWEST, HIGHEST, 200)
+    assert log_loss(found) <= min(map(log_loss, grid)) + 1e-6
+
+
+def test_temperature_of_held_out_is_bounded():
+    """Logits that are always right, or always wrong, give the bounds."""
+    logits = np.eye(3)[np.arange(60) % 3] * 9
+    right, wrong = np.arange(60) % 3, (np.arange(60) + 1) % 3
+    assert temperature_of_held_out(logits, right) == pytest.approx(LOWEST, rel=1e-3)
+    assert temperature_of_held_out(logits, wrong) == pytest.approx(HIGHEST, rel=1e-3)
+
+
+@pytest.mark.parametrize("confidence", [0.6, 0.8, 0.95])
+def test_temperature_of_confidence_makes_a_model_so_sure(confidence):
+    """At the temperature found, the mean top probability is the one asked for."""
+    logits = np.random.default_rng(3).normal(size=(80, 3)) * 8
+    found = temperature_of_confidence(logits, confidence)
+    mean = softmax(logits / found, axis=1).max(axis=1).mean()
+    assert mean == pytest.approx(confidence, abs=1e-4)
+
+
+@pytest.mark.parametrize(("spread", "low", "high"), [(0.0, 0.5, 0.8), (6.0, 0.97, 1.0)])
+def test_confidence_follows_what_vectors_tell(spread, low, high):
+    """It is low where vectors tell nothing of the classes, high where they tell all."""
+    rng = np.random.default_rng(4)
+    codes = np.arange(200) % 2
+    vectors = rng.normal(size=(200, 16))
+    vectors[:, 0] += spread * codes
+    assert low <= confidence_to_have(vectors, codes, seed=0) <= high
+
+
+def test_confidence_of_a_frequent_class_is_its_share_at_least():
+    """Who knows nothing but that nine of ten are spam is nine tenths sure."""
+    vectors = np.random.default_rng(5).normal(size=(300, 16))
+    codes = (np.arange(300) % 10 == 0).astype(int)
+    assert 0.9 <= confidence_to_have(vectors, codes, seed=0) <= 0.95
+
+
+def test_confidence_does_without_classes_of_one_text():
+    """Classes of one text each cannot be cross-validated: what is usual is taken."""
+    vectors = np.random.default_rng(6).normal(size=(4, 16))
+    assert 0.7 < confidence_to_have(vectors, np.arange(4), seed=0) < 0.8
