@@ -18,6 +18,7 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.targets._descriptions import SCALE
+from sklearn_bert.targets._probe import class_probe
 
 DESCRIBED = {
     "pos": "a great film , i love it",
@@ -294,6 +295,20 @@ def test_the_head_starts_from_texts_and_descriptions(start, reviews):
     described = start(TWO, texts, labels)
     np.testing.assert_allclose(described, joined, atol=1e-6)
     assert np.abs(described - start(None, texts, labels)).max() > 1e-3
+
+
+def test_the_head_ends_at_texts_and_descriptions(make, reviews):
+    """Of few labels the last head is fitted to the descriptions' new vectors, too."""
+    texts, labels = reviews[0][:6], reviews[1][:6]
+    auto = {"max_epochs": "auto", "learning_rate": "auto", "trainable": "all"}
+    clf = make(TWO, **auto).fit(texts, labels)
+    vectors = torch.from_numpy(clf.transform(texts + [*TWO.values()]))
+    scaled = clf.net_.module.scaled(vectors).numpy().astype(np.float64)
+    codes = np.equal(labels + [*TWO], "pos").astype(int)
+    weight, bias = class_probe(scaled, codes, np.ones(8), 2)
+    head = clf.net_.module.head
+    np.testing.assert_allclose(head.weight.detach(), weight, atol=1e-4)
+    np.testing.assert_allclose(head.bias.detach(), bias, atol=1e-4)
 
 
 def test_labels_that_are_no_words_change_nothing(start, reviews):

@@ -109,13 +109,22 @@ def test_texts_of_a_class_weigh_one():
     np.testing.assert_allclose(found.weights, [1 / 3, 1 / 3, 1 / 3, 1])
 
 
-def test_targets_have_the_form_of_others():
-    """Descriptions are encoded as the labels are: as codes, or as an indicator."""
+def test_descriptions_follow_texts():
+    """They have the form of the texts before them: codes, or an indicator."""
     found = Descriptions.of([["one", "1"], ["two"]])
-    assert found.targets(np.zeros(5, np.int64)).tolist() == [0, 0, 1]
-    indicator = found.targets(np.zeros((5, 2), np.float32))
-    assert indicator.dtype == np.float32
-    assert indicator.tolist() == [[1, 0], [1, 0], [0, 1]]
+    texts, more = np.zeros((2, 4)), np.ones((3, 4))
+    vectors, codes, weights = found.after((texts, np.array([1, 0]), np.ones(2)), more)
+    np.testing.assert_array_equal(vectors, np.concatenate([texts, more]))
+    assert codes.tolist() == [1, 0, 0, 0, 1]
+    assert weights.tolist() == [1, 1, 0.5, 0.5, 1]
+    indicator = np.array([[1, 1], [0, 0]], np.float32)
+    for given in (np.ones(2), np.ones((2, 2))):
+        _, targets, weights = found.after((texts, indicator, given), more)
+        assert targets.dtype == np.float32
+        assert targets.tolist() == [[1, 1], [0, 0], [1, 0], [1, 0], [0, 1]]
+        assert len(weights) == 5
+        assert weights.ndim == given.ndim
+        assert np.ravel(weights[2:]).min() == 0.5
 
 
 def test_head_is_a_cosine():
