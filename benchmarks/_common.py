@@ -31,6 +31,13 @@ warnings.simplefilter("ignore", TruncationWarning)  # long texts are meant to be
 
 RESULTS = Path(__file__).parent / "results"
 CHECKPOINT = "sentence-transformers/all-MiniLM-L6-v2"
+# A classifier that does the work of a plain loop and no more.
+PLAIN = {
+    "head_init": "random",
+    "calibrate": False,
+    "learning_rate": 5e-5,
+    "batch_size": 32,
+}
 # Layers and width of the checkpoints that are made up: speed asks for no training.
 SHAPES = {"tiny": (1, 32), "base": (12, 768), "large": (24, 1024)}
 PACKAGES = ["torch", "transformers", "scikit-learn", "skorch", "sklearn-bert"]

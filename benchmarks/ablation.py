@@ -13,6 +13,7 @@ from unittest.mock import patch
 from _common import (
     DEVICE,
     ON_GPU,
+    PLAIN,
     add_model,
     add_size,
     checkpoint,
@@ -102,8 +103,9 @@ def fit(
 ) -> None:
     """Fit without some techniques, with extra ones, or with other parameters."""
     settings = {"max_epochs": 1, "max_length": MAX_LENGTH, "random_state": 0}
+    settings |= PLAIN
     with without(*left_out), using(*extra):
-        BertClassifier(folder, **settings, **parameters).fit(texts, labels)
+        BertClassifier(folder, **settings | parameters).fit(texts, labels)
 
 
 def embeddings(embedder: BertEmbedder) -> Iterator[tuple[str, Callable]]:

@@ -11,6 +11,7 @@ from functools import partial
 
 from _common import (
     ON_GPU,
+    PLAIN,
     add_model,
     add_size,
     checkpoint,
@@ -44,9 +45,9 @@ def main() -> None:
     with checkpoint(options.model) as folder:
 
         def ours(texts, labels):
-            BertClassifier(folder, max_epochs=1, random_state=0, **settings).fit(
-                texts, labels
-            )
+            BertClassifier(
+                folder, max_epochs=1, random_state=0, **PLAIN | settings
+            ).fit(texts, labels)
 
         contenders = {
             "transformers.Trainer": partial(trainer, folder, epochs=1, **settings),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from _common import (
+    PLAIN,
     add_model,
     add_size,
     checkpoint,
@@ -39,7 +40,7 @@ def main() -> None:
 
         def ours(texts, labels):
             BertClassifier(
-                folder, max_epochs=1, max_length=MAX_LENGTH, random_state=0
+                folder, max_epochs=1, max_length=MAX_LENGTH, random_state=0, **PLAIN
             ).fit(texts, labels)
 
         peak = machine_peak()

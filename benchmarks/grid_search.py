@@ -12,6 +12,7 @@ from functools import partial
 
 import pandas as pd
 from _common import (
+    PLAIN,
     add_model,
     add_size,
     checkpoint,
@@ -65,7 +66,11 @@ class Searches:
     def head(self, texts, labels) -> None:
         """Search a classifier of which only the head is trained."""
         classifier = BertClassifier(
-            self.folder, trainable="head", max_length=MAX_LENGTH, random_state=0
+            self.folder,
+            trainable="head",
+            max_length=MAX_LENGTH,
+            random_state=0,
+            **PLAIN,
         )
         name = 'sklearn_bert, trainable="head"'
         self.search(name, classifier, HEAD_GRID, texts, labels)

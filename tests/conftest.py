@@ -4,6 +4,7 @@ With `-n 2` a third process only hands tests out. It imports neither torch nor t
 package, so that the two others start ten seconds earlier.
 """
 
+import gc
 import importlib.util
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def pytest_sessionstart(session):
     is_worker = hasattr(config, "workerinput")
     if config.getoption("numprocesses", None) and not is_worker:
         return
+    gc.disable()  # until the tests begin: the imports leave next to no garbage
     path = Path(__file__).with_name("fixtures.py")
     spec = importlib.util.spec_from_file_location("shared_fixtures", path)
     fixtures = importlib.util.module_from_spec(spec)

@@ -2,9 +2,6 @@
 
 import ast
 import functools
-import os
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -143,32 +140,6 @@ def test_the_root_is_small():
     entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "py.typed"}
     roof = {"__init__", "__main__", "_version", "persistence"}
     assert entries == {*FLOORS, "datasets", "testing", *(f"{m}.py" for m in roof)}
-
-
-def run(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
-
-
-def test_importing_is_quiet():
-    """`import sklearn_bert` prints nothing, opens no socket, starts no CUDA."""
-    code = """
-import logging, socket, sys
-handlers = list(logging.getLogger().handlers)
-def refuse(*args, **kwargs): raise AssertionError("network")
-socket.socket.connect = refuse
-import sklearn_bert
-import torch
-assert not torch.cuda.is_initialized()
-assert logging.getLogger().handlers == handlers
-"""
-    result = run(code)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_version_is_the_distribution_s():

@@ -49,7 +49,7 @@ def frame(reviews):
     )
 
 
-def test_pipeline(embedder, frame):
+def test_embedder_in_a_pipeline(embedder, frame):
     """An embedder and a linear model learn a column of texts."""
     model = make_pipeline(embedder, LogisticRegression(max_iter=1000))
     model.fit(frame["text"], frame["label"])
@@ -86,15 +86,16 @@ def test_grid_search(clf, frame):
     """A grid over parameters, scored by a metric of string labels."""
     search = GridSearchCV(
         clf,
-        {"learning_rate": [1e-6, 5e-3]},
+        {"max_epochs": [3], "learning_rate": [1e-6, 5e-3], "head_init": ["random"]},
         scoring="f1_macro",
         refit=False,
         cv=2,
         error_score="raise",
     ).fit(frame["text"], frame["label"])
-    assert search.best_params_ == {"learning_rate": 5e-3}
+    assert search.best_params_["learning_rate"] == 5e-3
+    chosen = clone(clf).set_params(**search.best_params_)
     in_one = cross_val_score(
-        clf, frame["text"], frame["label"], cv=2, scoring="f1_macro"
+        chosen, frame["text"], frame["label"], cv=2, scoring="f1_macro"
     )
     best = search.cv_results_["mean_test_score"].max()
     assert best == pytest.approx(in_one.mean())
@@ -155,7 +156,7 @@ def test_self_training(embedder, frame):
     assert model.score(frame["text"], y == "pos") > 0.8
 
 
-def test_voting(clf, frame):
+def test_classifiers_vote(clf, frame):
     """Two classifiers of raw text vote."""
     other = clone(clf).set_params(random_state=1)
     model = VotingClassifier([("a", clf), ("b", other)], voting="soft")
@@ -163,7 +164,7 @@ def test_voting(clf, frame):
     assert model.score(frame["text"], frame["label"]) == 1.0
 
 
-def test_stacking(clf, embedder, frame):
+def test_classifier_and_embedder_are_stacked(clf, embedder, frame):
     """A fine-tuned model and an embedding pipeline are stacked."""
     model = StackingClassifier(
         [("bert", clf), ("linear", make_pipeline(embedder, LogisticRegression()))],
@@ -173,7 +174,7 @@ def test_stacking(clf, embedder, frame):
     assert model.score(frame["text"], frame["label"]) == 1.0
 
 
-def test_one_vs_rest(clf, frame):
+def test_classifier_in_one_vs_rest(clf, frame):
     """One classifier per class."""
     y = np.resize(["a", "b", "c"], 40)
     model = OneVsRestClassifier(clf.set_params(max_epochs=1)).fit(frame["text"], y)
@@ -216,7 +217,7 @@ def test_clone_is_unfitted(clf, reviews):
     assert not hasattr(copied, "net_")
 
 
-def test_tags(clf, embedder):
+def test_tags_of_classifier_and_embedder(clf, embedder):
     """The tags say what the estimators take and give."""
     for estimator in (clf, embedder):
         tags = estimator.__sklearn_tags__().input_tags

@@ -690,7 +690,7 @@ def expected(checkpoint):
 
 
 @pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
-def test_harmless(copied, expected, change):
+def test_harmless_changes_of_a_checkpoint(copied, expected, change):
     """What says nothing about the weights or the texts changes nothing."""
     change(copied)
     vectors = BertEmbedder(copied, **SETTINGS).fit_transform(TEXTS)

@@ -32,7 +32,7 @@ ROADS = {
     "generator": (BertGenerator, {}),
 }
 # The last is the largest that a float can hold, nearly.
-RATES = [1e4, 1e6, 1e12, 1e36, 1.7e308]
+RATES = [1e4, 1e6, 1e36, 1.7e308]
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def assert_close(found, expected):
 # -- vectors ---------------------------------------------------------------------------
 
 
-def test_the_texts_are_read(plain, texts_of):
+def test_hardly_a_token_of_a_family_is_unknown(plain, texts_of):
     """Hardly a token of the tests is unknown, so that the tests compare something."""
     for language, texts in texts_of.items():
         ids = list(itertools.chain(*(plain.ids(text) for text in texts)))
@@ -221,7 +221,7 @@ def test_published_checkpoints(fit, plain, folder, family, texts, tmp_path):
     assert_close(vectors, first if family == "modernbert" else plain.means(batch))
 
 
-def test_pairs(fit, plain, pairs):
+def test_pairs_are_laid_out_as_the_family_does(fit, plain, pairs):
     """A pair is laid out as by the family's own tokenizer, token types included."""
     vectors = fit(BertEmbedder, pairs, pooling="mean").transform(pairs)
     assert_close(vectors, plain.means(plain.batch(*zip(*pairs, strict=True))))
@@ -263,7 +263,7 @@ def test_all_positions_can_be_read(fit, plain, long_text, n_positions):
     assert_close(vectors, plain.means(batch))
 
 
-def test_windows(fit, plain, long_text, n_positions):
+def test_windows_are_pieces_of_the_ids(fit, plain, long_text, n_positions):
     """Windows are pieces of the text's ids; their means count by their tokens."""
     embedder = fit(BertEmbedder, [long_text], pooling="mean", long_text="window")
     ids, size = plain.ids(long_text), n_positions - 2
@@ -287,7 +287,7 @@ def test_a_classifier_of_windows(fit, texts, labels, long_text):
 
 
 @of_each_network
-def test_every_layer_learns(classifier, plain):
+def test_every_layer_of_a_family_learns(classifier, plain):
     """One epoch changes each weight of the encoder, but for a pooler without use."""
     before = plain.model.state_dict()
     after = classifier.net_.module.encoder.state_dict()
@@ -324,6 +324,7 @@ def test_classifier_is_a_plain_head(classifier, plain, texts):
         if pooling != "pooler":
             vectors = layer_norm(vectors, vectors.shape[1:])
         scores = classifier.net_.module.head(vectors).double().numpy()
+    scores /= classifier.temperature_
     assert_close(classifier.predict_proba(texts), softmax(scores, axis=1))
 
 
@@ -349,7 +350,7 @@ def test_classifier_of_pairs(fit, pairs, labels):
 
 
 @of_each_network
-def test_regressor(regressor, texts):
+def test_regressor_of_a_family_learns(regressor, texts):
     """A regressor comes nearer to the numbers that it learns."""
     numbers = lengths_of(texts)
     first, *_, last = (epoch["train_loss"] for epoch in regressor.history_)
@@ -410,7 +411,7 @@ def test_saved_classifier_comes_back(saved, classifier, texts):
 @of_each_network
 @pytest.mark.usefixtures("family")
 @pytest.mark.parametrize("kind", ["embedder", "tagger", "regressor"])
-def test_the_others_come_back(request, texts, sentences, tmp_path, kind):
+def test_other_estimators_come_back(request, texts, sentences, tmp_path, kind):
     """So do the other estimators."""
     estimator = request.getfixturevalue(kind)
     save(estimator, tmp_path / "model")
@@ -445,7 +446,9 @@ def test_the_folder_is_a_checkpoint(saved, fit, classifier, texts):
 
 
 @of_each_network
-def test_pickles(classifier, tagger, embedder, texts, sentences):
+def test_pickled_families_predict_the_same(
+    classifier, tagger, embedder, texts, sentences
+):
     """What comes out of a pickle predicts the same, to the last bit."""
     again = [pickle.loads(pickle.dumps(e)) for e in (classifier, tagger, embedder)]
     np.testing.assert_array_equal(

@@ -364,7 +364,7 @@ def test_wrong_parameters_are_explained(csv, run, tmp_path, capsys, options, mes
         (["demo", "--help"], 0, "--learning-rate"),
     ],
 )
-def test_usage(capsys, arguments, status, message):
+def test_wrong_usage_is_told(capsys, arguments, status, message):
     """Wrong usage is status 2 and says what is wrong; --help lists the options."""
     with pytest.raises(SystemExit, match=str(status)):
         main(arguments)

@@ -50,7 +50,11 @@ SHAPE = {"normalize": True, "n_components": 2, "whiten": True}
 KINDS = {
     "classifier": (
         BertClassifier,
-        TRAINING | STOPPING | READING | LAYERS | {"label_smoothing": 0.125},
+        TRAINING
+        | STOPPING
+        | READING
+        | LAYERS
+        | {"label_smoothing": 0.125, "calibrate": True},
         {"long_text": "window"},
         (TEXTS * 4, [True, False] * 10),
     ),

@@ -40,16 +40,16 @@ def fit(settings, reviews):
     texts, labels = reviews
     texts = [f"{text} but" * (place % 3 + 1) for place, text in enumerate(texts)]
 
-    def fit(road):
+    def fit(road, n=40):
         cls, params, method = ROADS[road]
-        X, y = texts, labels
+        X, y = texts[:n], labels[:n]
         if cls is BertRegressor:
-            y = np.arange(len(texts))
+            y = np.arange(n)
         if cls is BertTokenClassifier:
-            X = [text.split() for text in texts]
+            X = [text.split() for text in X]
             y = [["B-X", *["O"] * (len(words) - 1)] for words in X]
         if road == "next_sentence_labels":
-            X = [[text, text] for text in texts]
+            X = [[text, text] for text in X]
         params = {**settings, "dropout": 0.0, "max_epochs": 1, **params}
         params |= {"batch_size": 16, "learning_rate": 1e-3}
         model = cls(**params).fit(X, y)
@@ -79,9 +79,9 @@ def passes(monkeypatch):
 def test_parts_make_the_update_of_the_whole_batch(road, fit, monkeypatch):
     """Losses, weights and answers are those of undivided batches."""
     monkeypatch.setattr(_update, "TRAINING_TOKENS", np.inf)
-    whole, expected = fit(road)
+    whole, expected = fit(road, n=24)
     monkeypatch.setattr(_update, "TRAINING_TOKENS", 24)
-    parted, found = fit(road)
+    parted, found = fit(road, n=24)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     ours, theirs = [[row["train_loss"] for row in m.history_] for m in (parted, whole)]
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)

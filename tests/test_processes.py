@@ -1,5 +1,7 @@
-"""Fitted estimators in forked children, in workers of joblib and in threads."""
+"""The package in a new process, in forked children, a worker of joblib, and threads."""
 
+import gc
+import json
 import os
 import subprocess
 import sys
@@ -20,15 +22,29 @@ from sklearn_bert import BertClassifier, save
 SECONDS = 120
 
 # Run as a process of its own, because a fork inherits whatever pytest has open, and
-# because two threads of torch are set for the whole process.
+# because two threads of torch are set for the whole process. The import of the package
+# takes most of its time, so what that does is seen here too.
 PARENT = f"""
-import faulthandler, multiprocessing, random, sys
-import numpy as np
+import gc, logging, os, socket, sys, warnings
+
+def refuse(*args, **kwargs):
+    raise AssertionError("the import connects to something")
+
+gc.disable()  # collections would take a quarter of the import's time
+handlers, socket.socket.connect = list(logging.getLogger().handlers), refuse
+import sklearn_bert
 import torch
+assert not torch.cuda.is_initialized(), "the import starts CUDA"
+assert logging.getLogger().handlers == handlers, "the import changes the logging"
+gc.enable()
+warnings.simplefilter("ignore")  # of a fork beside threads
+
+import faulthandler, json, multiprocessing, random
+import numpy as np
 from sklearn_bert import load
 
-fork = multiprocessing.get_context("fork")
 folder, n_rounds, n_children = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+fork = multiprocessing.get_context("fork" if n_rounds else None)
 words = "the a film movie plot was is very not good great bad awful dull".split()
 seeds = iter(range(10**6))
 
@@ -60,7 +76,8 @@ for _ in range(n_rounds):
         check_answer(*child)
         n_answers += 1
 assert torch.get_num_threads() == 2, "a fork changed the threads of the parent"
-print(n_answers)
+print(json.dumps({{"answers": n_answers}}), flush=True)
+os._exit(0)  # to take all down in order lasts a second
 """
 
 
@@ -91,7 +108,7 @@ def saved(checkpoint, settings, tmp_path_factory):
 
 
 def run_parent(saved, *, n_rounds, n_children, parallelism=None):
-    """Run `PARENT`, and return how many children answered."""
+    """Run `PARENT`, where a warning is an error; return what it has said."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -99,42 +116,51 @@ def run_parent(saved, *, n_rounds, n_children, parallelism=None):
     }
     if parallelism is not None:
         environment["TOKENIZERS_PARALLELISM"] = parallelism
+    options = ["-W", "error", "-c", PARENT]
     done = subprocess.run(
-        [sys.executable, "-c", PARENT, saved, str(n_rounds), str(n_children)],
+        [sys.executable, *options, saved, str(n_rounds), str(n_children)],
         env=environment,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return done
 
 
-forks = pytest.mark.skipif(sys.platform != "linux", reason="forks, as Linux does")
+IS_LINUX = sys.platform == "linux"
+forks = pytest.mark.skipif(not IS_LINUX, reason="forks, as Linux does")
+
+
+@pytest.fixture(scope="module")
+def parent(saved):
+    """What a process has said that has forked two children twice."""
+    return run_parent(saved, n_rounds=2 * IS_LINUX, n_children=2)
+
+
+def test_importing_is_quiet(parent):
+    """`import sklearn_bert` prints nothing, opens no socket, starts no CUDA."""
+    assert parent.stderr == ""
+    assert set(json.loads(parent.stdout)) == {"answers"}
 
 
 @forks
-@pytest.mark.parametrize(
-    ("parallelism", "n_children"),
-    [(None, 2), pytest.param("true", 1, marks=pytest.mark.slow)],
-)
-def test_forked_children_predict(saved, parallelism, n_children):
+def test_forked_children_predict(parent):
     """Children forked from a parent whose threads have predicted can predict.
 
     Several at once, too, as the workers of a web server are forked from one model.
     """
-    n_answers = run_parent(
-        saved, n_rounds=2, n_children=n_children, parallelism=parallelism
-    )
-    assert n_answers == 2 * n_children
+    assert json.loads(parent.stdout)["answers"] == 4
 
 
 @forks
 @pytest.mark.slow
-@pytest.mark.parametrize("parallelism", [None, "true"])
-def test_two_hundred_forked_children_predict(saved, parallelism):
-    """Of two hundred forked children none hangs."""
-    n_answers = run_parent(saved, n_rounds=200, n_children=1, parallelism=parallelism)
-    assert n_answers == 200
+@pytest.mark.parametrize(
+    ("parallelism", "n_rounds"), [("true", 2), ("true", 200), (None, 200)]
+)
+def test_hundreds_of_forked_children_predict(saved, parallelism, n_rounds):
+    """Of two hundred forked children none hangs, however tokenizers is set up."""
+    done = run_parent(saved, n_rounds=n_rounds, n_children=1, parallelism=parallelism)
+    assert json.loads(done.stdout)["answers"] == n_rounds
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +205,12 @@ def test_search_in_a_worker_of_joblib(search, alone):
 
     There is one worker, because to import the package is what takes time here.
     """
-    worker = loky.get_reusable_executor(max_workers=1)
+    # Collections would take a quarter of the import's time.
+    worker = loky.get_reusable_executor(max_workers=1, initializer=gc.disable)
     try:
         assert_same_scores(worker.submit(search, n_jobs=1).result().cv_results_, alone)
     finally:
-        worker.shutdown()
+        worker.shutdown(kill_workers=True)
 
 
 def test_threads_predict_at_once(settings, reviews):

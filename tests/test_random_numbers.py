@@ -24,7 +24,7 @@ from sklearn_bert import (
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._torch_state import OwnDraws
 
-N_FITS = 6
+N_FITS = 4
 
 
 @pytest.fixture(scope="session")

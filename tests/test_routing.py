@@ -85,7 +85,7 @@ WEIGHT = np.arange(1.0, 25.0)
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
 @pytest.mark.parametrize("name", ["sample_weight", "groups", "X_val", "y_val"])
-def test_each_can_be_asked_for(make, cls, name):
+def test_metadata_can_be_requested(make, cls, name):
     """fit has a request for each of its metadata, and clone keeps it."""
     estimator = make(cls).set_fit_request(**{name: True})
     for one in (estimator, clone(estimator)):
@@ -194,7 +194,7 @@ def test_validation_texts_through_a_search(make, data, cls, split):
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_all_at_once(make, data, cls):
+def test_routing_of_all_metadata_at_once(make, data, cls):
     """Weights, groups and validation texts go together through pipeline and search."""
     X, y = data[cls]
     names = ["sample_weight", "groups", "X_val", "y_val"]

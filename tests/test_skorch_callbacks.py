@@ -245,7 +245,7 @@ def test_loggers_share_what_they_write_to(make, data):
 @pytest.mark.parametrize(
     "wrong", [1, len, "EpochTimer", None, ProgressBar(), int, (1, EpochTimer())]
 )
-def test_what_is_no_callback(data, cls, params, wrong):
+def test_callback_of_another_kind_is_refused(data, cls, params, wrong):
     """It is refused with its place, before the checkpoint is read."""
     callbacks = [EpochTimer(), wrong]
     X = [text.split() for text in data[0]] if cls is BertTokenClassifier else data[0]
@@ -261,7 +261,7 @@ def test_a_scikit_learn_callback_is_shown_the_way(data):
         clf.fit(*data)
 
 
-def test_what_cannot_be_copied(data):
+def test_callback_that_cannot_be_copied_is_refused(data):
     """A callback of the caller's that holds a lock is refused with its place."""
 
     class Locked(Callback):
@@ -303,7 +303,7 @@ def test_names_that_are_taken(make, data, callbacks, names):
 
 
 @pytest.mark.parametrize("name", ["net_", "best"])
-def test_what_a_callback_collected(make, data, tmp_path, name):
+def test_callback_keeps_what_it_collected(make, data, tmp_path, name):
     """It is in the net's callbacks_; a copy, a pickle and a saved folder drop it."""
 
     class Losses(Callback):
@@ -350,6 +350,30 @@ def test_early_stopping_of_skorch(make, data, capsys, monitor):
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.split()[0] == "2" for line in lines) == 1
     assert any(line.startswith("Stopping since") for line in lines)
+
+
+@pytest.mark.parametrize("monitor", ["valid_loss", "valid_score"])
+@pytest.mark.parametrize("cls", [BertPretrainer, BertGenerator])
+def test_early_stopping_of_skorch_without_labels(make, data, cls, monitor):
+    """What learns from raw texts is validated where X_val is given, and only there."""
+    texts = data[0]
+    stopping = EarlyStopping(monitor, 1, threshold=1e9, threshold_mode="abs", sink=len)
+    reader = make(cls, callbacks=[stopping], max_epochs=3)
+    assert reader.fit(texts, X_val=texts[:4]).n_iter_ == 2
+    reader.set_params(early_stopping=True, max_epochs=1)
+    assert monitor in reader.fit(texts).history_[0]
+    reader.set_params(early_stopping=False, checkpoint="/nowhere")
+    with pytest.raises(ValueError, match=f"'{monitor}', but there is no validation"):
+        reader.fit(texts)
+
+
+def test_early_stopping_of_skorch_by_a_scorer(make, data):
+    """valid_score is that of `scoring`, for callbacks too."""
+    scores = iter([-3.0, -2.0, -4.0, -5.0])
+    stopping = EarlyStopping("valid_score", 1, lower_is_better=False, sink=len)
+    clf = make(callbacks=[stopping], max_epochs=4, scoring=lambda *data: next(scores))
+    clf.fit(*data, X_val=data[0], y_val=data[1])
+    assert [row["valid_score"] for row in clf.history_] == [-3.0, -2.0, -4.0]
 
 
 @pytest.mark.parametrize(

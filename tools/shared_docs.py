@@ -33,6 +33,7 @@ WORDS = {
         **HEAD,
         "answers": f"probabilities {IN_BOTH}",
         "alike": ", of the same classes,",
+        "of_head": "",
         "stratified": ", stratified unless texts have several labels",
         "head_tail": " [3]_",
     },
@@ -44,7 +45,12 @@ WORDS = {
         "head_tail": " [3]_",
         "of_head": "",
     },
-    "token_classifier": {**SENTENCE, **HEAD, "alike": ", of the same tags,"},
+    "token_classifier": {
+        **SENTENCE,
+        **HEAD,
+        "alike": ", of the same tags,",
+        "by_word": " (computed of all words, each with its tag)",
+    },
     "embedder": {
         **TEXT,
         "answers": f"vectors are {AS_EACH} "

@@ -49,9 +49,7 @@ models = {
     "BertEmbedder + logistic regression": make_pipeline(
         BertEmbedder(max_length=128), LogisticRegression(C=10)
     ),
-    "BertClassifier, fine-tuned": BertClassifier(
-        max_length=128, max_epochs=6, learning_rate=2e-4, random_state=0
-    ),
+    "BertClassifier, fine-tuned": BertClassifier(max_length=128, random_state=0),
 }
 accuracy = {}
 for name, model in models.items():

@@ -1,6 +1,8 @@
 """The private names of scikit-learn that the package uses."""
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.metrics._scorer import _Scorer as Scorer
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -13,9 +15,11 @@ from sklearn.utils.validation import _get_feature_names as get_feature_names
 __all__ = [
     "HasMethods",
     "Interval",
+    "Scorer",
     "StrOptions",
     "check_sample_weight",
     "fit_context",
     "get_feature_names",
+    "safe_indexing",
     "validate_params",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -132,7 +133,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         arrival"), but not of pairs. None: labels are names without a meaning.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": as many as make 30 updates, or more
-        where there are more than 48 texts, in line with the square root of their
+        where there are more than 48 texts, in line with the cube root of their
         number; 3 at least. Where labels are few, 64 texts per class or less and one
         label per text, it also chooses how they are learned: every update has each
         class equally often, a contrast of the texts is added to the loss [8]_ (unless
@@ -142,9 +143,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32.
     learning_rate : float or "auto", default="auto"
-        Peak step size of the encoder's weights, reached after warm-up. "auto": 1e-4
-        where `max_epochs="auto"` finds few labels, else 5e-5; in inverse proportion
-        less where the checkpoint is wider than 384.
+        Peak step size of the encoder's weights, reached after warm-up. "auto": 1e-4,
+        and in inverse proportion less where the checkpoint is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
@@ -177,6 +177,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         `early_stopping` and without `X_val`.
     n_iter_no_change : int, default=2
         Epochs without a better validation score after which training stops.
+    scoring : str or callable, default=None
+        The score that `early_stopping` watches, greater being better, and that
+        `history_` has: a name of `sklearn.metrics.get_scorer_names()`, or a function of
+        a fitted estimator, X and y, as of `make_scorer`. None: what `score` computes.
+        Of no effect without validation.
     warm_start : bool, default=False
         Whether `fit` goes on with the weights of an earlier `fit`, of the same classes,
         instead of the checkpoint's; `history_` goes on as well.
@@ -210,8 +215,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
-        `score`) where there is validation, `learning_rate` (of the epoch's last
-        update), `texts_per_second`, `seconds`.
+        `score`, or of `scoring`) where there is validation, `learning_rate` (of the
+        epoch's last update), `texts_per_second`, `seconds`.
     learning_rate_ : float
         The peak learning rate, as given or chosen.
     temperature_ : float
@@ -309,6 +314,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
         **AUTO_CONSTRAINTS,
+        "scoring": [str, callable, None],
         "head_init": [StrOptions({"probe", "random"})],
         "class_descriptions": [dict, StrOptions({"auto"}), None],
         "pretraining": [BertPretrainer, None],
@@ -347,6 +353,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
+        scoring: str | Callable[..., Any] | None = None,
         warm_start: bool = False,
         gradient_checkpointing: bool | str = False,
         precision: str = "auto",
@@ -382,6 +389,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
         self.warm_start = warm_start
         self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
@@ -724,8 +732,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         return self._labels.decision(self._logits(X))
 
     def _logits(self, X: ArrayLike) -> np.ndarray:
-        scores = self._compute(X, self.net_.scores, self._labels.merge_windows)
-        return scores / np.float32(self.temperature_)
+        return self._compute_scores(X) / np.float32(self.temperature_)
+
+    def _compute_scores(self, X: ArrayLike) -> np.ndarray:
+        return self._compute(X, self.net_.scores, self._labels.merge_windows)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -17,6 +17,7 @@ from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._recipe import Recipe
+from sklearn_bert.estimators._scoring import ValidationScorer, take_rows
 from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
@@ -110,7 +111,8 @@ class FitCall:
     ) -> None:
         refuse_name(y, "y")
         refuse_name(y_val, "y_val", "X_val")
-        if (X_val is None) != (y_val is None):
+        # Where there is no y, X_val has none either.
+        if y is not None and (X_val is None) != (y_val is None):
             given, absent = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
             raise ValueError(
                 f"{given} is given and {absent} is not; validation needs both."
@@ -133,6 +135,10 @@ class FitCall:
         )
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.callback_data = {"X": X, "y": y, "metadata": metadata}
+        scoring = getattr(estimator, "scoring", None)  # some have a score of their own
+        self.scorer = None if scoring is None else ValidationScorer(scoring)
+        if self.scorer is not None and X_val is not None:
+            self.scorer.validate_on(X_val, y_val)
         self.initial_net: BertNet | None = None
         # A first call finds no net and starts from the checkpoint, as in scikit-learn.
         if is_partial or warm_start:
@@ -233,6 +239,13 @@ class FitCall:
                 f"{len(rows)} {what}: {error} Raise validation_fraction, pass "
                 "validation data, or set early_stopping=False."
             ) from error
+        if self.scorer is not None:
+            X, y, metadata = self.callback_data.values()
+            self.scorer.validate_on(
+                take_rows(X, valid),
+                take_rows(y, valid),
+                None if metadata is None else weights[valid],
+            )
         return Split(train, valid, weights)
 
     def reserve_device(self) -> None:
@@ -364,6 +377,7 @@ class FitCall:
             adapter=adapter,
             adapter_rank=as_python(adapter_rank),
             shuffle_seed=self.seeds("shuffle"),
+            scorer=None if self.scorer is None else self._score,
             callbacks=self._callbacks(is_validated=valid is not None),
         )
         net.fit(train, valid)
@@ -426,6 +440,18 @@ class FitCall:
             patience = estimator.n_iter_no_change
             callbacks.append(BestWeights(patience))
         return callbacks
+
+    def _score(self, running: BertNet, scores: np.ndarray) -> float:
+        """Return what the estimator's `scoring` says of the weights as they are."""
+        assert self.scorer is not None
+        assert running.valid_examples_ is not None
+        # Who asks for predictions alone gets those of `scores`: no net is copied.
+        if self.scorer.sees_predictions_alone:
+            attributes = self.attributes_of(running, running)
+        else:
+            attributes = self._now(running)
+        estimator = copy.copy(self.estimator)._publish(**attributes)
+        return self.scorer(estimator, scores, running.valid_examples_)
 
     def _now(self, running: BertNet) -> dict[str, Any]:
         """Return the attributes of a fitted estimator of the weights as they are."""

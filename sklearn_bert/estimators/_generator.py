@@ -286,6 +286,7 @@ class BertGenerator(BaseLanguageModel):
         with FitCall(
             self,
             X,
+            X_val=X_val,
             early_stopping=self.early_stopping,
             warm_start=self.warm_start,
         ) as call:

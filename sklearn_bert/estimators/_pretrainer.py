@@ -349,6 +349,7 @@ class BertPretrainer(
         with FitCall(
             self,
             X,
+            X_val=X_val,
             early_stopping=self.early_stopping,
             warm_start=self.warm_start,
             loss_parts=loss_parts,

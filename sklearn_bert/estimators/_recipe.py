@@ -9,16 +9,13 @@ from typing import Any
 from sklearn_bert.text._columns import as_python
 
 BATCH_SIZE = 32
-FULL_RATE = 5e-5
-FEW_RATE = 1e-4
-# The width of the default checkpoint. Wider models want a lower rate: 5e-5 to 2e-5 are
-# the rates of Devlin et al. (2019, appendix A.3) for widths of 768 and 1,024.
-WIDTH = 384
+# For the width of the default checkpoint. Wider models want a lower rate: 5e-5 to 2e-5
+# are the rates of Devlin et al. (2019, appendix A.3) for widths of 768 and 1,024.
+RATE, WIDTH = 1e-4, 384
 LEAST_EPOCHS = 3
-LEAST_UPDATES = 30
-# Updates of so many texts, from which their number grows with the square root.
-FEW_TEXTS = 48
-# Up to so many texts of a class, labels are few.
+# Updates of so many texts, from which their number grows with the cube root.
+LEAST_UPDATES, FEW_TEXTS = 30, 48
+# Up to so many texts per class labels are few.
 FEW_PER_CLASS = 64
 
 
@@ -87,11 +84,10 @@ class Recipe:
         )
         learning_rate = estimator.learning_rate
         if learning_rate == "auto":
-            peak = FEW_RATE if has_few_labels else FULL_RATE
-            learning_rate = peak * min(1.0, WIDTH / width)
+            learning_rate = RATE * min(1.0, WIDTH / width)
         max_epochs = 1 if is_partial else estimator.max_epochs
         if is_auto:
-            n_updates = LEAST_UPDATES * max(1.0, math.sqrt(n_texts / FEW_TEXTS))
+            n_updates = LEAST_UPDATES * max(1.0, math.cbrt(n_texts / FEW_TEXTS))
             per_epoch = math.ceil(n_texts / batch_size)
             max_epochs = max(LEAST_EPOCHS, math.ceil(n_updates / per_epoch))
         return cls(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -107,14 +108,14 @@ class BertRegressor(RegressorMixin, TextPredictor):
         either case.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": as many as make 30 updates, or more
-        where there are more than 48 texts, in line with the square root of their
-        number; 3 at least.
+        where there are more than 48 texts, in line with the cube root of their number;
+        3 at least.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32.
     learning_rate : float or "auto", default="auto"
-        Peak step size of the encoder's weights, reached after warm-up. "auto": 5e-5; in
-        inverse proportion less where the checkpoint is wider than 384.
+        Peak step size of the encoder's weights, reached after warm-up. "auto": 1e-4,
+        and in inverse proportion less where the checkpoint is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
@@ -137,6 +138,11 @@ class BertRegressor(RegressorMixin, TextPredictor):
         `early_stopping` and without `X_val`.
     n_iter_no_change : int, default=2
         Epochs without a better validation score after which training stops.
+    scoring : str or callable, default=None
+        The score that `early_stopping` watches, greater being better, and that
+        `history_` has: a name of `sklearn.metrics.get_scorer_names()`, or a function of
+        a fitted estimator, X and y, as of `make_scorer`. None: what `score` computes.
+        Of no effect without validation.
     warm_start : bool, default=False
         Whether `fit` goes on with the weights of an earlier `fit`, of as many targets,
         instead of the checkpoint's; `history_` goes on as well.
@@ -170,8 +176,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
-        `score`) where there is validation, `learning_rate` (of the epoch's last
-        update), `texts_per_second`, `seconds`.
+        `score`, or of `scoring`) where there is validation, `learning_rate` (of the
+        epoch's last update), `texts_per_second`, `seconds`.
     learning_rate_ : float
         The peak learning rate, as given or chosen.
     max_epochs_ : int
@@ -245,6 +251,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
         **TEXT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
         **AUTO_CONSTRAINTS,
+        "scoring": [str, callable, None],
         "head_init": [StrOptions({"probe", "random"})],
         "pretraining": [BertPretrainer, None],
         "loss": [StrOptions({"squared_error", "huber"})],
@@ -277,6 +284,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
+        scoring: str | Callable[..., Any] | None = None,
         warm_start: bool = False,
         gradient_checkpointing: bool | str = False,
         precision: str = "auto",
@@ -309,6 +317,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
         self.warm_start = warm_start
         self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
@@ -494,9 +503,12 @@ class BertRegressor(RegressorMixin, TextPredictor):
             As `y` in `fit`, in its units.
         """
         check_is_fitted(self)
-        scores = self._compute(X, self.net_.scores, RegressionLoss.merge_windows)
+        scores = self._compute_scores(X)
         numbers = Scale(self.target_mean_, self.target_scale_).in_units(scores)
         return numbers[:, 0] if self._is_1d else numbers
+
+    def _compute_scores(self, X: ArrayLike) -> np.ndarray:
+        return self._compute(X, self.net_.scores, RegressionLoss.merge_windows)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

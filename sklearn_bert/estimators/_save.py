@@ -52,7 +52,7 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
         Where the estimator is not fitted.
     TypeError
         Where it is no estimator of this package, or a parameter cannot be written as
-        JSON (`callbacks`).
+        JSON (`callbacks`, or `scoring` that is a function).
     FileExistsError
         Where the folder holds something else and no saved estimator, or a file of
         others has a name that is needed now.

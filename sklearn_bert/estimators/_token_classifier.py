@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -65,7 +66,7 @@ class BertTokenClassifier(BertEstimator):
         memory. They are scaled by 2, whatever the rank.
     max_epochs : int or "auto", default="auto"
         Passes over the training sentences. "auto": as many as make 30 updates, or more
-        where there are more than 48 sentences, in line with the square root of their
+        where there are more than 48 sentences, in line with the cube root of their
         number; 3 at least.
     batch_size : int or "auto", default="auto"
         Sentences per update. Where so many do not fit into the device's memory, they
@@ -73,8 +74,8 @@ class BertTokenClassifier(BertEstimator):
     learning_rate : float or "auto", default="auto"
         Peak step size of the encoder's weights, reached after warm-up. The head, which
         starts from nothing, takes steps ten times as long, and a hundred times where it
-        learns alone. "auto": 5e-5; in inverse proportion less where the checkpoint is
-        wider than 384.
+        learns alone. "auto": 1e-4, and in inverse proportion less where the checkpoint
+        is wider than 384.
     layer_decay : float, default=1.0
         What the learning rate is multiplied with from each layer to the one below [4]_:
         at 0.9 the top layer steps at 0.9 times `learning_rate`, the one below at 0.81
@@ -94,6 +95,11 @@ class BertTokenClassifier(BertEstimator):
         `early_stopping` and without `X_val`.
     n_iter_no_change : int, default=2
         Epochs without a better validation score after which training stops.
+    scoring : str or callable, default=None
+        The score that `early_stopping` watches, greater being better, and that
+        `history_` has: a name of `sklearn.metrics.get_scorer_names()` (computed of all
+        words, each with its tag), or a function of a fitted estimator, X and y, as of
+        `make_scorer`. None: what `score` computes. Of no effect without validation.
     warm_start : bool, default=False
         Whether `fit` goes on with the weights of an earlier `fit`, of the same tags,
         instead of the checkpoint's; `history_` goes on as well.
@@ -125,8 +131,8 @@ class BertTokenClassifier(BertEstimator):
         Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
-        `score`) where there is validation, `learning_rate` (of the epoch's last
-        update), `texts_per_second` (sentences), `seconds`.
+        `score`, or of `scoring`) where there is validation, `learning_rate` (of the
+        epoch's last update), `texts_per_second` (sentences), `seconds`.
     learning_rate_ : float
         The peak learning rate, as given or chosen.
     max_epochs_ : int
@@ -190,6 +196,7 @@ class BertTokenClassifier(BertEstimator):
         **CHECKPOINT_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
         **AUTO_CONSTRAINTS,
+        "scoring": [str, callable, None],
     }
 
     def __init__(
@@ -211,6 +218,7 @@ class BertTokenClassifier(BertEstimator):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
+        scoring: str | Callable[..., Any] | None = None,
         warm_start: bool = False,
         gradient_checkpointing: bool | str = False,
         precision: str = "auto",
@@ -235,6 +243,7 @@ class BertTokenClassifier(BertEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
         self.warm_start = warm_start
         self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
@@ -454,14 +463,17 @@ class BertTokenClassifier(BertEstimator):
         check_is_fitted(self)
         sentences = check_words(X)
         n_words = [len(sentence) for sentence in sentences]
-        scores = np.zeros((0, len(self.classes_)))
-        # Sentences without any word make a table without rows, which nothing computes.
-        if any(n_words):
-            table = tokenize_words(self.tokenizer_, sentences)
-            warn_of(text_reports(self.tokenizer_, table))
-            scores = self.net_.scores(table)
+        scores = self._compute_scores(sentences)
         probabilities = softmax(scores.astype(np.float64), axis=1)
         return Rows(np.split(probabilities, np.cumsum(n_words)[:-1]))
+
+    def _compute_scores(self, sentences: list[list[str]]) -> np.ndarray:
+        # Sentences without any word make a table without rows, which nothing computes.
+        if not any(sentences):
+            return np.zeros((0, len(self.classes_)))
+        table = tokenize_words(self.tokenizer_, sentences)
+        warn_of(text_reports(self.tokenizer_, table))
+        return self.net_.scores(table)
 
     def score(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None

@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn_bert.targets._probe import STRENGTH
 
 # From nearly certain to nearly undecided; a temperature of a usable model lies between.
-LOWEST, HIGHEST = 0.5, 20.0
+LOWEST, HIGHEST = 0.3, 20.0
 # Held-out texts that are enough to fit one number to.
 ENOUGH_TEXTS = 32
 # Texts that the probe's skill is measured on, and those that the prior counts for.

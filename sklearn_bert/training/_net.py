@@ -88,6 +88,9 @@ class BertNet(NeuralNet):
         Whether activations are computed again instead of kept.
     adapter : {None, "lora"}
     adapter_rank : int
+    scorer : callable or None
+        From the net and the scores of what it validates on to the score of an epoch.
+        None: that of the objective.
     callbacks : list of skorch callbacks, or None
         The caller's stay in `callbacks_`, and what they recorded in `history`, until
         the net is copied or pickled.
@@ -117,6 +120,7 @@ class BertNet(NeuralNet):
         checkpointing: bool | str = False,
         adapter: str | None = None,
         adapter_rank: int = 8,
+        scorer: Callable[[BertNet, np.ndarray], float] | None = None,
         callbacks: list[Callback] | None = None,
     ) -> None:
         device = available_device(placement)
@@ -156,6 +160,7 @@ class BertNet(NeuralNet):
         self.checkpointing = checkpointing
         self.adapter = adapter
         self.adapter_rank = adapter_rank
+        self.scorer = scorer
         self.batch_size_used_ = batch_size
         self.callbacks_: list[tuple[str, Callback]] = []
 
@@ -411,10 +416,13 @@ class BertNet(NeuralNet):
         n_texts = np.broadcast_to(weights, losses.shape).sum()
         if losses.ndim == 2:  # parts of a mean over the labels
             n_texts /= losses.shape[1]
-        score = self.criterion_.score(
-            scores.numpy(), targets, weights, examples.table.counts(examples.rows)
-        )
         self.history.record("valid_loss", float((losses * weights).sum() / n_texts))
+        if self.scorer is not None:
+            score = self.scorer(self, scores.numpy())
+        else:
+            score = self.criterion_.score(
+                scores.numpy(), targets, weights, examples.table.counts(examples.rows)
+            )
         self.history.record("valid_score", score)
 
     def _scores_of(self, examples: Examples) -> Tensor:
@@ -468,7 +476,7 @@ class BertNet(NeuralNet):
         self.module.gives_vectors = False
         for name in TRAINING_STATE:
             running.pop(name, None)
-        self.callbacks = None
+        self.callbacks = self.scorer = None
         # The caller's stay, with what they have recorded; ours refer to the data.
         own = (BestWeights, FitProgress, FitTasks)
         self.callbacks_ = [

@@ -78,7 +78,7 @@ def test_rows_keep_their_order(make_table, feed, monkeypatch, budget):
     assert torch.equal(output, expected_of(table))
 
 
-def test_what_is_not_finite_ends_it_at_once(make_table, monkeypatch):
+def test_answers_that_are_not_finite_end_inference_at_once(make_table, monkeypatch):
     """Every batch is looked at as it comes, not all of them at the end."""
     monkeypatch.setitem(_inference.INFERENCE_TOKENS, "cpu", 1)
     function = Function()
@@ -156,7 +156,7 @@ def test_other_errors_are_the_function_s(make_table):
         compute(fail, make_table(LENGTHS), Feed(CPU, 0))
 
 
-def test_no_graph_is_kept(make_table):
+def test_inference_keeps_no_graph(make_table):
     """Answers have no history, though the weights take gradients."""
     weight = torch.ones(2, requires_grad=True)
     output = compute(
@@ -268,7 +268,7 @@ def test_packed_tokens(make_table, multiple, longest):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_vectors(packed):
+def test_vectors_in_a_batch_of_a_head(packed):
     """Of a head alone the batch is the texts' vectors, however texts are laid out."""
     values = torch.arange(8.0).view(4, 2)
     ones = np.ones(4, dtype=np.int64)

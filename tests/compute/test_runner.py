@@ -160,7 +160,7 @@ def test_the_last_owner_s_is_kept():
     assert kept.of(first, make) is made[3]
 
 
-def test_nothing_is_kept_of_an_owner_that_is_gone():
+def test_working_copy_goes_with_its_owner():
     """The copy goes with its owner, and before another one is made."""
     kept, first, second = LastUsed(), Thing(), Thing()
     copy = weakref.ref(kept.of(first, Thing))

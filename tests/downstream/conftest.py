@@ -15,7 +15,7 @@ VERDICTS = {"good": "pos", "great": "pos", "bad": "neg", "awful": "neg"}
 @pytest.fixture
 def clf(settings):
     """A classifier that learns the tiny texts in a second."""
-    return BertClassifier(**settings, max_epochs=8)
+    return BertClassifier(**settings | {"batch_size": 8}, max_epochs=8)
 
 
 @pytest.fixture

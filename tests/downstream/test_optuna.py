@@ -11,7 +11,7 @@ from sklearn.model_selection import cross_val_score
 @pytest.mark.filterwarnings(
     "ignore:OptunaSearchCV is experimental:optuna.exceptions.ExperimentalWarning"
 )
-def test_search_estimator(clf, reviews):
+def test_optuna_search_estimator_fits_the_best(clf, reviews):
     """`OptunaSearchCV` searches, fits the best again and predicts."""
     search = OptunaSearchCV(
         clf,
@@ -27,7 +27,7 @@ def test_search_estimator(clf, reviews):
     assert search.score(*reviews) > 0.8
 
 
-def test_objective(clf, reviews):
+def test_optuna_study_searches(clf, reviews):
     """A study asks for parameters, and cross-validation answers with their score."""
 
     def objective(trial):

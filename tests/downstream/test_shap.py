@@ -1,21 +1,26 @@
 """SHAP: how much each word adds to a probability."""
 
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-    # Its colours are made with what Matplotlib gives up.
-    warnings.filterwarnings(
-        "ignore", r"The set_\w+ function will be", PendingDeprecationWarning
-    )
+
+@pytest.fixture
+def shap(monkeypatch):
+    """The library, imported where a test asks for it: that takes time."""
     # To compile its functions takes longer than to run them.
-    patch.setenv("NUMBA_DISABLE_JIT", "1")
-    import shap
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    with warnings.catch_warnings():
+        # Its colours are made with what Matplotlib gives up.
+        warnings.filterwarnings(
+            "ignore", r"The set_\w+ function will be", PendingDeprecationWarning
+        )
+        return import_module("shap")
 
 
-def test_deciding_word_has_the_largest_value(by_one_word):
+def test_deciding_word_has_the_largest_value(shap, by_one_word):
     """`predict_proba` goes to SHAP as it is, and the word that decides adds most."""
     explainer = shap.Explainer(
         by_one_word.predict_proba,

@@ -1,12 +1,20 @@
 """skrub: a column of texts among the others of a table."""
 
+from importlib import import_module
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from skrub import TableVectorizer
 
 MISSING, EMPTY = 3, 5
+
+
+@pytest.fixture
+def table(embedder):
+    """A vectorizer of tables, imported where a test asks for it: that takes time."""
+    vectorizer = import_module("skrub").TableVectorizer
+    return vectorizer(high_cardinality=embedder, cardinality_threshold=5)
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +26,9 @@ def columns(reviews):
 
 
 @pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
-def test_missing_texts_are_read_as_empty(embedder, columns, container):
+def test_missing_texts_are_read_as_empty(table, embedder, columns, container):
     """With `missing="empty"`, a missing text has the vector of an empty one."""
     embedder.set_params(missing="empty")
-    table = TableVectorizer(high_cardinality=embedder, cardinality_threshold=5)
     vectors = np.asarray(table.fit_transform(container(columns)))
     texts = [text or "" for text in columns["text"]]
     np.testing.assert_allclose(
@@ -30,8 +37,7 @@ def test_missing_texts_are_read_as_empty(embedder, columns, container):
     np.testing.assert_array_equal(vectors[MISSING], [*vectors[EMPTY, :-1], MISSING])
 
 
-def test_missing_texts_are_refused(embedder, columns):
+def test_missing_texts_are_refused(table, columns):
     """Without it the error names the first row without a text, and the way on."""
-    table = TableVectorizer(high_cardinality=embedder, cardinality_threshold=5)
     with pytest.raises(ValueError, match=r"X\[3, 'text'\] is .*missing='empty'"):
         table.fit_transform(pd.DataFrame(columns))

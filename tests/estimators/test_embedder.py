@@ -82,7 +82,7 @@ def test_vectors_are_plain_transformers_(embed, checkpoint, pooling, reference):
     assert vectors.dtype == np.float32
 
 
-def test_normalize(embed, embedder):
+def test_embedder_normalizes(embed, embedder):
     """normalize=True scales the same vectors to length 1."""
     plain = embedder.transform(TEXTS)
     unit = embed(normalize=True).transform(TEXTS)
@@ -91,7 +91,7 @@ def test_normalize(embed, embedder):
     np.testing.assert_allclose(unit, expected, atol=1e-6)
 
 
-def test_pairs(embed, checkpoint):
+def test_embedder_reads_pairs(embed, checkpoint):
     """A pair is encoded as one text of two halves."""
     pairs = [("a cat", "the dog"), ("good", "bad film")]
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -231,7 +231,7 @@ def test_generators_are_untouched(embed):
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
 
 
-def test_silent(embed, capfd):
+def test_embedder_is_silent(embed, capfd):
     """Nothing is printed."""
     embed().transform(TEXTS)
     assert capfd.readouterr() == ("", "")

@@ -159,7 +159,7 @@ def test_states_are_plain_transformers_under_a_mask(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_both_ways_is_another_reading(make_encoder, make_table, read, dtype):
+def test_generator_may_read_both_ways(make_encoder, make_table, read, dtype):
     """Without left_to_right the first token's state does know of the others."""
     model = TextModel(make_encoder("bert"), pooling="mean").eval()
     model.encoder.to(dtype)

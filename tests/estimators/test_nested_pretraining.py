@@ -102,7 +102,9 @@ def assert_same(one, other, *, atol=0.0):
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_it_sees_the_texts_and_the_unlabeled_ones(make, data, targets, cls, calls):
+def test_pretrainer_sees_the_texts_and_the_unlabeled_ones(
+    make, data, targets, cls, calls
+):
     """The nested fit gets all texts of X once, and those without labels."""
     make(cls).fit(data[0], targets[cls], unlabeled=UNLABELED)
     ((_, seen),) = calls
@@ -183,7 +185,7 @@ def test_texts_without_weight_are_not_seen(make, data, calls):
     assert sorted(seen) == sorted(X[5:])
 
 
-def test_pairs(make, calls):
+def test_pretrainer_sees_both_texts_of_a_pair(make, calls):
     """Both texts of each pair are seen, each as a text of its own."""
     pairs = [("the cat", "a dog"), ("one film", "two plot")] * 4
     unlabeled = [("three", "dull")]
@@ -193,7 +195,7 @@ def test_pairs(make, calls):
     assert sorted(seen) == sorted(expected)
 
 
-def test_templates(make, calls):
+def test_pretrainer_sees_joined_columns(make, calls):
     """Columns are joined before, those of the unlabeled frame too."""
     frame = pd.DataFrame({"a": ["the cat", "a dog"] * 4, "b": ["one", "two"] * 4})
     more = pd.DataFrame({"b": ["three"], "a": ["film"], "c": ["plot"]})
@@ -236,7 +238,7 @@ def test_routing_through_a_pipeline(make, data, calls):
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_it_is_pretraining_by_hand(
+def test_nested_pretraining_is_that_by_hand(
     make, data, targets, settings, encoder_of, cls, tmp_path
 ):
     """The encoder is that of a pretrainer that is fitted alone and saved."""
@@ -259,7 +261,7 @@ def test_it_is_pretraining_by_hand(
 
 
 @pytest.mark.parametrize("trainable", ["all", "head", 1])
-def test_it_changes_what_is_learnt(make, data, encoder_of, trainable):
+def test_nested_pretraining_changes_what_is_learnt(make, data, encoder_of, trainable):
     """The encoder is another than without, whatever learns later on."""
     adapted = make(trainable=trainable, learning_rate=1e-12).fit(*data)
     plain = make(trainable=trainable, learning_rate=1e-12, pretraining=None).fit(*data)
@@ -339,7 +341,7 @@ def test_generators_of_the_caller_stay(make, data):
 
 
 @pytest.mark.parametrize("way", ["folder", "pickle"])
-def test_it_comes_back(make, data, tmp_path, way):
+def test_nested_pretrainer_comes_back(make, data, tmp_path, way):
     """Saved or pickled, it has its pretrainer's parameters and history."""
     estimator = make(nested={"mask_fraction": 0.2}).fit(*data)
     if way == "pickle":
@@ -359,7 +361,7 @@ def test_it_comes_back(make, data, tmp_path, way):
     )
 
 
-def test_parameters(make):
+def test_parameters_of_a_nested_pretrainer(make):
     """get_params reaches into it, clone copies it, repr tells it."""
     estimator = make(nested={"max_epochs": 4})
     params = estimator.get_params(deep=True)
@@ -377,7 +379,7 @@ def test_parameters(make):
 
 
 @pytest.mark.parametrize("how", ["warm_start", "partial_fit"])
-def test_it_adapts_once(make, data, calls, how):
+def test_nested_pretrainer_adapts_once(make, data, calls, how):
     """Where training goes on with what has learnt nothing is adapted again."""
     estimator = make(warm_start=how == "warm_start")
     method = estimator.fit if how == "warm_start" else estimator.partial_fit
@@ -387,7 +389,7 @@ def test_it_adapts_once(make, data, calls, how):
 
 
 @pytest.mark.parametrize("how", ["warm_start", "partial_fit"])
-def test_its_history_stays(make, data, how):
+def test_history_of_a_nested_pretrainer_stays(make, data, how):
     """What was adapted once has its history after later calls."""
     estimator = make(warm_start=how == "warm_start")
     method = estimator.fit if how == "warm_start" else estimator.partial_fit
@@ -416,7 +418,7 @@ def nothing_is_read(monkeypatch):
         monkeypatch.setattr(module, "load_checkpoint", fail)
 
 
-def test_what_it_takes_over(make, data, calls, checkpoint):
+def test_nested_pretrainer_takes_over_parameters(make, data, calls, checkpoint):
     """Checkpoint, precision and device are the estimator's; all else is its own."""
     make(max_length=20, nested={"dropout": 0.2}).fit(*data)
     ((nested, _),) = calls
@@ -437,14 +439,14 @@ def test_what_it_takes_over(make, data, calls, checkpoint):
         ("precision", "bfloat16"),
     ],
 )
-def test_two_that_do_not_agree(make, data, nothing_is_read, name, value):
+def test_two_pretrainers_that_do_not_agree(make, data, nothing_is_read, name, value):
     """Where the two say different things, both are named, before anything is read."""
     with pytest.raises(ValueError, match=f"pretraining__{name} is '{value}'"):
         make(nested={name: value}).fit(*data)
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "device", "precision"])
-def test_two_that_say_the_same(make, data, settings, calls, name):
+def test_two_pretrainers_that_say_the_same(make, data, settings, calls, name):
     """The same value said twice is no contradiction."""
     make(nested={name: settings[name]}).fit(*data)
     assert getattr(calls[0][0], name) == settings[name]
@@ -495,7 +497,7 @@ def test_wrong_parameters_of_it(make, data, nothing_is_read):
         make(nested={"mask_fraction": 2.0}).fit(*data)
 
 
-def test_no_mask_token(make, data, checkpoint, tmp_path):
+def test_nested_pretrainer_needs_a_mask_token(make, data, checkpoint, tmp_path):
     """A checkpoint that cannot hide words is refused before any training."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     tokenizer.mask_token = None

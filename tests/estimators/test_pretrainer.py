@@ -390,7 +390,7 @@ def test_x_val_takes_the_place_of_a_part(make, texts, seen):
     np.testing.assert_array_equal(one, restored(Seen.epochs[1]))
 
 
-def test_history(of_pairs, fitted):
+def test_history_of_both_objectives(of_pairs, fitted):
     """Each objective has its own loss; the sum is what is trained."""
     row = of_pairs.history_[0]
     assert row["train_loss"] == pytest.approx(row["mlm_loss"] + row["nsp_loss"])
@@ -434,7 +434,7 @@ def test_the_callers_sentences_stay_whole(make, seen):
     assert len(firsts) == 2
 
 
-def test_it_learns_words(scratch):
+def test_pretrainer_learns_words(scratch):
     """The loss falls far below that of a guess, and held-out texts gain too."""
     rng = np.random.default_rng(0)
     animals, sounds = ["cat", "dog", "cow"], ["meows", "barks", "moos"]
@@ -447,7 +447,7 @@ def test_it_learns_words(scratch):
     assert [found[0][0][0] for found in guesses] == sounds
 
 
-def test_it_learns_what_follows(scratch):
+def test_pretrainer_learns_what_follows(scratch):
     """Pairs it has not seen are told apart far better than by chance."""
     rng = np.random.default_rng(0)
     groups = np.array([["cat", "dog", "cow", "pig"], ["red", "blue", "green", "pink"]])
@@ -719,7 +719,7 @@ def test_the_callers_generators_stay(scratch, texts, documents, random_state):
 
 @pytest.mark.parametrize("way", ["pickle", "folder"])
 @pytest.mark.parametrize("kind", ["words", "pairs", "new"])
-def test_it_comes_back(
+def test_pretrainer_comes_back(
     fitted, of_pairs, scratch, texts, documents, tmp_path, way, kind
 ):
     """Pickled or saved, it answers as before and has the same attributes."""
@@ -926,7 +926,7 @@ def test_learned_positions_learn(make, full, texts):
 
 
 @pytest.mark.parametrize("how", ["fitted", "unfitted", "folder", "path"])
-def test_vocabularies(scratch, texts, tmp_path, how):
+def test_vocabulary_of_a_pretrainer(scratch, texts, tmp_path, how):
     """A vocabulary is used as it is fitted or saved, and else fitted on the texts."""
     vocabulary = WordPieceVocabulary(vocab_size=60)
     known = clone(vocabulary).fit(texts)
@@ -944,7 +944,7 @@ def test_vocabularies(scratch, texts, tmp_path, how):
         assert not hasattr(vocabulary, "vocabulary_")
 
 
-def test_its_shape_is_the_parameters_(scratch, texts):
+def test_new_bert_has_the_shape_of_the_parameters(scratch, texts):
     """Layers, heads, width and positions are those asked for."""
     pretrainer = scratch(hidden_size=48, n_layers=3, n_heads=6, max_length=20)
     config = pretrainer.fit(texts).net_.module.encoder.config
@@ -1105,7 +1105,7 @@ def test_one_document_can_be_scored(of_pairs):
     assert of_pairs.score(["the cat. one dog."]) < 0
 
 
-def test_no_room_for_a_pair(make, documents):
+def test_pretrainer_needs_room_for_a_pair(make, documents):
     """A row that has room for one token beside the special ones holds no pair."""
     with pytest.raises(ValueError, match="max_length"):
         make(next_sentence=True, max_length=4).fit(documents)
@@ -1158,7 +1158,7 @@ def test_what_is_wrong_in_x_val(make, nothing_is_read):
         make().fit(SHORT, X_val=["a", None])
 
 
-def test_no_mask_token(make, full, tmp_path):
+def test_pretrainer_needs_a_mask_token(make, full, tmp_path):
     """A tokenizer without a mask token is refused before training."""
     tokenizer = AutoTokenizer.from_pretrained(full)
     tokenizer.mask_token = None
@@ -1194,7 +1194,7 @@ def test_unknown_words_in_a_batch(make):
     make(pack=False, batch_size=1).fit(["the cat", "\u597d", "one two"])
 
 
-def test_nothing_but_unknown_words(make):
+def test_pretrainer_of_unknown_words_only(make):
     """A corpus of which no word is known is an error that says so."""
     with pytest.raises(ValueError, match="learnt"):
         make().fit(["\u597d \u597d"])
@@ -1266,7 +1266,7 @@ def test_pairs_after_fit(fitted, method):
         getattr(fitted, method)([("the [MASK]", "b")])
 
 
-def test_parameters(make):
+def test_parameters_of_a_pretrainer(make):
     """All parameters are told and cloned, those of a vocabulary too."""
     pretrainer = make(checkpoint=None, vocabulary=WordPieceVocabulary(vocab_size=77))
     params = pretrainer.get_params(deep=True)

@@ -127,7 +127,7 @@ VALUES = np.random.default_rng(1).permutation(np.linspace(0, 2, 12))
 def test_what_is_kept_is_what_transformers_keeps(sampling, scores_of, words, limits):
     """top_k and top_p draw from just the tokens that transformers' warpers keep."""
     row = scores_of(VALUES)
-    seen = set(draws(sampling(**limits), row, 1500))
+    seen = set(draws(sampling(**limits), row, 600))
     assert seen == kept_by_transformers(row, words, **limits)
 
 
@@ -135,7 +135,7 @@ def test_top_p_looks_at_what_the_temperature_has_made(sampling, scores_of, words
     """The probability that top_p counts is that after dividing by temperature."""
     row = scores_of(VALUES)
     for temperature in (0.2, 3.0):
-        seen = set(draws(sampling(top_p=0.6, temperature=temperature), row, 1500))
+        seen = set(draws(sampling(top_p=0.6, temperature=temperature), row, 600))
         assert seen == kept_by_transformers(row / temperature, words, top_p=0.6)
 
 

@@ -122,7 +122,7 @@ def proba_of(tagger, X):
     return np.concatenate(tagger.predict_proba(X))
 
 
-def test_learns(fitted):
+def test_token_classifier_learns(fitted):
     """The tags of the sentences that it was trained on are found."""
     assert fitted.score(SENTENCES, SCHEMES["BIO"]) == 1.0
     assert fitted.predict([["we", "hate", "the", "dog"]]) == [["O", "O", "O", "B-X"]]
@@ -349,7 +349,7 @@ def test_sentences_without_words(fitted):
     assert shapes == [(len(row), len(fitted.classes_)) for row in X]
 
 
-def test_nothing_but_empty_sentences(fitted):
+def test_token_classifier_of_empty_sentences_only(fitted):
     """Where no sentence has a word there is still one answer for each."""
     assert fitted.predict([[], []]) == [[], []]
     assert [p.shape for p in fitted.predict_proba([[]])] == [(0, 5)]
@@ -489,36 +489,35 @@ EVEN = ([["the", "cat"], ["dull", "film"]] * 4, [["O", "B-X"], ["B-Y", "I-Y"]] *
 ONE_WORD = ([["cat"], ["film"]] * 4, [["X"], ["Y"]] * 4)
 
 
-def in_folds(tagger, X, y, method):
+def in_folds(tagger, X, y):
     """The answers for each half of the sentences by a tagger of the other half."""
-    X, y, found = list(X), list(y), [None] * len(X)
+    tags, proba = [None] * len(X), [None] * len(X)
     for train, test in KFold(2).split(X):
         one = clone(tagger).fit([X[i] for i in train], [y[i] for i in train])
-        answers = getattr(one, method)([X[i] for i in test])
-        for i, answer in zip(test, answers, strict=True):
-            found[i] = answer
-    return found
+        for found, answer in ((tags, one.predict), (proba, one.predict_proba)):
+            for i, row in zip(test, answer([X[i] for i in test]), strict=True):
+                found[i] = row
+    return tags, proba
 
 
 @pytest.mark.filterwarnings("ignore:.*an entity begins with I-")
-@pytest.mark.parametrize("kind", [list, in_series, in_objects])
 @pytest.mark.parametrize("data", [UNEVEN, EVEN, ONE_WORD], ids=len)
-def test_cross_val_predict_gives_one_item_per_sentence(settings, data, kind):
+def test_cross_val_predict_gives_one_item_per_sentence(settings, data):
     """Tags and probabilities come from the folds, of sentences of any lengths."""
     X, y = data
     tagger = BertTokenClassifier(**settings | {"max_epochs": 1})
-    tags = cross_val_predict(tagger, kind(X), kind(y), cv=2)
-    assert tags.shape == (8,)
-    assert tags.tolist() == in_folds(tagger, X, y, "predict")
-    assert all(type(row) is list for row in tags)
-    proba = cross_val_predict(
-        tagger, kind(X), cv=2, method="predict_proba", params={"y": kind(y)}
-    )
-    assert proba.shape == (8,)
-    for ours, expected in zip(
-        proba, in_folds(tagger, X, y, "predict_proba"), strict=True
-    ):
-        np.testing.assert_array_equal(ours, expected)
+    expected_tags, expected_proba = in_folds(tagger, X, y)
+    for kind in (list, in_series, in_objects):
+        tags = cross_val_predict(tagger, kind(X), kind(y), cv=2)
+        assert tags.shape == (8,)
+        assert tags.tolist() == expected_tags
+        assert all(type(row) is list for row in tags)
+        proba = cross_val_predict(
+            tagger, kind(X), cv=2, method="predict_proba", params={"y": kind(y)}
+        )
+        assert proba.shape == (8,)
+        for ours, expected in zip(proba, expected_proba, strict=True):
+            np.testing.assert_array_equal(ours, expected)
 
 
 @pytest.mark.parametrize("X", [[["a", "cat"], ["the", "dog"]], [["dog"], []], [["a"]]])
@@ -587,7 +586,7 @@ def test_orphans_are_learnt_as_they_are(fit):
     assert tagger.score(X, y) == 1.0
 
 
-def test_no_orphans_no_warning(fit):
+def test_token_classifier_without_orphans_does_not_warn(fit):
     """B- and I- of one kind, and entities side by side, do not warn."""
     fit([["a", "cat", "dog", "runs"]], [["B-X", "I-X", "B-X", "I-X"]])
     fit([["a", "cat", "dog", "runs"]], [["B-X", "B-Y", "I-Y", "O"]])

@@ -576,9 +576,9 @@ CHINESE = [
 
 
 def test_ids_of_bert_base_uncased():
-    """With BERT's own vocabulary, 10,000 sentences get the ids of BertTokenizer."""
+    """With BERT's own vocabulary, 4,000 sentences get the ids of BertTokenizer."""
     path = published("bert-base-uncased")
-    texts = masc(10_000)
+    texts = masc(4_000)
     ours = WordPieceVocabulary(vocabulary=path).fit(texts)
     assert len(ours.vocabulary_) == 30522
     assert ours.vocabulary_["[MASK]"] == 103

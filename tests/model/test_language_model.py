@@ -168,7 +168,7 @@ def both(make_whole):
     return theirs, LanguageModel(copy.deepcopy(theirs), pooling="mean").eval()
 
 
-def test_both_losses_of_bert(both, typed_table):
+def test_language_model_has_both_losses_of_bert(both, typed_table):
     """The sum of both mean losses is that of BertForPreTraining."""
     theirs, ours = both
     batch, labels = plain_inputs(typed_table, 0)
@@ -178,7 +178,7 @@ def test_both_losses_of_bert(both, typed_table):
     torch.testing.assert_close(found, expected.loss, rtol=0, atol=1e-5)
 
 
-def test_both_gradients_of_bert(both, typed_table):
+def test_language_model_has_both_gradients_of_bert(both, typed_table):
     """Every weight learns as in BertForPreTraining, decoder and pooler included."""
     theirs, ours = both
     batch, labels = plain_inputs(typed_table, 0)
@@ -247,7 +247,7 @@ def test_only_what_is_asked_for_is_scored(both, typed_table):
     assert [shape[:-1].numel() for shape in seen] == [len(PLACES)]
 
 
-def test_no_words_at_all(both, typed_table):
+def test_language_model_without_hidden_words(both, typed_table):
     """A batch without a word to guess has no word's loss, and still that of pairs."""
     _, ours = both
     batch = padded(typed_table, 0)
@@ -302,7 +302,7 @@ def test_follow_scores(both, typed_table):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
-def test_all_weights_once(make_whole, table, family):
+def test_language_model_weights_open_in_transformers(make_whole, table, family):
     """The weights under their own names make the same model in transformers."""
     theirs = make_whole(family)
     ours = LanguageModel(copy.deepcopy(theirs), pooling="cls")
@@ -441,7 +441,7 @@ def test_a_new_bert_has_them(whole):
     assert "position_encoding" not in learned.config.to_dict()
 
 
-def test_they_do_not_learn(whole):
+def test_sines_do_not_learn(whole):
     """Neither with the language heads nor under another head, while the rest does."""
     language = LanguageModel(whole, pooling="mean")
     assert not position_table(language).requires_grad

@@ -92,14 +92,14 @@ def learning(model, trainable, pooling):
 
 @pytest.mark.parametrize("pooling", ["mean", "pooler"])
 @pytest.mark.parametrize("trainable", ["all", "head", 1, 2, 3])
-def test_what_learns(make_encoder, trainable, pooling):
+def test_trainable_parts_take_gradients(make_encoder, trainable, pooling):
     """Weights that take a gradient: the head, the top layers, a pooler in use."""
     model = make_model(make_encoder("bert"), trainable, pooling)
     taking = {n for n, p in model.named_parameters() if p.requires_grad}
     assert taking == learning(model, trainable, pooling)
 
 
-def test_nothing_frozen_nothing_split(make_encoder):
+def test_model_without_frozen_layers_is_not_split(make_encoder):
     """A model that learns as a whole has no lower part."""
     model = make_model(make_encoder("bert"), "all")
     assert split(model) == (None, model)
@@ -280,7 +280,7 @@ def depth_of(name):
 
 @pytest.mark.parametrize("pooling", ["mean", "pooler"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_depths(make_encoder, family, pooling):
+def test_depths_of_layers_head_and_embeddings(make_encoder, family, pooling):
     """The head and the pooler at 0, the top layer at 1, embeddings at the bottom."""
     if pooling == "pooler" and family not in WITH_POOLER:
         pooling = "cls"

@@ -28,7 +28,7 @@ def test_padding_takes_no_part(states, how):
 
 
 @pytest.mark.parametrize("how", REFERENCE)
-def test_no_mask_means_no_padding(states, how):
+def test_pooling_without_mask_reads_all_tokens(states, how):
     """None pools over all tokens, as a full mask does."""
     full = torch.ones(3, 5, dtype=torch.bool)
     torch.testing.assert_close(pool(states, None, how), pool(states, full, how))

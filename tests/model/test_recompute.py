@@ -45,7 +45,7 @@ def test_layers_are_computed_twice(make_encoder, family, trainable):
     assert len(counts) == 3
 
 
-def test_nothing_is_left_behind(make_encoder):
+def test_recomputation_leaves_nothing_behind(make_encoder):
     """After the end neither hooks nor settings of it are in the encoder."""
     encoder = make_encoder("bert")
     before = encoder.config.to_dict()

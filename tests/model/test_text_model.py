@@ -41,7 +41,7 @@ def test_token_types_reach_the_encoder(checkpoint):
 
 
 @torch.inference_mode()
-def test_normalize(checkpoint):
+def test_normalized_vectors_have_length_one(checkpoint):
     """Normalised vectors have length 1 and keep their direction."""
     plain = make_model(checkpoint, pooling="mean").vectors(IDS, MASK)
     model = make_model(checkpoint, pooling="mean", normalize=True)
@@ -49,7 +49,7 @@ def test_normalize(checkpoint):
     torch.testing.assert_close(unit, functional.normalize(plain))
 
 
-def test_no_head_gives_vectors(checkpoint):
+def test_model_without_head_gives_vectors(checkpoint):
     """Without outputs the scores are the vectors."""
     model = make_model(checkpoint, pooling="mean")
     assert torch.equal(model(IDS, MASK), model.vectors(IDS, MASK))

@@ -44,7 +44,7 @@ def test_a_new_folder(tmp_path, name):
     ]
 
 
-def test_nothing_is_there_before_the_end(tmp_path):
+def test_folder_is_not_there_before_the_end(tmp_path):
     """While it is written the folder does not exist yet, or is the old one."""
     target = tmp_path / "one"
     with new_folder(target, written=written) as draft:
@@ -223,7 +223,7 @@ def test_an_interrupt_while_it_is_put_in_place(tmp_path, monkeypatch, step, when
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-def test_what_is_not_ours_stays(tmp_path):
+def test_folder_of_others_stays(tmp_path):
     """A folder with anything else, or a file, is not touched, and that is said."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis").write_text("years")
@@ -248,7 +248,7 @@ def test_a_link_stays_a_link(tmp_path):
     assert content_of(tmp_path / "real") == NEW
 
 
-def test_it_is_asked_before_anything_is_written(tmp_path):
+def test_folder_is_checked_before_anything_is_written(tmp_path):
     """Nothing is made where nothing may be replaced."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis").write_text("years")

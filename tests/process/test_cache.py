@@ -63,7 +63,7 @@ def test_only_what_is_missing_is_computed():
     }
 
 
-def test_what_was_used_longest_ago_goes_first():
+def test_cache_drops_first_what_was_used_longest_ago():
     """Asking for a value again keeps it longer than younger ones."""
     cache = room_for(3)
     for key in "abc":

@@ -10,7 +10,7 @@ from sklearn_bert.text._input import Texts
 from sklearn_bert.text._words import check_words, tokenize_words
 
 
-def test_this_process_is_no_child():
+def test_process_of_the_tests_is_no_child():
     """A process that imported the package itself is not forked."""
     assert not _fork.is_forked()
 

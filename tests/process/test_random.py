@@ -7,7 +7,7 @@ from sklearn_bert import BertClassifier
 from sklearn_bert._process._random import USES, Seeds
 
 
-def test_each_use_has_its_own_seed():
+def test_seeds_differ_by_use():
     """Two uses have different seeds, and a use the same one whenever it asks."""
     seeds = Seeds(0)
     forwards = [seeds(use) for use in USES]

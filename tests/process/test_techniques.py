@@ -16,7 +16,7 @@ def in_use():
     return {name for name in TECHNIQUES if uses(name)}
 
 
-def test_what_is_measured_is_on():
+def test_measured_techniques_are_on():
     """All are on, except for the two that nobody has measured."""
     assert in_use() == set(TECHNIQUES) - OFF
     assert {"cuda_graphs", "gpu_reservation"} == OFF

@@ -55,6 +55,6 @@ def test_tags_without_prefix_are_wrong(unknown):
     assert entity_f1([["B-a", unknown]], [["B-a", "O"]]) == pytest.approx(2 / 3)
 
 
-def test_no_entities():
+def test_score_without_entities():
     """Where there are no entities, the F1 is 0."""
     assert entity_f1([["O", "O"], []], [["O", "O"], []]) == 0

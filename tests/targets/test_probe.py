@@ -25,7 +25,8 @@ def test_class_probe_is_scikit_learns_regression(vectors, n_classes):
     unit = vectors / np.sqrt(WIDTH)
     reference = LogisticRegression(C=10, tol=1e-3, max_iter=1000)
     expected = reference.fit(unit, codes, weights).predict_proba(unit)
-    assert weight.shape == (n_classes, WIDTH) and bias.shape == (n_classes,)
+    assert weight.shape == (n_classes, WIDTH)
+    assert bias.shape == (n_classes,)
     assert_allclose(softmax(vectors @ weight.T + bias, axis=1), expected, atol=1e-9)
 
 
@@ -34,14 +35,16 @@ def test_class_probe_knows_nothing_of_an_absent_class(vectors):
     codes = np.arange(60) % 3 + 1
     weight, bias = class_probe(vectors, codes, np.ones(60), 5)
     without, _ = class_probe(vectors, codes - 1, np.ones(60), 3)
-    assert not weight[[0, 4]].any() and not bias[[0, 4]].any()
+    assert not weight[[0, 4]].any()
+    assert not bias[[0, 4]].any()
     assert_allclose(weight[1:4], without)
 
 
 def test_class_probe_of_one_class_is_zero(vectors):
     """Where all texts are of one class there is nothing to tell apart."""
     weight, bias = class_probe(vectors, np.ones(60, dtype=int), np.ones(60), 3)
-    assert not weight.any() and not bias.any()
+    assert not weight.any()
+    assert not bias.any()
 
 
 def test_label_probe_is_a_regression_per_label(vectors):
@@ -56,7 +59,8 @@ def test_label_probe_is_a_regression_per_label(vectors):
         assert_allclose(
             expit(vectors @ weight[label] + bias[label]), expected, atol=1e-9
         )
-    assert not weight[1].any() and bias[1] == 0
+    assert not weight[1].any()
+    assert bias[1] == 0
 
 
 @pytest.mark.parametrize("n_targets", [1, 2])

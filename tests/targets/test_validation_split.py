@@ -167,7 +167,7 @@ def test_groups_become_numbers(groups):
     assert check_groups(groups, ["x", "y", "z"]).tolist() == [1, 0, 1]
 
 
-def test_no_groups():
+def test_split_without_groups():
     """Where there are no groups, there are no numbers."""
     assert check_groups(None, ["x"]) is None
 

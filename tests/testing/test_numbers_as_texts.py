@@ -25,7 +25,7 @@ def fitted():
     return NumbersAsTexts(pipeline).fit(X, y)
 
 
-def test_spell():
+def test_spell_writes_a_word_per_number():
     """A row is a word per number: the letter of its column, and one for its size."""
     assert spell(X) == ["am bp", "ar bj", "am bp", "ay bm"]
 
@@ -111,7 +111,7 @@ def test_is_fitted_with_the_wrapped_estimator(fitted):
         check_is_fitted(clone(fitted))
 
 
-def test_pickle(fitted, tmp_path):
+def test_adapter_is_pickled(fitted, tmp_path):
     """Pickled or dumped by joblib, the adapter keeps model and number of columns."""
     joblib.dump(fitted, tmp_path / "adapter.joblib")
     mapped = joblib.load(tmp_path / "adapter.joblib", mmap_mode="r")

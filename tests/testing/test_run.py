@@ -110,25 +110,45 @@ def test_failure_is_raised(vectorizer):
         check_text_estimator(vectorizer, on_skip=None)
 
 
-def test_failures_warn(vectorizer):
-    """With `on_fail="warn"`, each failed check gives a warning, with its error."""
-    with pytest.warns(EstimatorCheckFailedWarning) as caught:
-        results = check_text_estimator(vectorizer, on_skip=None, on_fail="warn")
-    n_failed = sum(result["status"] == "failed" for result in results)
-    assert len(caught) == n_failed > 0
-
-
-def test_skips_warn(vectorizer):
-    """A skipped check gives a warning with the reason."""
+@pytest.fixture(scope="module")
+def told():
+    """What a run says that warns of all: its result, its warnings, its callbacks."""
+    heard = []
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SkipTestWarning)
-        results = check_text_estimator(vectorizer, on_fail=None)
-    told = [str(w.message) for w in caught if w.category is SkipTestWarning]
+        warnings.simplefilter("always")
+        results = check_text_estimator(
+            HashingVectorizer(n_features=16),
+            on_fail="warn",
+            callback=lambda **told: heard.append(told),
+        )
+    return results, caught, heard
+
+
+def test_failures_warn(told):
+    """With `on_fail="warn"`, each failed check gives a warning, with its error."""
+    results, caught, _ = told
+    of_failures = [w for w in caught if w.category is EstimatorCheckFailedWarning]
+    failed = [result for result in results if result["status"] == "failed"]
+    assert len(of_failures) == len(failed) > 0
+    for warning, result in zip(of_failures, failed, strict=True):
+        assert warning.message.exception is result["exception"]
+
+
+def test_skips_warn(told):
+    """A skipped check gives a warning with the reason."""
+    results, caught, _ = told
+    of_skips = [str(w.message) for w in caught if w.category is SkipTestWarning]
     skipped = [result for result in results if result["status"] == "skipped"]
-    assert len(told) == len(skipped) > 0
-    for message, result in zip(told, skipped, strict=True):
+    assert len(of_skips) == len(skipped) > 0
+    for message, result in zip(of_skips, skipped, strict=True):
         assert result["check_name"] in message
         assert str(result["exception"]) in message
+
+
+def test_callback_is_told_of_every_check(told):
+    """The callback is told of every check what the result says."""
+    results, _, heard = told
+    assert heard == results
 
 
 def test_expected_failures(vectorizer):
@@ -148,18 +168,6 @@ def test_expected_failures(vectorizer):
     for result, reason in zip((failing, passing), reasons.values(), strict=True):
         assert result["expected_to_fail"]
         assert result["expected_to_fail_reason"] == reason
-
-
-def test_callback(vectorizer):
-    """The callback is told of every check what the result says."""
-    heard = []
-    results = check_text_estimator(
-        vectorizer,
-        on_skip=None,
-        on_fail=None,
-        callback=lambda **told: heard.append(told),
-    )
-    assert heard == results
 
 
 @pytest.mark.parametrize(

@@ -319,7 +319,7 @@ def test_pairs_are_drawn_anew(tokenizer_of):
 
 
 @pytest.mark.parametrize("documents", [[["a"], ["b"], ["c"]], [["a", ""], ["b", " "]]])
-def test_no_two_sentences(tokenizer_of, documents):
+def test_corpus_without_two_sentences(tokenizer_of, documents):
     """Without two sentences in a document there is nothing to pair."""
     tokenizer = tokenizer_of(32)
     corpus = read_corpus(tokenizer, documents)
@@ -328,7 +328,7 @@ def test_no_two_sentences(tokenizer_of, documents):
 
 
 @pytest.mark.parametrize("documents", [[["a", "b", "c"]], [["a", "b"], ["c"], []]])
-def test_no_two_documents(tokenizer_of, documents):
+def test_corpus_without_two_documents(tokenizer_of, documents):
     """Without a second document nothing can be taken that does not follow."""
     tokenizer = tokenizer_of(32)
     corpus = read_corpus(tokenizer, documents)

@@ -22,9 +22,9 @@ from sklearn_bert.text._input import Texts, check_texts
 from sklearn_bert.text._template import parse_template, template_columns
 
 lenient = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-few = settings(lenient, max_examples=25)
+few = settings(lenient, max_examples=15)
 
 # Arrow and polars keep UTF-8, so that only Python's own containers can hold surrogates.
 any_unicode = st.text(st.characters(codec="utf-8"), max_size=20)

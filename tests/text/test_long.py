@@ -17,7 +17,7 @@ from sklearn_bert.text._reports import truncation_report
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 lenient = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 SENTENCES = ["the film was very good", "i love the cat", "a bad plot , not great !"]

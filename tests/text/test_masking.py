@@ -12,7 +12,7 @@ from sklearn_bert.text._masking import Masking, causal_targets, mask_each_token
 from sklearn_bert.text._table import TokenTable, ragged_indices
 
 lenient = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 ROWS = st.lists(
     st.lists(st.integers(0, 70), max_size=40), min_size=1, max_size=8
@@ -251,7 +251,7 @@ def test_a_word_longer_than_the_share_is_taken_by_pieces(tokenizer):
 
 @lenient
 @given(rows=ROWS)
-def test_one_by_one(tokenizer, rows):
+def test_masking_one_by_one(tokenizer, rows):
     """Every ordinary token is masked once, alone, in the order of the text."""
     table = table_of(rows)
     masked, text_of_row = mask_each_token(tokenizer, table)

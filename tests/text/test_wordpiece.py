@@ -68,7 +68,7 @@ def train(texts=TEXTS, **changes):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_a_stream(X, expected):
+def test_streams_are_told_from_collections(X, expected):
     """What gives its rows one by one and has no places is a stream; a set is not."""
     assert is_stream(X) is expected
 
@@ -281,7 +281,7 @@ def test_counting_reads_the_state_of_a_trainer():
 
 
 @pytest.mark.parametrize("texts", [[""], ["", "  \t\n", "\u200b\x00"]])
-def test_nothing_to_learn_from_is_an_error(texts):
+def test_vocabulary_needs_words_to_learn_from(texts):
     """Texts without a word are refused before training."""
     with pytest.raises(ValueError, match="X holds no words: every text is empty"):
         train(texts)

@@ -17,6 +17,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.training._contrastive import (
+    ContrastiveCrossEntropy,
     CoSENT,
     MultipleNegativesRanking,
     SupervisedContrastive,
@@ -217,7 +218,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("objective", "targets"), CASES)
-def test_gradients(objective, targets):
+def test_contrastive_gradients_are_finite_differences(objective, targets):
     """Gradients are those of finite differences, where answers are left out as well."""
     generator = torch.Generator().manual_seed(0)
     shape = (len(targets), 8)
@@ -409,8 +410,8 @@ def fit(settings, reviews):
     """Fit a tiny embedder with an objective; "scored" are pairs with scores."""
 
     def fit(objective, **params):
-        defaults = {"max_epochs": 2, "objective": objective, "dropout": 0.0}
-        params = settings | defaults | params
+        defaults = {"max_epochs": 2, "batch_size": 8, "dropout": 0.0}
+        params = settings | defaults | {"objective": objective} | params
         if objective == "scored":
             params["objective"] = "pairs"
         if objective == "simcse":
@@ -472,9 +473,9 @@ def test_dropout_of_parts_is_computed_again_as_it_was(fit, let_run_out):
     The loss falls as far as it does without a shortage; with other draws in the
     backward pass than in the forward pass it would not be its gradients.
     """
-    plain = fit("simcse", max_epochs=4)
+    plain = fit("simcse", max_epochs=3)
     let_run_out(lambda call, size: size > 4)
-    embedder = fit("simcse", max_epochs=4)
+    embedder = fit("simcse", max_epochs=3)
     ours, theirs = [[r["train_loss"] for r in e.history_] for e in (embedder, plain)]
     assert embedder.batch_size_used_ == 2
     assert ours[-1] < ours[0]
@@ -612,3 +613,50 @@ def test_a_part_learns(fit, objective, how):
     embedder = fit(objective, max_epochs=8, **how)
     losses = [row["train_loss"] for row in embedder.history_]
     assert losses[-1] < losses[0]
+
+
+# -- beside the cross-entropy ----------------------------------------------------------
+
+
+def plain_contrast(vectors, codes, temperature):
+    """Khosla et al., equation 2, one text after the other; 0 for one that is alone."""
+    losses = []
+    for i, anchor in enumerate(units(vectors)):
+        cosines = units(vectors) @ anchor / temperature
+        others = [j for j in range(len(codes)) if j != i]
+        like = [j for j in others if codes[j] == codes[i]]
+        total = logsumexp(cosines[others])
+        losses.append(np.mean([total - cosines[j] for j in like]) if like else 0.0)
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_contrastive_cross_entropy_is_the_sum_of_both(smoothing):
+    """The loss of a part is its weighted share of cross-entropy and contrast."""
+    rng = np.random.default_rng(0)
+    logits, vectors = rng.normal(size=(7, 3)), rng.normal(size=(7, 5))
+    codes, weights = np.array([0, 1, 2, 0, 1, 0, 1]), rng.uniform(0.5, 2, 7)
+    loss = ContrastiveCrossEntropy(3, smoothing, temperature=0.3)
+    padding = np.zeros((1, 8))
+    found = loss.losses(
+        torch.tensor(np.vstack([np.hstack([logits, vectors]), padding])),
+        torch.tensor(codes),
+        torch.tensor(weights),
+        n_targets=10,
+        n_rows=10,
+    )
+    logs = logits - logsumexp(logits, axis=1, keepdims=True)
+    wanted = np.eye(3)[codes] * (1 - smoothing) + smoothing / 3
+    expected = -(wanted * logs).sum(1) + plain_contrast(vectors, codes, 0.3)
+    assert_allclose(found.item(), (expected * weights).sum() / 10, rtol=1e-6)
+
+
+def test_contrast_of_a_text_that_is_alone_of_its_class_is_nothing():
+    """Its loss and its gradient are finite: it has nobody to be near to."""
+    outputs = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    loss = ContrastiveCrossEntropy(2).losses(
+        outputs, torch.tensor([0, 0, 1]), torch.ones(3), n_targets=3, n_rows=3
+    )
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(outputs.grad).all()

@@ -148,7 +148,7 @@ def test_skorch_s_early_stopping_stops(make_net, data):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
-def test_nothing_is_left_of_training(make_net, data, precision, error):
+def test_net_keeps_nothing_of_training(make_net, data, precision, error):
     """However it ends: float32 on the CPU, no gradient, no optimizer, no data."""
 
     def fail(net):

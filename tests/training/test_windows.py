@@ -243,7 +243,7 @@ def test_where_no_window_fits_the_error_has_the_figures(
     assert not net.module.training
 
 
-def test_what_is_computed_again_drops_the_same(make_encoder, make_net, monkeypatch):
+def test_windows_computed_again_drop_the_same(make_encoder, make_net, monkeypatch):
     """With dropout, the backward pass computes again what the forward pass did."""
     rng = np.random.default_rng(0)
     encoder = make_encoder("bert", dropout=0.3)
@@ -655,7 +655,9 @@ class StopAt(Callback):
         ("on_epoch_end", 9, 15, 3),
     ],
 )
-def test_stop(make_net, data, hook, n, n_updates, n_epochs):
+def test_stop_ends_after_the_update_under_way(
+    make_net, data, hook, n, n_updates, n_epochs
+):
     """The update under way is the last; the epoch is recorded, and validated."""
     stop = StopAt(hook, n)
     net = make_net(max_epochs=3, callbacks=[stop]).fit(data, data)

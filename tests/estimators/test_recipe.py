@@ -1,0 +1,286 @@
+"""What "auto" comes to, and how few labels are learned."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from torch.nn import functional
+
+from sklearn_bert import (
+    BertClassifier,
+    BertEmbedder,
+    BertRegressor,
+    BertTokenClassifier,
+    load,
+    save,
+)
+from sklearn_bert.estimators._recipe import Recipe
+
+
+@pytest.fixture(scope="session")
+def checkpoint(shallow_checkpoint):
+    return shallow_checkpoint
+
+
+@pytest.fixture(scope="module")
+def common(checkpoint):
+    return {"checkpoint": checkpoint, "random_state": 0, "device": "cpu"} | {
+        "precision": "float32"
+    }
+
+
+@pytest.mark.parametrize(
+    ("n_texts", "epochs"),
+    [
+        (4, 30),
+        (16, 30),
+        (32, 30),
+        (48, 15),
+        (192, 8),
+        (768, 4),
+        (3_000, 3),
+        (67_000, 3),
+    ],
+)
+def test_epochs_make_thirty_updates_and_grow_with_the_cube_root(n_texts, epochs):
+    """As many epochs as make 30 updates, times the cube root over 48; at least 3."""
+    recipe = Recipe.of(BertClassifier(), n_texts, 384)
+    n_updates = 30 * max(1, (n_texts / 48) ** (1 / 3))
+    expected = max(3, math.ceil(n_updates / math.ceil(n_texts / 32)))
+    assert recipe.max_epochs == expected == epochs
+    assert recipe.batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("width", "rate"), [(128, 1e-4), (384, 1e-4), (768, 5e-5), (1024, 3.75e-5)]
+)
+def test_rate_falls_with_the_width(width, rate):
+    """The rate is 1e-4 up to a width of 384, and in inverse proportion beyond."""
+    assert Recipe.of(BertRegressor(), 500, width).learning_rate == pytest.approx(rate)
+
+
+def test_numbers_mean_what_they_are():
+    """What is given is taken, and nothing else is done with few labels."""
+    clf = BertClassifier(max_epochs=2, batch_size=7, learning_rate=0.5)
+    recipe = Recipe.of(clf, 16, 768, n_classes=2, has_vectors=True)
+    assert recipe == Recipe(0.5, 2, 7, has_few_labels=False, contrasts=False)
+
+
+@pytest.mark.parametrize(
+    ("n_texts", "n_classes", "is_few"),
+    [(128, 2, True), (129, 2, False), (4_928, 77, True), (10, None, False)],
+)
+def test_labels_are_few_up_to_64_per_class(n_texts, n_classes, is_few):
+    """64 texts per class, or less, are few; indicators and numbers have no classes."""
+    recipe = Recipe.of(
+        BertClassifier(), n_texts, 384, n_classes=n_classes, has_vectors=True
+    )
+    assert recipe.has_few_labels == recipe.contrasts == is_few
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_few_labels_need_vectors_to_be_contrasted(is_partial):
+    """Without vectors classes are balanced alone; partial_fit does neither."""
+    recipe = Recipe.of(BertClassifier(), 10, 384, is_partial, n_classes=2)
+    assert recipe.has_few_labels != is_partial
+    assert not recipe.contrasts
+    assert recipe.max_epochs == (1 if is_partial else 30)
+
+
+CASES = {
+    "labels": (BertClassifier, lambda y: y),
+    "indicator": (BertClassifier, lambda y: np.column_stack([y == "pos", y == "neg"])),
+    "numbers": (BertRegressor, lambda y: (y == "pos").astype(float)),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_what_was_chosen_is_published(common, reviews, kind):
+    """Rate, epochs and batch size stand in attributes and in the history."""
+    cls, target = CASES[kind]
+    X, y = reviews[0][:12], target(np.array(reviews[1][:12]))
+    clf = cls(**common, dropout=0.0).fit(X, y)
+    found = (clf.learning_rate_, clf.max_epochs_, clf.batch_size_)
+    assert found == (1e-4, 30, 32)
+    assert len(clf.history_) == clf.n_iter_ == 30
+    assert max(row["learning_rate"] for row in clf.history_) == pytest.approx(1e-4)
+
+
+def test_tags_choose_by_the_sentences(common):
+    """A token classifier chooses by its sentences, and publishes what it chose."""
+    X, y = [["a", "good", "film"], ["a", "cat"]] * 3, [["B", "I", "I"], ["B", "I"]] * 3
+    tagger = BertTokenClassifier(**common).fit(X, y)
+    found = (tagger.learning_rate_, tagger.max_epochs_, tagger.batch_size_)
+    assert found == (1e-4, 30, 32)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "max_epochs", "batch_size"])
+@pytest.mark.parametrize("cls", [BertClassifier, BertRegressor, BertTokenClassifier])
+def test_words_other_than_auto_are_refused(cls, name, reviews):
+    """A word that is not "auto" is an error that names the parameter."""
+    with pytest.raises(ValueError, match=f"'{name}' parameter of {cls.__name__}"):
+        cls(**{name: "fast"}).fit(*reviews)
+
+
+# -- the head ----------------------------------------------------------------------
+
+
+def test_head_starts_as_the_regression_of_the_vectors(common, reviews):
+    """Before any step the probabilities are those of LogisticRegression on vectors."""
+    X, y = reviews
+    clf = BertClassifier(
+        **common, learning_rate=1e-30, max_epochs=1, weight_decay=0.0, calibrate=False
+    ).fit(X, y)
+    vectors = torch.from_numpy(
+        BertEmbedder(common["checkpoint"], device="cpu", precision="float32")
+        .fit(X)
+        .transform(X)
+    )
+    scaled = functional.layer_norm(vectors, (32,)).numpy() / np.sqrt(32)
+    reference = LogisticRegression(C=10, tol=1e-3, max_iter=1000).fit(scaled, y)
+    assert_allclose(clf.predict_proba(X), reference.predict_proba(scaled), atol=1e-4)
+
+
+def test_head_of_a_fit_that_goes_on_starts_where_it_was(common, reviews):
+    """A warm start keeps the head: nothing is fitted anew before its first step."""
+    X, y = reviews
+    clf = BertClassifier(**common, max_epochs=2, learning_rate=5e-3).fit(X, y)
+    before = clf.predict_proba(X)
+    clf.set_params(warm_start=True, learning_rate=1e-30, weight_decay=0.0, max_epochs=1)
+    assert_allclose(clf.fit(X, y).predict_proba(X), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_random_head_does_not_look_at_vectors(common, reviews, kind, monkeypatch):
+    """head_init="random" without calibration computes no vector before the training."""
+    cls, target = CASES[kind]
+    clf = cls(**common, head_init="random", max_epochs=1, learning_rate=1e-3)
+    if cls is BertClassifier:
+        clf.set_params(calibrate=False)
+
+    def refuse(*args):
+        raise AssertionError("vectors were computed")
+
+    monkeypatch.setattr("sklearn_bert.estimators._fit.FitCall.head_inputs", refuse)
+    clf.fit(reviews[0], target(np.array(reviews[1])))
+    assert clf.n_iter_ == 1
+
+
+@pytest.mark.parametrize("trainable", ["all", "head", 1])
+@pytest.mark.parametrize("pooling", ["mean", "attention", "max"])
+def test_probe_with_every_pooling_and_trainable(common, reviews, pooling, trainable):
+    """Whatever learns and however it is pooled, the probe tells the reviews apart."""
+    clf = BertClassifier(
+        **common,
+        pooling=pooling,
+        trainable=trainable,
+        max_epochs=1,
+        learning_rate=1e-30,
+        weight_decay=0.0,
+    ).fit(*reviews)
+    assert clf.score(*reviews) > 0.9
+
+
+# -- few labels --------------------------------------------------------------------
+
+
+def test_few_labels_end_with_a_regression_of_the_vectors(common, reviews):
+    """The head in the end is LogisticRegression on the vectors that were learned."""
+    X, y = reviews[0][:10], reviews[1][:10]
+    clf = BertClassifier(**common, calibrate=False).fit(X, y)
+    scaled = functional.layer_norm(torch.from_numpy(clf.transform(X)), (32,)).numpy()
+    unit = scaled / np.sqrt(32)
+    reference = LogisticRegression(C=10, tol=1e-3, max_iter=1000).fit(unit, y)
+    assert_allclose(clf.predict_proba(X), reference.predict_proba(unit), atol=1e-5)
+
+
+def test_few_labels_of_a_skewed_sample(common, reviews):
+    """Three of one class beside twenty of another are learned, and stay rare."""
+    good = [t for t, label in zip(*reviews, strict=True) if label == "pos"]
+    bad = [t for t, label in zip(*reviews, strict=True) if label == "neg"]
+    X, y = good + bad[:3], ["pos"] * len(good) + ["neg"] * 3
+    clf = BertClassifier(**common, learning_rate=2e-3).fit(X, y)
+    assert clf.score(X, y) == 1.0
+    new = clf.predict_proba(["the film was very fine", "i hate it , a dull film !"])
+    assert new[0, 1] > 0.9  # columns: neg, pos
+
+
+@pytest.mark.parametrize("reading", [{}, {"long_text": "window", "max_length": 6}])
+def test_few_labels_repeat_exactly(common, reviews, reading):
+    """The same random_state gives the same probabilities, bit by bit."""
+    X, y = reviews[0][:10], reviews[1][:10]
+    one, two = [BertClassifier(**common, **reading).fit(X, y) for _ in range(2)]
+    assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+def test_search_over_what_is_new(common, reviews):
+    """A grid takes "auto" beside numbers, and each of the new parameters."""
+    search = GridSearchCV(
+        BertClassifier(**common, max_epochs=1),
+        {
+            "learning_rate": ["auto", 1e-3],
+            "head_init": ["probe", "random"],
+            "calibrate": [True, False],
+        },
+        cv=2,
+        error_score="raise",
+    ).fit(reviews[0][:12], reviews[1][:12])
+    assert len(search.cv_results_["params"]) == 8
+    assert clone(search.best_estimator_).get_params()["max_epochs"] == 1
+
+
+# -- calibration -------------------------------------------------------------------
+
+
+def test_calibration_changes_no_prediction(common, reviews):
+    """Logits are those without calibration, over the temperature; labels the same."""
+    X, y = reviews
+    params = common | {"max_epochs": 1, "learning_rate": 1e-3}
+    sure = BertClassifier(**params, calibrate=False).fit(X, y)
+    honest = BertClassifier(**params).fit(X, y)
+    assert sure.temperature_ == 1.0 != honest.temperature_
+    assert_array_equal(sure.predict(X), honest.predict(X))
+    assert_allclose(
+        honest.decision_function(X) * honest.temperature_,
+        sure.decision_function(X),
+        rtol=1e-5,
+    )
+
+
+def test_calibration_on_validation_texts(common, reviews):
+    """With validation texts the temperature has the least log loss on them."""
+    X, y = reviews
+    flipped = np.where(np.arange(40) % 4 == 0, np.roll(y, 1), y)
+    clf = BertClassifier(**common, max_epochs=3, learning_rate=5e-3)
+    clf.fit(X, y, X_val=X, y_val=flipped)
+    logits = clf.decision_function(X) * clf.temperature_
+    codes = (flipped == "pos").astype(int)
+
+    def log_loss(temperature):
+        proba = softmax(np.column_stack([0 * logits, logits]) / temperature, axis=1)
+        return -np.log(proba[np.arange(40), codes]).mean()
+
+    assert clf.temperature_ > 1
+    grid = np.geomspace(0.3, 20, 100)
+    assert log_loss(clf.temperature_) <= min(map(log_loss, grid)) + 1e-6
+
+
+def test_calibration_is_saved(common, reviews, tmp_path):
+    """A saved classifier gives the same probabilities."""
+    clf = BertClassifier(**common, max_epochs=1, learning_rate=1e-3).fit(*reviews)
+    save(clf, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.temperature_ == clf.temperature_ != 1
+    assert_array_equal(loaded.predict_proba(reviews[0]), clf.predict_proba(reviews[0]))
+
+
+def test_indicator_is_not_calibrated(common, reviews):
+    """Texts with several labels have no one class to be sure of."""
+    y = np.column_stack([np.arange(40) % 2, np.arange(40) % 3 == 0])
+    assert BertClassifier(**common, max_epochs=1).fit(reviews[0], y).temperature_ == 1
