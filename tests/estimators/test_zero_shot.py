@@ -104,7 +104,7 @@ def test_is_fitted_as_after_any_fit(zero_shot, make, reviews):
     assert {name for name in vars(zero_shot) if name.endswith("_")} == names
     assert zero_shot.n_iter_ == zero_shot.max_epochs_ == zero_shot.learning_rate_ == 0
     assert zero_shot.history_ == []
-    assert zero_shot.batch_size_ == zero_shot.batch_size_used_ == 8
+    assert zero_shot.batch_size_ == zero_shot.batch_size_used_ == zero_shot.batch_size
     assert zero_shot.truncation_report_["n_texts"] == 3
     assert zero_shot.unknown_report_["n_texts"] == 3
     assert zero_shot.n_features_in_ == 1
