@@ -16,9 +16,8 @@ from sklearn_bert.text._columns import as_python, excerpt
 from sklearn_bert.text._input import Texts, check_texts
 from sklearn_bert.text._tokenizer import TextTokenizer
 
-# What the cosine of a text and a description is multiplied with to become a logit. Of
-# eight labelled sets, 12 had the lowest log loss on average, with the default
-# checkpoint.
+# What the cosine of a text and a description is multiplied with to become a logit: the
+# log loss of seven labelled sets was lowest on average, with the default checkpoint.
 SCALE = 12.0
 BETWEEN_WORDS = re.compile(
     r"[\s_\-./:|]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"

@@ -64,7 +64,7 @@ def test_a_label_is_no_word(labels):
         (["Good_Film", "BAD"], True),
         (["good", "xyz"], True),
         (["w2", "bad", "film"], True),
-        (["abbr", "enty"], False),
+        (["abbr", "wxyz"], False),
         (["good", "xyz", "abbr"], False),
         (["a film", "b 1", "i xyz"], False),
         (["\u4f53\u80b2", "\u65b0\u95fb"], False),  # unknown words: one token each
@@ -79,9 +79,9 @@ def test_half_of_the_words_must_be_known(tokenizer, labels, is_known):
 
 def test_own_texts_are_taken_as_they_are(tokenizer):
     """Words that the tokenizer divides may stand in the caller's own texts."""
-    found = read_descriptions({0: "abbr", 1: "enty"}, np.array([0, 1]))
+    found = read_descriptions({0: "abbr", 1: "wxyz"}, np.array([0, 1]))
     assert found.can_be_read(tokenizer)
-    assert found.texts.first == ["abbr", "enty"]
+    assert found.texts.first == ["abbr", "wxyz"]
 
 
 def test_words_after_a_space_are_known():
@@ -94,7 +94,7 @@ def test_words_after_a_space_are_known():
         backend, max_length=8, pad_id=0, has_type_ids=False, config={}
     )
     assert len(tokenizer.backend.encode("good").ids) > 1
-    for labels, is_known in [(["good", "bad"], True), (["goad", "bood"], False)]:
+    for labels, is_known in [(["good", "bad"], True), (["goad", "bogd"], False)]:
         found = read_descriptions("auto", np.array(labels))
         assert found.can_be_read(tokenizer) == is_known
 
