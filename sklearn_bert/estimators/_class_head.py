@@ -7,6 +7,7 @@ from typing import Any
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.targets._descriptions import Descriptions, HeadInputs
 from sklearn_bert.targets._labels import Labels, OneOfSeveral
 from sklearn_bert.targets._temperature import (
     ENOUGH_TEXTS,
@@ -14,6 +15,7 @@ from sklearn_bert.targets._temperature import (
     temperature_of_confidence,
     temperature_of_held_out,
 )
+from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._examples import Examples
@@ -31,6 +33,8 @@ class ClassHead:
     model : TextModel
     tokenizer : TextTokenizer
     train : Examples
+    descriptions : Descriptions or None
+        Of the classes; None: there are none.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class ClassHead:
         model: TextModel,
         tokenizer: TextTokenizer,
         train: Examples,
+        descriptions: Descriptions | None = None,
     ) -> None:
         self.estimator = estimator
         self.call = call
@@ -48,6 +53,8 @@ class ClassHead:
         self.model = model
         self.tokenizer = tokenizer
         self.train = train
+        self.descriptions = descriptions
+        self.described: TokenTable | None = None
         self.confidence: float | None = None
 
     def attributes(self) -> dict[str, Any]:
@@ -69,12 +76,27 @@ class ClassHead:
             return
         inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
         if is_probe:
-            self.model.set_head(*self.labels.probe(*inputs))
+            self._tokenise_descriptions()
+            self._fit(inputs)
         if calibrates:
             vectors, codes, _ = inputs
             self.confidence = confidence_to_have(
                 vectors, codes, self.call.seeds("calibrate")
             )
+
+    def _tokenise_descriptions(self) -> None:
+        """Read what the classes are, and warn where that is cut or unknown."""
+        descriptions, tokenizer = self.descriptions, self.tokenizer
+        if descriptions is not None and descriptions.can_be_read(tokenizer):
+            self.described = tokenizer(descriptions.texts)
+            warn_of(text_reports(tokenizer, self.described))
+
+    def _fit(self, inputs: HeadInputs) -> None:
+        """Fit the head to texts, and to the descriptions of their classes."""
+        if self.descriptions is not None and self.described is not None:
+            vectors = self.call.head_vectors(self.model, self.tokenizer, self.described)
+            inputs = self.descriptions.after(inputs, vectors)
+        self.model.set_head(*self.labels.probe(*inputs))
 
     def finish(
         self, recipe: Recipe, net: BertNet, valid: Examples | None
@@ -98,7 +120,7 @@ class ClassHead:
             # To the vectors as they are now. In the training classes were equally
             # frequent; here they are as frequent as they are.
             inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
-            self.model.set_head(*self.labels.probe(*inputs))
+            self._fit(inputs)
         if self.confidence is None:
             return {}
         is_held_out = valid is not None and len(valid) >= ENOUGH_TEXTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -33,7 +34,15 @@ from sklearn_bert.estimators._nested_pretraining import (
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._text_predictor import TextPredictor
+from sklearn_bert.estimators._zero_shot import (
+    attributes_of_no_X,
+    check_without_texts,
+    check_words,
+    read_beside,
+    read_classes,
+)
 from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.targets._descriptions import Descriptions
 from sklearn_bert.targets._labels import (
     AnyOfSeveral,
     Labels,
@@ -116,6 +125,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         texts), as in [7]_; "random": as small random weights, which take steps ten
         times as long. A head that learns alone takes steps a hundred times as long in
         either case.
+    class_descriptions : dict or "auto", default=None
+        What each class is: a text by label, or a list of texts. The head starts from
+        these and the labelled texts, each class as if it had one text more, and
+        `fit(None, labels)` classifies by these alone [11]_. "auto": the labels, where
+        they are words that the checkpoint knows ("card_arrival" is read as "card
+        arrival"), but not of pairs. None: labels are names without a meaning.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": as many as make 30 updates, or more
         where there are more than 48 texts, in line with the cube root of their
@@ -266,6 +281,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
        Recognition", ICLR 2020.
     .. [10] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern
        Neural Networks", ICML 2017, section 4.2.
+    .. [11] M.-W. Chang, L. Ratinov, D. Roth, V. Srikumar, "Importance of Semantic
+       Representation: Dataless Classification", AAAI 2008.
 
     Examples
     --------
@@ -282,6 +299,13 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     >>> several = BertClassifier(random_state=0).fit(texts, topics)
     >>> several.predict_proba(["I really love it"]).shape
     (1, 2)
+
+    Without labelled texts:
+
+    >>> topics = {"HUM": "a person", "LOC": "a place", "NUM": "a number"}
+    >>> zero_shot = BertClassifier(class_descriptions=topics).fit(None, list(topics))
+    >>> zero_shot.predict(["Who wrote Hamlet?", "Where is the Louvre?"])
+    array(['HUM', 'LOC'], dtype='<U3')
     """
 
     _private_state = (*BertEstimator._private_state, "_indicator")
@@ -292,6 +316,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         **AUTO_CONSTRAINTS,
         "scoring": [str, callable, None],
         "head_init": [StrOptions({"probe", "random"})],
+        "class_descriptions": [dict, StrOptions({"auto"}), None],
         "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "calibrate": ["boolean"],
@@ -314,6 +339,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         adapter: str | None = None,
         adapter_rank: int = 8,
         head_init: str = "probe",
+        class_descriptions: dict[Any, str | list[str]] | str | None = None,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
@@ -349,6 +375,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.adapter = adapter
         self.adapter_rank = adapter_rank
         self.head_init = head_init
+        self.class_descriptions = class_descriptions
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -374,7 +401,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | None,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
@@ -389,10 +416,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         ----------
         X : column of texts, or two columns of sentence pairs, of length n_texts
             A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
-            list of 2-tuples.
+            list of 2-tuples. None: there are `class_descriptions` alone, and nothing
+            is trained; a text has the class whose description is the most similar.
         y : array-like of shape (n_texts,), or of 0 and 1, (n_texts, n_labels)
             Labels of any kind: str, int, bool, category. A 2-D indicator, dense or
-            sparse, says which labels each text has: any number of them.
+            sparse, says which labels each text has: any number of them. Without X:
+            the classes, each once.
         sample_weight : array-like of shape (n_texts,), default=None
             How much each text weighs in the loss: 0 leaves it out, 2 weighs twice as
             much as 1. None: all weigh alike.
@@ -412,7 +441,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Raises
         ------
         TypeError, ValueError
-            Where X, y or a parameter is wrong; before the checkpoint is read.
+            Where X, y or a parameter is wrong; before the checkpoint is read, which
+            alone tells whether labels are words.
         CheckpointError
             Where the checkpoint is not found or cannot be read.
         FloatingPointError
@@ -421,6 +451,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         BertOutOfMemoryError
             Where not even one text fits into the device's memory.
         """
+        if X is None:
+            given = {"sample_weight": sample_weight, "groups": groups}
+            given |= {"X_val": X_val, "y_val": y_val, "unlabeled": unlabeled}
+            check_without_texts(self, given)
+            return self._fit_zero_shot(y)
         return self._fit(
             X,
             y,
@@ -500,7 +535,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             texts, attributes = self._read_X(X, is_like_before=call.goes_on)
             valid_texts = self._read_validation(X_val, y_val, texts)
             unlabeled_texts = read_unlabeled(self, call, unlabeled)
-            labels = self._choose_labels(call, y, texts, classes)
+            labels, described = self._choose_labels(call, y, texts, classes)
             # Validation texts stand behind the others, in one table.
             own_targets = targets = labels.encode(y)
             n_valid = None
@@ -526,7 +561,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
             # 4. Train. The head starts from the vectors, and comes back to them.
             recipe = self._choose_recipe(call, labels, len(train), model)
-            head = ClassHead(self, call, labels, model, tokenizer, train)
+            head = ClassHead(self, call, labels, model, tokenizer, train, described)
             head.start()
             attributes |= labels.attributes() | head.attributes()
             fitted = call.train(
@@ -545,10 +580,41 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 5. Publish.
             return self._publish(**fitted)
 
+    def _fit_zero_shot(self, y: ArrayLike) -> Self:
+        """Make a classifier of the descriptions alone; y holds each class once."""
+        with FitCall(self, None, y, n_epochs=0) as call:
+            # 1. Read the classes and what they are.
+            labels, descriptions = read_classes(self, y)
+            attributes = attributes_of_no_X(self) | labels.attributes()
+            attributes["temperature_"] = 1.0
+            # 2. Load the checkpoint.
+            call.reserve_device()
+            model, tokenizer = self._load(
+                len(labels.classes), of_pairs=False, adapted=None
+            )
+            check_words(descriptions, labels, tokenizer)
+            # 3. Tokenise.
+            table = tokenizer(descriptions.texts)
+            # 4. Nothing is trained: the vectors of the descriptions are the head.
+            vectors = call.head_vectors(model, tokenizer, table)
+            model.set_head(*descriptions.head(vectors))
+            recipe = replace(
+                self._choose_recipe(call, labels, len(descriptions.codes), model),
+                learning_rate=0.0,
+                max_epochs=0,
+            )
+            # 5. Publish.
+            return self._publish(
+                **call.train_nothing(model, tokenizer, table, attributes, recipe)
+            )
+
     def _choose_labels(
         self, call: FitCall, y: ArrayLike, texts: Texts, classes: ArrayLike | None
-    ) -> Labels:
-        """Return the labels of y; those of the earlier fit where this one goes on."""
+    ) -> tuple[Labels, Descriptions | None]:
+        """Return the labels of y, and what says what they are.
+
+        The labels are those of the earlier fit where this one goes on.
+        """
         known = self._labels if call.goes_on else None
         # A portion of the texts may lack some of the classes.
         if known is not None and call.is_partial and not is_indicator(y):
@@ -564,7 +630,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 "same ones. Pass all of them as classes in the first call of "
                 "partial_fit, or set warm_start=False."
             )
-        return labels
+        return labels, read_beside(self, labels, texts)
 
     def _choose_recipe(
         self, call: FitCall, labels: Labels, n_texts: int, model: TextModel

@@ -97,7 +97,7 @@ class FitCall:
     def __init__(
         self,
         estimator: BertEstimator,
-        X: ArrayLike,
+        X: ArrayLike | None,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
@@ -297,10 +297,16 @@ class FitCall:
         """
         rows = self.some_of(train.rows)
         assert isinstance(train.table, TokenTable)
+        vectors = self.head_vectors(model, tokenizer, train.table.take(rows))
+        return vectors, train.targets[rows], train.weights[rows]
+
+    def head_vectors(
+        self, model: TextModel, tokenizer: TextTokenizer, table: TokenTable
+    ) -> np.ndarray:
+        """Compute the vectors of texts as a head gets them, in float64."""
         net = self.estimator._build_net(model, tokenizer, placement=self.device)
-        vectors = torch.from_numpy(net.vectors(train.table.take(rows)))
-        scaled = model.scaled(vectors).numpy().astype(np.float64)
-        return scaled, train.targets[rows], train.weights[rows]
+        vectors = torch.from_numpy(net.vectors(table))
+        return model.scaled(vectors).numpy().astype(np.float64)
 
     def train(
         self,
@@ -341,17 +347,7 @@ class FitCall:
         estimator = self.estimator
         _check_checkpointing(estimator.gradient_checkpointing, model)
         assert isinstance(train.table, TokenTable)
-        # Warn before the training: a warning turned into an error saves its time.
-        reports = text_reports(tokenizer, train.table)
-        warn_of(reports)
-        params = estimator.get_params(deep=False)
-        self.attributes = {
-            **attributes,
-            **reports,
-            "tokenizer_": tokenizer,
-            "max_length_": tokenizer.max_length,
-            "_made_of": {n: params[n] for n in NETWORK_PARAMETERS if n in params},
-        }
+        self._note(tokenizer, train.table, attributes)
         if recipe is None:
             recipe = Recipe(
                 as_python(estimator.learning_rate),
@@ -388,6 +384,45 @@ class FitCall:
         # It was trained on the device that was free; it predicts where the user says.
         net.place(estimator.device)
         return self.attributes_of(net, net)
+
+    def train_nothing(
+        self,
+        model: TextModel,
+        tokenizer: TextTokenizer,
+        table: TokenTable,
+        attributes: dict[str, Any],
+        recipe: Recipe,
+    ) -> dict[str, Any]:
+        """Take the model as it is, of the texts in a table.
+
+        Returns
+        -------
+        dict
+            All fitted attributes.
+        """
+        self._note(tokenizer, table, {**attributes, **recipe.attributes()})
+        model.eval()  # as a training leaves it
+        net = self.estimator._build_net(
+            model, tokenizer, batch_size=recipe.batch_size, max_epochs=recipe.max_epochs
+        )
+        net.history = []
+        return self.attributes_of(net, net)
+
+    def _note(
+        self, tokenizer: TextTokenizer, table: TokenTable, attributes: dict[str, Any]
+    ) -> None:
+        """Put together the attributes that are known before a training."""
+        # Warn before the training: a warning turned into an error saves its time.
+        reports = text_reports(tokenizer, table)
+        warn_of(reports)
+        params = self.estimator.get_params(deep=False)
+        self.attributes = {
+            **attributes,
+            **reports,
+            "tokenizer_": tokenizer,
+            "max_length_": tokenizer.max_length,
+            "_made_of": {n: params[n] for n in NETWORK_PARAMETERS if n in params},
+        }
 
     def _callbacks(self, *, is_validated: bool) -> list[Any]:
         """List the skorch callbacks of the net: ours around those of the caller."""
