@@ -269,9 +269,15 @@ class FitCall:
         return model, self.estimator.tokenizer_
 
     def head_inputs(
-        self, model: TextModel, tokenizer: TextTokenizer, train: Examples
+        self,
+        model: TextModel,
+        tokenizer: TextTokenizer,
+        train: Examples,
+        most: int = MOST_ROWS,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compute what a new head would get of the texts to train on, or of some.
+        """Compute what a new head would get of the texts to train on.
+
+        Where they are more than `most`, of so many that are drawn.
 
         Returns
         -------
@@ -280,9 +286,9 @@ class FitCall:
             Of the same texts.
         """
         rows = train.rows
-        if len(rows) > MOST_ROWS:
+        if len(rows) > most:
             rng = np.random.default_rng(self.seeds("probe"))
-            rows = np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+            rows = np.sort(rng.choice(rows, most, replace=False))
         assert isinstance(train.table, TokenTable)
         net = self.estimator._build_net(model, tokenizer, placement=self.device)
         vectors = torch.from_numpy(net.vectors(train.table.take(rows)))
