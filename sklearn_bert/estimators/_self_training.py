@@ -18,6 +18,8 @@ from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._examples import Examples
 
 ROUNDS = 3
+# Texts whose labels are guessed: so many take seconds.
+MOST_TEXTS = 2_000
 
 
 def count_rounds(estimator: Any, y: ArrayLike, unlabeled: ArrayLike | None) -> int:
@@ -97,10 +99,9 @@ def self_train(
     warn_of(text_reports(tokenizer, table))
     nothing = np.zeros(len(table), dtype=np.float32)
     to_guess = Examples(table, np.arange(len(table)), nothing, nothing)
-    # Of labelled texts all count; of the others so many as take seconds.
     found = self_trained(
         *call.head_inputs(model, tokenizer, train, most=len(train)),
-        call.head_inputs(model, tokenizer, to_guess)[0],
+        call.head_inputs(model, tokenizer, to_guess, most=MOST_TEXTS)[0],
         n_classes,
         n_rounds,
     )
