@@ -500,10 +500,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 1. Read X and y: what is wrong with them is said before a weight is read.
             texts, attributes = self._read_X(X, is_like_before=call.goes_on)
             valid_texts = self._read_validation(X_val, y_val, texts)
-            n_rounds = count_rounds(self, y, unlabeled)
-            more = read_unlabeled(
-                self, call, unlabeled, like=texts if n_rounds else None
-            )
+            rounds = count_rounds(self, y, unlabeled)
+            more = read_unlabeled(self, call, unlabeled, like=texts if rounds else None)
             labels = self._choose_labels(call, y, texts, classes)
             texts, targets, split = self._split(
                 call, labels, texts, y, sample_weight, groups, valid_texts, y_val
@@ -536,14 +534,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
-            if n_rounds > 0:
-                fitted |= self_train(
-                    call, model, tokenizer, labels, train, texts, more, n_rounds
-                )
-            elif recipe.has_few_labels:  # vectors have moved, and classes were balanced
+            if recipe.has_few_labels:  # vectors have moved, and classes were balanced
                 model.set_head(
                     *labels.probe(*call.head_inputs(model, tokenizer, train))
                 )
+            if rounds > 0:
+                fitted |= self_train(call, model, tokenizer, train, texts, more, rounds)
             # 5. Publish.
             return self._publish(**fitted)
 

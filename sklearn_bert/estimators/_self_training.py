@@ -11,7 +11,7 @@ from sklearn_bert._process._scalars import as_python
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._reports import text_reports, warn_of
 from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.targets._labels import Labels, is_indicator
+from sklearn_bert.targets._labels import is_indicator
 from sklearn_bert.targets._self_training import self_trained
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._tokenizer import TextTokenizer
@@ -62,7 +62,6 @@ def self_train(
     call: FitCall,
     model: TextModel,
     tokenizer: TextTokenizer,
-    labels: Labels,
     train: Examples,
     known: Texts,
     unlabeled: Texts | None,
@@ -76,7 +75,6 @@ def self_train(
     model : TextModel
         Fine-tuned; its head is replaced.
     tokenizer : TextTokenizer
-    labels : OneOfSeveral
     train : Examples
         The labelled texts.
     known : Texts
@@ -91,9 +89,11 @@ def self_train(
     """
     assert unlabeled is not None  # or else there are no rounds
     others = unlabeled.distinct()[0].without(known)
-    n_classes = len(labels.classes)
+    assert model.head is not None
+    n_classes = len(model.head.weight)
     report = {"n_rounds": n_rounds, "n_texts": len(others)}
-    if len(others) == 0:
+    # A class alone, of texts that weigh more than 0, makes no model.
+    if len(others) == 0 or len(np.unique(train.targets[train.rows])) < 2:
         return {"self_training_report_": {**report, "n_guessed": [0] * n_classes}}
     table = tokenizer(others)
     warn_of(text_reports(tokenizer, table))

@@ -171,6 +171,23 @@ def test_only_known_texts(make, data):
     )
 
 
+def test_labels_of_one_class_are_no_model(make, data):
+    """Where the texts that weigh anything are of one class nothing is guessed."""
+    X, y, others = data
+    weight = (y == "pos").astype(float)
+    clf = make(trainable="head").fit(X, y, weight, unlabeled=others)
+    assert clf.self_training_report_["n_guessed"] == [0, 0]
+    assert set(clf.predict(others)) == {"pos"}
+
+
+def test_few_labels_of_the_default_recipe(make, data):
+    """After the recipe for few labels the head is as known texts alone make it."""
+    X, y, _ = data
+    params = {"max_epochs": "auto", "trainable": "head"}
+    one = make(**params).fit(X, y, unlabeled=X)
+    np.testing.assert_array_equal(head_of(one)[0], head_of(make(**params).fit(X, y))[0])
+
+
 def test_with_pretraining_both_use_the_texts(make, data):
     """The checkpoint is adapted to them, and their labels are guessed."""
     X, y, others = data
@@ -231,7 +248,7 @@ def test_a_second_fit_that_goes_on(fitted, make, data):
     """warm_start refuses unlabeled texts, and goes on without them."""
     X, y, others = data
     clf = make(warm_start=True).fit(X, y, unlabeled=others)
-    with pytest.raises(ValueError, match="continues an earlier fit, and learns noth"):
+    with pytest.raises(ValueError, match="continues an earlier fit, and learns"):
         clf.fit(X, y, unlabeled=others)
     clf.fit(X, y)
     assert clf.n_iter_ == 4
