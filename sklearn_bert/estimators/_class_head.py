@@ -98,29 +98,29 @@ class ClassHead:
             inputs = self.descriptions.after(inputs, vectors)
         self.model.set_head(*self.labels.probe(*inputs))
 
-    def finish(
-        self, recipe: Recipe, net: BertNet, valid: Examples | None
-    ) -> dict[str, Any]:
-        """Fit the head once more where labels are few, and calibrate it.
+    def refit(self, recipe: Recipe) -> None:
+        """Fit the head once more where labels are few.
+
+        To the vectors as they are after the training. In that classes were equally
+        frequent; here they are as frequent as they are.
+        """
+        if recipe.has_few_labels:
+            self._fit(self.call.head_inputs(self.model, self.tokenizer, self.train))
+
+    def calibrate(self, net: BertNet, valid: Examples | None) -> dict[str, Any]:
+        """Return the temperature of the trained net, where it is to be calibrated.
 
         Parameters
         ----------
-        recipe : Recipe
         net : BertNet
-            Trained.
         valid : Examples or None
             Texts that were not trained on.
 
         Returns
         -------
         dict
-            The fitted attributes that this has changed.
+            The fitted attribute that changes.
         """
-        if recipe.has_few_labels:
-            # To the vectors as they are now. In the training classes were equally
-            # frequent; here they are as frequent as they are.
-            inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
-            self._fit(inputs)
         if self.confidence is None:
             return {}
         is_held_out = valid is not None and len(valid) >= ENOUGH_TEXTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -33,6 +33,10 @@ from sklearn_bert.estimators._nested_pretraining import (
 )
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._recipe import Recipe
+from sklearn_bert.estimators._self_training import (
+    count_rounds,
+    self_train,
+)
 from sklearn_bert.estimators._text_predictor import TextPredictor
 from sklearn_bert.estimators._zero_shot import (
     attributes_of_no_X,
@@ -131,6 +135,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         `fit(None, labels)` classifies by these alone [11]_. "auto": the labels, where
         they are words that the checkpoint knows ("card_arrival" is read as "card
         arrival"), but not of pairs. None: labels are names without a meaning.
+    self_training : {"auto", False} or int, default="auto"
+        How many rounds of self-training [12]_ follow the training where `unlabeled` is
+        given to `fit`: the head, a logistic regression of the vectors, guesses the
+        labels of these texts, and is fitted again with the labelled texts and the most
+        confident guesses of each class, up to half of them in the last round. Up to
+        2,000 texts take part. "auto": 3. False: `unlabeled` is for `pretraining` alone.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": as many as make 30 updates, or more
         where there are more than 48 texts, in line with the cube root of their
@@ -239,6 +249,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     unknown_report_ : dict
         Counts of what is read of the texts in fit: `n_texts`, `n_unknown_texts`
         (without a word that the checkpoint knows), `n_tokens` and `n_unknown`.
+    self_training_report_ : dict
+        `n_rounds`, `n_texts` (distinct ones of `unlabeled` that are not in X) and
+        `n_guessed`, a list: the guesses of each of `classes_` in the last round. Only
+        with self-training.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -283,6 +297,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
        Neural Networks", ICML 2017, section 4.2.
     .. [11] M.-W. Chang, L. Ratinov, D. Roth, V. Srikumar, "Importance of Semantic
        Representation: Dataless Classification", AAAI 2008.
+    .. [12] Y. Zou, Z. Yu, B. V. K. Vijaya Kumar, J. Wang, "Unsupervised Domain
+       Adaptation for Semantic Segmentation via Class-Balanced Self-Training", ECCV
+       2018.
 
     Examples
     --------
@@ -317,6 +334,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         "scoring": [str, callable, None],
         "head_init": [StrOptions({"probe", "random"})],
         "class_descriptions": [dict, StrOptions({"auto"}), None],
+        "self_training": [
+            StrOptions({"auto"}),
+            "boolean",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "pretraining": [BertPretrainer, None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "calibrate": ["boolean"],
@@ -340,6 +362,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         adapter_rank: int = 8,
         head_init: str = "probe",
         class_descriptions: dict[Any, str | list[str]] | str | None = None,
+        self_training: str | bool | int = "auto",
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
@@ -376,6 +399,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         self.adapter_rank = adapter_rank
         self.head_init = head_init
         self.class_descriptions = class_descriptions
+        self.self_training = self_training
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -432,7 +456,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             Texts to validate on after each epoch, for `history_` and
             `early_stopping`. None: `early_stopping` holds out a part of X.
         unlabeled : as X, of any length, default=None
-            More texts that `pretraining` adapts to. None: there are none.
+            Texts without labels, for `self_training`, and for `pretraining` to adapt
+            to. None: there are none.
 
         Returns
         -------
@@ -534,24 +559,13 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 1. Read X and y: what is wrong with them is said before a weight is read.
             texts, attributes = self._read_X(X, is_like_before=call.goes_on)
             valid_texts = self._read_validation(X_val, y_val, texts)
-            unlabeled_texts = read_unlabeled(self, call, unlabeled)
+            rounds = count_rounds(self, y, unlabeled)
+            more = read_unlabeled(self, call, unlabeled, like=texts if rounds else None)
             labels, described = self._choose_labels(call, y, texts, classes)
-            # Validation texts stand behind the others, in one table.
-            own_targets = targets = labels.encode(y)
-            n_valid = None
-            if valid_texts is not None:
-                targets = np.concatenate([targets, labels.encode(y_val, "y_val")])
-                texts, n_valid = texts.joined(valid_texts), len(valid_texts)
-            split = call.split(
-                read_sample_weight(sample_weight, len(own_targets)),
-                n_valid,
-                groups=groups,
-                # An indicator is not stratified: many of its rows occur once.
-                codes=targets if targets.ndim == 1 else None,
-                what=_described(labels, own_targets),
+            texts, targets, split = self._split(
+                call, labels, texts, y, sample_weight, groups, valid_texts, y_val
             )
-            split = self._weigh_classes(labels, targets, split)
-            adapted = pretrain_first(self, call, texts, split.train, unlabeled_texts)
+            adapted = pretrain_first(self, call, texts, split.train, more)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
             model, tokenizer = call.go_on(self.trainable) or self._load(
@@ -576,7 +590,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
-            fitted |= head.finish(recipe, fitted["net_"], valid)
+            head.refit(recipe)
+            if rounds > 0:
+                fitted |= self_train(call, model, tokenizer, train, texts, more, rounds)
+            fitted |= head.calibrate(fitted["net_"], valid)
             # 5. Publish.
             return self._publish(**fitted)
 
@@ -631,6 +648,36 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 "partial_fit, or set warm_start=False."
             )
         return labels, read_beside(self, labels, texts)
+
+    def _split(
+        self,
+        call: FitCall,
+        labels: Labels,
+        texts: Texts,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        groups: ArrayLike | None,
+        valid_texts: Texts | None,
+        y_val: ArrayLike | None,
+    ) -> tuple[Texts, np.ndarray, Split]:
+        """Return all texts and their targets, and which of them are trained on.
+
+        Validation texts stand behind the others, in one table.
+        """
+        own_targets = targets = labels.encode(y)
+        n_valid = None
+        if valid_texts is not None:
+            targets = np.concatenate([targets, labels.encode(y_val, "y_val")])
+            texts, n_valid = texts.joined(valid_texts), len(valid_texts)
+        split = call.split(
+            read_sample_weight(sample_weight, len(own_targets)),
+            n_valid,
+            groups=groups,
+            # An indicator is not stratified: many of its rows occur once.
+            codes=targets if targets.ndim == 1 else None,
+            what=_described(labels, own_targets),
+        )
+        return texts, targets, self._weigh_classes(labels, targets, split)
 
     def _choose_recipe(
         self, call: FitCall, labels: Labels, n_texts: int, model: TextModel

@@ -277,17 +277,23 @@ class FitCall:
         model.fingerprint = self.initial_net.fingerprint if is_as_before else None
         return model, self.estimator.tokenizer_
 
-    def some_of(self, rows: np.ndarray) -> np.ndarray:
-        """Choose as many rows as a probe is fitted on; the same ones in this call."""
-        if len(rows) <= MOST_ROWS:
+    def some_of(self, rows: np.ndarray, most: int = MOST_ROWS) -> np.ndarray:
+        """Choose so many rows, as many as a probe needs; the same ones in this call."""
+        if len(rows) <= most:
             return rows
         rng = np.random.default_rng(self.seeds("probe"))
-        return np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+        return np.sort(rng.choice(rows, most, replace=False))
 
     def head_inputs(
-        self, model: TextModel, tokenizer: TextTokenizer, train: Examples
+        self,
+        model: TextModel,
+        tokenizer: TextTokenizer,
+        train: Examples,
+        most: int = MOST_ROWS,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compute what a new head would get of the texts to train on, or of some.
+        """Compute what a new head would get of the texts to train on.
+
+        Where they are more than `most`, of so many that are drawn.
 
         Returns
         -------
@@ -295,7 +301,7 @@ class FitCall:
         targets, weights : ndarray
             Of the same texts.
         """
-        rows = self.some_of(train.rows)
+        rows = self.some_of(train.rows, most)
         assert isinstance(train.table, TokenTable)
         vectors = self.head_vectors(model, tokenizer, train.table.take(rows))
         return vectors, train.targets[rows], train.weights[rows]

@@ -22,23 +22,34 @@ DEFAULTS = {
 
 
 def read_unlabeled(
-    estimator: Any, call: FitCall, unlabeled: ArrayLike | None
-) -> list[str]:
-    """Return the texts of `unlabeled`, those of pairs one by one.
+    estimator: Any,
+    call: FitCall,
+    unlabeled: ArrayLike | None,
+    *,
+    like: Texts | None = None,
+) -> Texts | None:
+    """Return the texts of `unlabeled`; None: there are none.
 
-    They have the form of the texts to learn from.
+    Parameters
+    ----------
+    estimator : BertClassifier or BertRegressor
+    call : FitCall
+    unlabeled : as X, or None
+    like : Texts or None
+        Texts that they must have the form of, because the head learns from them. None:
+        only `pretraining` does.
     """
     if unlabeled is None:
-        return []
-    if estimator.pretraining is None:
+        return None
+    if estimator.pretraining is None and like is None:
         raise ValueError(
             "unlabeled is given and pretraining is None, so that nothing would be "
             "learnt from it; set pretraining=BertPretrainer()."
         )
     if call.goes_on:
         raise ValueError(
-            "unlabeled is given, but this call continues an earlier fit, and adapts "
-            "nothing. Leave it out, or set warm_start=False and call fit."
+            "unlabeled is given, but this call continues an earlier fit, and learns "
+            "nothing from it. Leave it out, or set warm_start=False and call fit."
         )
     try:
         found = check_texts(
@@ -46,7 +57,12 @@ def read_unlabeled(
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"in unlabeled: {error}") from error
-    return found.first + (found.second or [])
+    if like is not None and found.n_features != like.n_features:
+        raise ValueError(
+            f"unlabeled has {found.n_features} features and X has {like.n_features}; "
+            "expected the same. For pretraining alone set self_training=False."
+        )
+    return found
 
 
 def resolve_nested(
@@ -85,7 +101,11 @@ def resolve_nested(
 
 
 def pretrain_first(
-    estimator: Any, call: FitCall, texts: Texts, rows: np.ndarray, unlabeled: list[str]
+    estimator: Any,
+    call: FitCall,
+    texts: Texts,
+    rows: np.ndarray,
+    unlabeled: Texts | None,
 ) -> BertPretrainer | None:
     """Pretrain on `unlabeled`, and of X on the texts to learn from and no others.
 
@@ -99,7 +119,8 @@ def pretrain_first(
     # The two texts of a pair are learnt from one by one.
     sides = [texts.first] if texts.second is None else [texts.first, texts.second]
     own = [side[row] for side in sides for row in rows]
-    return nested.fit(own + unlabeled)
+    more = [] if unlabeled is None else unlabeled.first + (unlabeled.second or [])
+    return nested.fit(own + more)
 
 
 def pretraining_history(

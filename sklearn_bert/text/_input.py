@@ -54,6 +54,14 @@ class Texts:
         first, second = (list(side) for side in zip(*place, strict=True))
         return replace(self, first=first, second=second), np.array(row_of)
 
+    def without(self, others: Texts) -> Texts:
+        """Return the texts (or pairs) that are not among others of the same form."""
+        known = set(others.rows())
+        kept = [i for i, row in enumerate(self.rows()) if row not in known]
+        first = [self.first[i] for i in kept]
+        second = None if self.second is None else [self.second[i] for i in kept]
+        return replace(self, first=first, second=second)
+
     def joined(self, others: Texts) -> Texts:
         """Return these texts followed by others of the same form."""
         second = None

@@ -1007,3 +1007,12 @@ def test_part_is_a_slice(texts, begin, end):
     assert part.rows() == texts.rows()[begin:end]
     assert (part.second is None) == (texts.second is None)
     assert (part.n_features, part.is_2d) == (texts.n_features, texts.is_2d)
+
+
+def test_texts_without_others():
+    """What is among others is left out, in order; a pair is known by both halves."""
+    texts = check_texts(["a", "b", "c", "b"]).without(check_texts(["b", "d"]))
+    assert texts.rows() == ["a", "c"]
+    pairs = check_texts([("a", "b"), ("a", "c"), ("b", "a")])
+    assert pairs.without(check_texts([("a", "b")])).rows() == [("a", "c"), ("b", "a")]
+    assert pairs.without(pairs).rows() == []
