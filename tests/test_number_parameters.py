@@ -54,7 +54,7 @@ KINDS = {
         | STOPPING
         | READING
         | LAYERS
-        | {"label_smoothing": 0.125, "calibrate": True},
+        | {"label_smoothing": 0.125, "calibrate": True, "self_training": 2},
         {"long_text": "window"},
         (TEXTS * 4, [True, False] * 10),
     ),

@@ -599,6 +599,12 @@ def test_shares_parameters_with_the_classifier():
     """The same words with the same defaults, but for those of classes and of losses."""
     ours, theirs = BertRegressor().get_params(), BertClassifier().get_params()
     assert set(ours) - set(theirs) == {"loss"}
-    of_classes = {"class_weight", "label_smoothing", "calibrate"}
+    of_classes = {
+        "class_weight",
+        "class_descriptions",
+        "label_smoothing",
+        "calibrate",
+        "self_training",
+    }
     assert set(theirs) - set(ours) == of_classes
     assert all(ours[name] == theirs[name] for name in set(ours) & set(theirs))

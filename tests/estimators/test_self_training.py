@@ -102,7 +102,7 @@ def test_predictions_are_of_the_new_head(fitted, data):
     weight, bias = head_of(fitted)
     v = fitted.transform(data[2])
     v = (v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + 1e-5)
-    odds = (v @ weight.T + bias) @ [-1, 1]
+    odds = (v @ weight.T + bias) @ [-1, 1] / fitted.temperature_
     np.testing.assert_allclose(fitted.decision_function(data[2]), odds, atol=1e-3)
 
 
