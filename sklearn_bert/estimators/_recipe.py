@@ -77,7 +77,7 @@ class Recipe:
         """
         batch_size = estimator.batch_size
         if batch_size == "auto":
-            batch_size = BATCH_SIZE
+            batch_size = min(BATCH_SIZE, n_texts)
         is_auto = estimator.max_epochs == "auto" and not is_partial
         has_few_labels = (
             is_auto and n_classes is not None and n_texts <= FEW_PER_CLASS * n_classes

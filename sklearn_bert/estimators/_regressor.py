@@ -112,7 +112,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         3 at least.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
-        through it in parts, and the update stays the same. "auto": 32.
+        through it in parts, and the update stays the same. "auto": 32, or all where
+        they are fewer.
     learning_rate : float or "auto", default="auto"
         Peak step size of the encoder's weights, reached after warm-up. "auto": 1e-4,
         and in inverse proportion less where the checkpoint is wider than 384.

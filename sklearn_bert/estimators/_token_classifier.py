@@ -70,7 +70,8 @@ class BertTokenClassifier(BertEstimator):
         number; 3 at least.
     batch_size : int or "auto", default="auto"
         Sentences per update. Where so many do not fit into the device's memory, they
-        pass through it in parts, and the update stays the same. "auto": 32.
+        pass through it in parts, and the update stays the same. "auto": 32, or all
+        where they are fewer.
     learning_rate : float or "auto", default="auto"
         Peak step size of the encoder's weights, reached after warm-up. The head, which
         starts from nothing, takes steps ten times as long, and a hundred times where it
