@@ -142,7 +142,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         confident guesses of each class, up to half of them in the last round. Up to
         2,000 texts take part. "auto": 3. False: `unlabeled` is for `pretraining` alone.
     max_epochs : int or "auto", default="auto"
-        Passes over the training texts. "auto": as many as make 30 updates, or more
+        Passes over the training texts. "auto": about as many as make 30 updates, or more
         where there are more than 48 texts, in line with the cube root of their
         number; 3 at least. Where labels are few, 64 texts per class or less and one
         label per text, it also chooses how they are learned: every update has each

@@ -89,7 +89,7 @@ class Recipe:
         if is_auto:
             n_updates = LEAST_UPDATES * max(1.0, math.cbrt(n_texts / FEW_TEXTS))
             per_epoch = math.ceil(n_texts / batch_size)
-            max_epochs = max(LEAST_EPOCHS, math.ceil(n_updates / per_epoch))
+            max_epochs = max(LEAST_EPOCHS, round(n_updates / per_epoch))
         return cls(
             as_python(learning_rate),
             as_python(max_epochs),

@@ -65,8 +65,8 @@ class BertTokenClassifier(BertEstimator):
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
     max_epochs : int or "auto", default="auto"
-        Passes over the training sentences. "auto": as many as make 30 updates, or more
-        where there are more than 48 sentences, in line with the cube root of their
+        Passes over the training sentences. "auto": about as many as make 30 updates, or
+        more where there are more than 48 sentences, in line with the cube root of their
         number; 3 at least.
     batch_size : int or "auto", default="auto"
         Sentences per update. Where so many do not fit into the device's memory, they
