@@ -49,7 +49,7 @@ def common(checkpoint):
     ],
 )
 def test_epochs_make_thirty_updates_and_grow_with_the_cube_root(n_texts, epochs):
-    """About as many epochs as make 30 updates, times the cube root over 48; at least 3."""
+    """Epochs make about 30 updates, times the cube root over 48; at least 3."""
     recipe = Recipe.of(BertClassifier(), n_texts, 384)
     n_updates = 30 * max(1, (n_texts / 48) ** (1 / 3))
     expected = max(3, round(n_updates / math.ceil(n_texts / 32)))
