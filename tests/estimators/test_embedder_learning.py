@@ -618,6 +618,11 @@ def test_nothing_to_compare_with(objective, X, params, message):
         embedder.fit(X)
 
 
+def test_two_texts_of_a_batch_are_enough_to_compare(fit):
+    """batch_size=2 is the least that an objective of comparisons takes."""
+    assert fit("simcse", THREE, batch_size=2).batch_size_used_ == 2
+
+
 def test_scores_in_a_frame_of_one_column(fit, pairs):
     """A frame of one column of scores is a column, as one of labels is."""
     scores = np.arange(20.0)
