@@ -107,6 +107,8 @@ def read_cells(values: Any, name: str) -> np.ndarray:
     values = without_mask(values, name)
     if hasattr(values, "to_pylist") and not hasattr(values, "schema"):  # Arrow column
         values = values.to_pylist()
+    elif hasattr(values, "to_list") and not hasattr(values, "iloc"):
+        values = values.to_list()  # polars before 2 would make integers of dates
     elif getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M"):
         values = list(values)  # an array of objects would hold them as integers
     try:

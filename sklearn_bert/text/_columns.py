@@ -257,6 +257,9 @@ def as_python(value: Any) -> Any:
     """Convert a scalar of NumPy to Python's: 'b' instead of np.str_('b')."""
     if isinstance(value, np.floating):
         return float(value)  # item() of a longdouble returns a longdouble
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        # item() of nanoseconds returns their number.
+        value = value.astype(f"{value.dtype.kind}8[us]")
     return value.item() if isinstance(value, np.generic) else value
 
 
