@@ -310,9 +310,11 @@ def _replace(
 ) -> None:
     ours = {target / name for name in _written_files(target, written) or ()}
     _check_free(draft, target, ours)
-    may_go = draft.parent == target.parent and not _must_stay(target)
-    if may_go:
-        _keep(target, draft, ours)
+    may_go = (
+        draft.parent == target.parent
+        and not _holds_working_directory(target)
+        and _keep(target, draft, ours)
+    )
     _take_modes(draft, target, names)
     _sync_folders(draft)
     if may_go and exchange(draft, target):
@@ -322,17 +324,11 @@ def _replace(
     _replace_files(draft, target, plan)
 
 
-def _must_stay(target: Path) -> bool:
-    """Return whether more than the files would be lost if the folder were replaced."""
+def _holds_working_directory(target: Path) -> bool:
     try:
-        here = Path.cwd()
+        return Path.cwd().is_relative_to(target)
     except FileNotFoundError:  # the process works in a folder that was removed
-        here = Path(os.sep)
-    if here.is_relative_to(target):
-        return True
-    # Removing the old folder would remove what is mounted in it.
-    inside = (Path(top, n) for top, names, _ in os.walk(target) for n in names)
-    return any(map(os.path.ismount, inside))
+        return False
 
 
 def _check_free(draft: Path, target: Path, ours: Set[Path]) -> None:
@@ -363,10 +359,12 @@ def _take_modes(draft: Path, target: Path, names: list[str]) -> None:
         new.chmod(stat.S_IMODE(status.st_mode))
 
 
-def _keep(folder: Path, draft: Path, ours: Set[Path]) -> None:
+def _keep(folder: Path, draft: Path, ours: Set[Path]) -> bool:
     """Copy the files of others from the folder to the draft, as hard links if possible.
 
     They are not moved: until the draft has replaced the folder, nothing may be missing.
+    Return False where something is mounted in the folder: with the old folder it would
+    be emptied.
     """
     for path in folder.iterdir():
         if _is_ours(path, ours) or _is_of_a_save(path.name):
@@ -374,11 +372,13 @@ def _keep(folder: Path, draft: Path, ours: Set[Path]) -> None:
         place = draft / path.name
         if _is_folder(path):
             place.mkdir(exist_ok=True)
-            _keep(path, place, ours)
+            if os.path.ismount(path) or not _keep(path, place, ours):
+                return False
             # At the end: each file that was put in has changed the folder's times.
             shutil.copystat(path, place)
-        else:
-            link_or_copy(path, place)
+        elif not link_or_copy(path, place):
+            return False
+    return True
 
 
 # -- file by file ----------------------------------------------------------------------

@@ -134,11 +134,17 @@ def sync(path: Path) -> None:
             raise
 
 
-def link_or_copy(path: Path, place: Path) -> None:
-    """Give a file, or a link, a second path: as a hard link if possible."""
+def link_or_copy(path: Path, place: Path) -> bool:
+    """Give a file, or a link, a second path: as a hard link if possible.
+
+    Return whether both are on one file system, and below one mount point.
+    """
+    is_same = True
     try:
         os.link(path, place, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # a file system without hard links
+    except (OSError, NotImplementedError) as error:  # there may be no hard links
+        is_same = getattr(error, "errno", None) != errno.EXDEV
         shutil.copy2(path, place, follow_symlinks=False)
         if not place.is_symlink():
             sync(place)
+    return is_same
