@@ -6,8 +6,10 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -127,6 +129,16 @@ def rename_on_one_mount(path, target):
 
 rename = Path.rename
 
+@pytest.fixture
+def folder():
+    """A path in memory where there is such a file system: much is written there."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as home:
+        folder = Path(home) / "p" / "m"
+        folder.mkdir(parents=True)
+        yield folder
+
+
 @pytest.fixture(autouse=True)
 def no_sync(monkeypatch):
     """What a kill leaves does not depend on fsync, which takes most of the time."""
@@ -200,9 +212,8 @@ def check_next(folder, files, others):
     assert not [path for path in folder.iterdir() if path.name.startswith(".skl")]
 
 
-def test_a_kill_at_any_operation(way, tmp_path):
+def test_a_kill_at_any_operation(way, folder):
     """The old content or the new one is there, and what is of others, and no more."""
-    folder = tmp_path / "p" / "m"
     seen = set()
 
     def prepare():
@@ -229,13 +240,12 @@ def test_a_kill_at_any_operation(way, tmp_path):
     assert seen == expected
 
 
-def test_a_kill_at_any_operation_of_the_first_writing(tmp_path):
+def test_a_kill_at_any_operation_of_the_first_writing(folder):
     """There is the whole folder or none, and the next writing leaves no more."""
-    folder = tmp_path / "p" / "m"
 
     def prepare():
         if folder.exists():
-            rename(folder, tmp_path / str(time.monotonic_ns()))
+            shutil.rmtree(folder)
 
     seen = set()
     for crash in crashes(lambda: write(folder, NEW), prepare):
@@ -246,9 +256,8 @@ def test_a_kill_at_any_operation_of_the_first_writing(tmp_path):
     assert seen == {True, False}
 
 
-def test_a_kill_at_any_operation_of_the_recovery(way, tmp_path, monkeypatch):
+def test_a_kill_at_any_operation_of_the_recovery(way, folder, monkeypatch):
     """A save that finishes what a killed one has left can be killed, too."""
-    folder = tmp_path / "p" / "m"
     if way == "exchange":
         pytest.skip("nothing is half done")
 
