@@ -1,6 +1,5 @@
 """Processes are killed before and after each operation on files of a save."""
 
-import contextlib
 import errno
 import functools
 import itertools
@@ -16,12 +15,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
 from sklearn_bert import BertEmbedder, WordPieceVocabulary, load, save
 from sklearn_bert._process import _atomic_folder as _folder
-from sklearn_bert._process._atomic_folder import new_folder, read_whole, whole_folder
+from sklearn_bert._process._atomic_folder import new_folder, whole_folder
 from sklearn_bert.estimators._save import MANIFEST
+from sklearn_bert.model._find import find_checkpoint
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="processes are forked and killed"
@@ -63,21 +64,34 @@ def kill_at(number, when):
     sys.addaudithook(hook)
 
 
-def is_killed(step, number, when):
-    """Whether a process that does the step came to its operation of this number."""
+def forked(step):
+    """A process that does the step."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # there are threads
         child = os.fork()
     if child == 0:
         try:
-            kill_at(number, when)
             step()
             os._exit(0)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
+    return child
+
+
+def exit_code(child):
+    """How a process ends."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def is_killed(step, number, when):
+    """Whether a process that does the step came to its operation of this number."""
+
+    def step_until_killed():
+        kill_at(number, when)
+        step()
+
+    code = exit_code(forked(step_until_killed))
     assert code in (0, -signal.SIGKILL), "the step failed"
     return code == -signal.SIGKILL
 
@@ -129,6 +143,7 @@ def rename_on_one_mount(path, target):
 
 rename = Path.rename
 
+
 @pytest.fixture
 def folder():
     """A path in memory where there is such a file system: much is written there."""
@@ -154,7 +169,12 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=WAYS)
+FAST = ("exchange", "file by file")
+
+
+@pytest.fixture(
+    params=[w if w in FAST else pytest.param(w, marks=pytest.mark.slow) for w in WAYS]
+)
 def way(request, monkeypatch):
     """One of the ways."""
     patches = {"exchange": audited_exchange, **WAYS[request.param]}
@@ -256,6 +276,7 @@ def test_a_kill_at_any_operation_of_the_first_writing(folder):
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_operation_of_the_recovery(way, folder, monkeypatch):
     """A save that finishes what a killed one has left can be killed, too."""
     if way == "exchange":
@@ -280,3 +301,120 @@ def test_a_kill_at_any_operation_of_the_recovery(way, folder, monkeypatch):
         assert files in (NEW, NEXT), crash
         assert content_of(source).items() >= files.items(), crash
         check_next(folder, OLD, {})
+
+
+# -- estimators ------------------------------------------------------------------------
+
+
+TEXTS = ["a film", "a good film", "a bad plot"]
+
+
+@pytest.fixture(scope="module")
+def two(embedder_settings):
+    """Two embedders of one shape that differ in `verbose` and in their vectors."""
+    first, second = (
+        BertEmbedder(**embedder_settings, verbose=verbose).fit(TEXTS)
+        for verbose in (0, 1)
+    )
+    with torch.no_grad():
+        for weight in second.net_.module.parameters():
+            weight.mul_(1.5)
+    return first, second
+
+
+def mark_of(embedder):
+    """A number that tells the weights of the two apart."""
+    weights = embedder.net_.module.parameters()
+    return float(sum(weight.detach().double().abs().sum() for weight in weights))
+
+
+@pytest.mark.parametrize(
+    "numbers", [range(1, 10**6, 9), pytest.param(None, marks=pytest.mark.slow)]
+)
+def test_a_killed_save_leaves_a_model(two, way, folder, numbers):
+    """After a kill at any operation `load` and `checkpoint=` find a whole model."""
+    first, second = two
+    marks = [mark_of(embedder) for embedder in two]
+    save(first, folder)
+    (folder / "README.md").write_text("mine")
+    n_kills, seen = 0, set()
+    for crash in crashes(
+        lambda: save(second, folder), lambda: save(first, folder), numbers
+    ):
+        n_kills += 1
+        loaded = load(folder)
+        assert mark_of(loaded) == marks[loaded.verbose], crash
+        assert (find_checkpoint(str(folder), None) / MANIFEST).is_file()
+        seen.add(loaded.verbose)
+        assert (folder / "README.md").read_text() == "mine"
+        save(first, folder)
+        assert os.listdir(folder.parent) == ["m"], crash
+        left = {path.name for path in folder.iterdir() if path.name[0] == "."}
+        assert not left, crash
+    assert seen == {0, 1}
+    print(f"{way}: {n_kills} kills")
+
+
+def test_a_checkpoint_is_found_after_a_kill(two, folder, monkeypatch):
+    """An estimator reads the model that a killed save has not yet put in place."""
+    first, second = two
+    save(first, folder)
+    expected = second.transform(TEXTS)
+    monkeypatch.setattr(_folder, "exchange", no_exchange)
+    monkeypatch.setattr(
+        _folder, "_place", lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    )
+    assert is_killed(lambda: save(second, folder), 10**6, "after")
+    assert not (folder / MANIFEST).exists()
+    params = second.get_params() | {"checkpoint": str(folder)}
+    assert_array_equal(BertEmbedder(**params).fit(TEXTS).transform(TEXTS), expected)
+    monkeypatch.undo()
+    save(first, folder)
+    assert mark_of(load(folder)) == mark_of(first)
+
+
+def test_a_vocabulary_is_whole_after_the_next_save(folder, way):
+    """A save finishes what a kill has left of a vocabulary, and replaces it."""
+    vocabularies = [WordPieceVocabulary(vocab_size=n).fit(TEXTS) for n in (30, 31)]
+    kills = crashes(
+        lambda: vocabularies[1].save(folder),
+        lambda: vocabularies[0].save(folder),
+        range(1, 10**6, 9),
+    )
+    for crash in kills:
+        vocabularies[0].save(folder)
+        assert len(os.listdir(folder)) == 3, crash
+        assert os.listdir(folder.parent) == ["m"], crash
+
+
+@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.slow)])
+def test_savers_and_readers_at_a_time(two, way, folder, seconds):
+    """Two processes save to one folder, two load from it: each look finds a model."""
+    marks = [mark_of(embedder) for embedder in two]
+    save(two[0], folder)
+    end = time.monotonic() + seconds
+    counts = folder.parent.parent / "counts"
+
+    def note(kind, n):
+        with counts.open("a") as file:
+            file.write(f"{kind} {n}\n")
+
+    def go_on_saving(embedder):
+        for n in itertools.count(1):
+            save(embedder, folder)
+            if time.monotonic() > end:
+                return note("saves", n)
+
+    def go_on_loading():
+        for n in itertools.count(1):
+            loaded = load(folder)
+            assert mark_of(loaded) == marks[loaded.verbose]
+            if time.monotonic() > end:
+                return note("loads", n)
+
+    steps = [functools.partial(go_on_saving, embedder) for embedder in two]
+    children = [forked(step) for step in [*steps, go_on_loading, go_on_loading]]
+    assert [exit_code(child) for child in children] == [0, 0, 0, 0]
+    print(way, counts.read_text().split())
+    assert os.listdir(folder.parent) == ["m"]
+    assert not [name for name in os.listdir(folder) if name.startswith(".")]
