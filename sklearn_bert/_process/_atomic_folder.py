@@ -447,10 +447,11 @@ def _finish(target: Path) -> None:
         _remove_empty({folder for path in removed for folder in path.parents}, target)
         for new, path in placed[:-1]:
             _place(new, path, journal)
-        for folder in {target, *(path.parent for _, path in placed)}:
+        for folder in {target, *(path.parent for _, path in placed[:-1])}:
             sync(folder)
-        _place(*placed[-1], journal)
-        sync(target)
+        new, path = placed[-1]
+        _place(new, path, journal)
+        sync(path.parent)
     done = target / _new_name(OURS)
     journal.rename(done)  # the journal is there as a whole, or not at all
     shutil.rmtree(done, ignore_errors=True)

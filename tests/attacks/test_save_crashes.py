@@ -352,7 +352,7 @@ def test_a_killed_save_leaves_a_model(two, way, folder, numbers):
         left = {path.name for path in folder.iterdir() if path.name[0] == "."}
         assert not left, crash
     assert seen == {0, 1}
-    print(f"{way}: {n_kills} kills")
+    assert n_kills > (100 if numbers is None else 10)
 
 
 def test_a_checkpoint_is_found_after_a_kill(two, folder, monkeypatch):
@@ -393,28 +393,18 @@ def test_savers_and_readers_at_a_time(two, way, folder, seconds):
     marks = [mark_of(embedder) for embedder in two]
     save(two[0], folder)
     end = time.monotonic() + seconds
-    counts = folder.parent.parent / "counts"
-
-    def note(kind, n):
-        with counts.open("a") as file:
-            file.write(f"{kind} {n}\n")
 
     def go_on_saving(embedder):
-        for n in itertools.count(1):
+        while time.monotonic() < end:
             save(embedder, folder)
-            if time.monotonic() > end:
-                return note("saves", n)
 
     def go_on_loading():
-        for n in itertools.count(1):
+        while time.monotonic() < end:
             loaded = load(folder)
             assert mark_of(loaded) == marks[loaded.verbose]
-            if time.monotonic() > end:
-                return note("loads", n)
 
     steps = [functools.partial(go_on_saving, embedder) for embedder in two]
     children = [forked(step) for step in [*steps, go_on_loading, go_on_loading]]
     assert [exit_code(child) for child in children] == [0, 0, 0, 0]
-    print(way, counts.read_text().split())
     assert os.listdir(folder.parent) == ["m"]
     assert not [name for name in os.listdir(folder) if name.startswith(".")]

@@ -314,7 +314,7 @@ def umask(folder):
 
 
 def test_the_working_directory_stays(tmp_path, monkeypatch):
-    """A process that writes the folder that it works in, or one above, goes on there."""
+    """A process goes on in the folder that it works in and writes, or one above."""
     target = tmp_path / "one"
     write(target, "old")
     (target / "inside").mkdir()
@@ -420,12 +420,14 @@ def test_writers_take_turns(tmp_path):
 def test_a_lost_draft_is_an_error(tmp_path):
     """Where somebody has removed the draft, nothing is put in place."""
     write(tmp_path / "one", "old")
-    with (
-        pytest.raises(FileNotFoundError, match="was removed while .* save it again"),
-        new_folder(tmp_path / "one", written=written) as draft,
-    ):
-        draft.rename(tmp_path / "moved")
-        draft.mkdir()
+
+    def write_and_lose():
+        with new_folder(tmp_path / "one", written=written) as draft:
+            draft.rename(tmp_path / "moved")
+            draft.mkdir()
+
+    with pytest.raises(FileNotFoundError, match="was removed while .* save it again"):
+        write_and_lose()
     assert content_of(tmp_path / "one")["mark"] == "old"
 
 
