@@ -337,17 +337,16 @@ def mark_of(embedder):
 @pytest.mark.parametrize(
     "numbers", [range(1, 10**6, 11), pytest.param(None, marks=pytest.mark.slow)]
 )
-def test_a_killed_save_leaves_a_model(two, way, folder, numbers, record_property):
+def test_a_killed_save_leaves_a_model(two, way, folder, numbers):
     """After a kill at any operation `load` and `checkpoint=` find a whole model."""
     first, second = two
     marks = [mark_of(embedder) for embedder in two]
     save(first, folder)
     (folder / "README.md").write_text("mine")
-    n_kills, seen = 0, set()
+    seen = set()
     for crash in crashes(
         lambda: save(second, folder), lambda: save(first, folder), numbers
     ):
-        n_kills += 1
         loaded = load(folder)
         assert mark_of(loaded) == marks[loaded.verbose], crash
         assert (find_checkpoint(str(folder), None) / MANIFEST).is_file()
@@ -358,7 +357,6 @@ def test_a_killed_save_leaves_a_model(two, way, folder, numbers, record_property
         left = {path.name for path in folder.iterdir() if path.name[0] == "."}
         assert not left, crash
     assert seen == {0, 1}
-    record_property("kills", n_kills)
 
 
 def test_a_checkpoint_is_found_after_a_kill(two, folder, monkeypatch):
@@ -385,7 +383,7 @@ def test_a_vocabulary_is_whole_after_the_next_save(folder, way):
     kills = crashes(
         lambda: vocabularies[1].save(folder),
         lambda: vocabularies[0].save(folder),
-        range(1, 10**6, 9),
+        range(1, 10**6, 15),
     )
     for crash in kills:
         vocabularies[0].save(folder)
@@ -393,21 +391,16 @@ def test_a_vocabulary_is_whole_after_the_next_save(folder, way):
         assert os.listdir(folder.parent) == ["m"], crash
 
 
-@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.slow)])
-def test_savers_and_readers_at_a_time(two, way, folder, seconds, record_property):
+@pytest.mark.parametrize("seconds", [1, pytest.param(60, marks=pytest.mark.slow)])
+def test_savers_and_readers_at_a_time(two, way, folder, seconds):
     """Two processes save to one folder, two load from it: each look finds a model."""
     marks = [mark_of(embedder) for embedder in two]
     save(two[0], folder)
     end = time.monotonic() + seconds
-    counts = folder.parent.parent / "counts"
 
     def go_on(step):
-        n = 0
         while time.monotonic() < end:
             step()
-            n += 1
-        with counts.open("a") as file:
-            file.write(f"{n} ")
 
     def look():
         loaded = load(folder)
@@ -417,6 +410,5 @@ def test_savers_and_readers_at_a_time(two, way, folder, seconds, record_property
     steps += [look, look]
     children = [forked(functools.partial(go_on, step)) for step in steps]
     assert [exit_code(child) for child in children] == [0, 0, 0, 0]
-    record_property("saves and loads", counts.read_text())
     assert os.listdir(folder.parent) == ["m"]
     assert not [name for name in os.listdir(folder) if name.startswith(".")]
