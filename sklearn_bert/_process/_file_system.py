@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import importlib
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-if sys.platform != "win32":
-    import fcntl
+# Windows has no such module.
+fcntl: Any = None if sys.platform == "win32" else importlib.import_module("fcntl")
 
 AT_FDCWD = -100  # a path is relative to the working directory
 RENAME_EXCHANGE = 2
@@ -45,7 +47,7 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     FileNotFoundError
         If there is no such folder, or none any more after waiting.
     """
-    if sys.platform == "win32":
+    if fcntl is None:
         yield False
         return
     descriptor, is_held = _wait_for(folder, wait)
