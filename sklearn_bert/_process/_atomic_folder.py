@@ -7,17 +7,7 @@ or the new one. The next save removes its draft: no other process holds the lock
 
 Where two folders cannot change places (another system; a mount point; the working
 directory, which would go with the old folder; a folder that holds a mount point; no
-right to write beside it) the files are replaced one by one, by a journal inside:
-
-1. The draft moves into the folder, as `.sklearn_bert.saved/new`, with the list of what
-   is removed and what is put in.
-2. The old `last`, the file without which nobody takes the folder for a model, is
-   removed. From here on `whole_folder` finds the new model in the journal.
-3. The other old files are removed, the new ones put in, `last` as the last.
-4. The journal is removed.
-
-A save that finds the journal of a killed process does steps 3 and 4 again. A reader
-that does not know of the journal finds no `last` after a kill between 2 and 4.
+right to write beside it) the files are replaced one by one, by `_folder_journal`.
 
 Files and folders are synchronized before each step that relies on them. Savers take
 turns by the lock of the folder, for the time of the last steps.
@@ -26,30 +16,35 @@ turns by the lock of the folder, for the time of the last steps.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
-import platform
 import shutil
 import stat
 import time
-import uuid
 from collections.abc import Callable, Iterator, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sklearn_bert._process._file_system import exchange, link_or_copy, lock, sync
+from sklearn_bert._process._folder_journal import (
+    DRAFT,
+    JOURNAL,
+    OURS,
+    finish,
+    is_folder,
+    is_of_a_save,
+    machine_name,
+    new_name,
+    replace_files,
+    short_hash,
+    sync_folders,
+)
 
 # Takes a folder and returns the relative paths of the files that this package wrote;
 # None: the folder was not written by this package.
 WrittenFiles = Callable[[Path], Set[str] | None]
 T = TypeVar("T")
 
-OURS = ".sklearn_bert"  # how the names begin of what `new_folder` keeps in a folder
-JOURNAL = f"{OURS}.saved"
-DRAFT = ".saving"  # how the names of drafts end
-PLAN = "plan.json"
 DAY = 24 * 60 * 60
 
 
@@ -124,7 +119,7 @@ def entries(folder: Path) -> list[Path]:
     return [
         path
         for path in folder.iterdir()
-        if path.name != "lost+found" and not _is_of_a_save(path.name)
+        if path.name != "lost+found" and not is_of_a_save(path.name)
     ]
 
 
@@ -189,7 +184,7 @@ def _draft(target: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 errno.EACCES, "the folder is read-only; nothing was written", str(home)
             )
         home, start = target, OURS
-    draft = home / _new_name(start)
+    draft = home / new_name(start)
     with ExitStack() as stack:
         try:
             while True:
@@ -205,31 +200,9 @@ def _draft(target: Path) -> Iterator[tuple[Path, os.stat_result]]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _new_name(start: str) -> str:
-    return f"{start}.{_machine()}.{uuid.uuid4().hex[:12]}{DRAFT}"
-
-
 def _start_of_drafts(target: Path) -> str:
     # A part of the name only: the full name with a suffix may be too long.
-    return f".{target.name[:20]}.{_short_hash(target.name)}"
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
-
-
-def _machine() -> str:
-    """Return what the containers of a running machine have in common."""
-    try:
-        name = Path("/proc/sys/kernel/random/boot_id").read_text()
-    except OSError:
-        name = platform.node()
-    return _short_hash(name)
-
-
-def _is_of_a_save(name: str) -> bool:
-    is_draft = name.startswith(f"{OURS}.") and name.endswith(DRAFT)
-    return is_draft or name == JOURNAL
+    return f".{target.name[:20]}.{short_hash(target.name)}"
 
 
 @contextmanager
@@ -248,7 +221,7 @@ def _turn(target: Path) -> Iterator[bool]:
 def _recover(target: Path) -> None:
     """Finish or remove what killed saves have left in a folder and beside it."""
     if (target / JOURNAL).is_dir() and os.access(target, os.W_OK):
-        _finish(target)
+        finish(target)
     for home, start in ((target, OURS), (target.parent, _start_of_drafts(target))):
         if not (home.is_dir() and os.access(home, os.R_OK | os.W_OK)):
             continue
@@ -263,7 +236,7 @@ def _remove_if_dead(draft: Path) -> None:
         with lock(draft, wait=False) as is_held:
             # A network folder may not show the locks of another machine; and a machine
             # has another name after a restart.
-            is_of_here = f".{_machine()}." in draft.name
+            is_of_here = f".{machine_name()}." in draft.name
             is_old = time.time() - draft.stat().st_mtime > DAY
             if is_held and (is_of_here or is_old):
                 shutil.rmtree(draft, ignore_errors=True)
@@ -296,7 +269,7 @@ def _put_in_place(
                 _replace(draft, target, names, written, last or max(names, default=""))
                 return
             draft.chmod(stat.S_IMODE(status.st_mode))
-            _sync_folders(draft)
+            sync_folders(draft)
             try:
                 draft.rename(target)
                 return
@@ -316,12 +289,12 @@ def _replace(
         and _keep(target, draft, ours)
     )
     _take_modes(draft, target, names)
-    _sync_folders(draft)
+    sync_folders(draft)
     if may_go and exchange(draft, target):
         return
     removed = _files_in(target, ours)
     plan = {"remove": removed, "place": names, "last": last}
-    _replace_files(draft, target, plan)
+    replace_files(draft, target, plan)
 
 
 def _holds_working_directory(target: Path) -> bool:
@@ -337,7 +310,7 @@ def _check_free(draft: Path, target: Path, ours: Set[Path]) -> None:
         place = target / path.name
         if not os.path.lexists(place) or _is_ours(place, ours):
             continue
-        if not (_is_folder(path) and _is_folder(place)):
+        if not (is_folder(path) and is_folder(place)):
             raise FileExistsError(
                 f"{place} was not saved by sklearn_bert, and what is saved now needs "
                 "its name; nothing was written. Move it away, or choose another folder."
@@ -367,10 +340,10 @@ def _keep(folder: Path, draft: Path, ours: Set[Path]) -> bool:
     be emptied.
     """
     for path in folder.iterdir():
-        if _is_ours(path, ours) or _is_of_a_save(path.name):
+        if _is_ours(path, ours) or is_of_a_save(path.name):
             continue
         place = draft / path.name
-        if _is_folder(path):
+        if is_folder(path):
             place.mkdir(exist_ok=True)
             if os.path.ismount(path) or not _keep(path, place, ours):
                 return False
@@ -379,105 +352,6 @@ def _keep(folder: Path, draft: Path, ours: Set[Path]) -> bool:
         elif not link_or_copy(path, place):
             return False
     return True
-
-
-# -- file by file ----------------------------------------------------------------------
-
-
-def _replace_files(draft: Path, target: Path, plan: dict[str, Any]) -> None:
-    """Replace the files of a folder that must stay, by a journal in it."""
-    prepared = target / _new_name(OURS)
-    try:
-        prepared.mkdir()
-        shutil.copymode(target, prepared)
-        try:
-            draft.rename(prepared / "new")
-        except OSError:  # another file system, or a mount point of the same
-            _copy_files(draft, prepared / "new", plan["place"])
-        (prepared / PLAN).write_text(json.dumps(plan), "utf-8")
-        sync(prepared / PLAN)
-        sync(prepared)
-        prepared.rename(target / JOURNAL)
-        sync(target)
-        (target / plan["last"]).unlink(missing_ok=True)
-        sync(target)
-        _finish(target)
-    except BaseException:  # an interrupt must not leave it half done
-        _finish(target)
-        raise
-    finally:
-        shutil.rmtree(prepared, ignore_errors=True)
-
-
-def _copy_files(draft: Path, new: Path, names: list[str]) -> None:
-    new.mkdir()
-    for name in names:
-        _make_parent(draft / name, new / name)
-        link_or_copy(draft / name, new / name)
-    shutil.copymode(draft, new)
-    _sync_folders(new)
-
-
-def _make_parent(path: Path, place: Path) -> None:
-    if not place.parent.exists():
-        place.parent.mkdir(parents=True)
-        shutil.copymode(path.parent, place.parent)
-
-
-def _finish(target: Path) -> None:
-    """Do what the journal says; a second time does no harm."""
-    journal = target / JOURNAL
-    if not journal.is_dir():
-        return
-    try:
-        plan = json.loads((journal / PLAN).read_text("utf-8"))
-        last = plan["last"]
-        removed = [_path_in(target, name) for name in plan["remove"]]
-        names = [name for name in plan["place"] if name != last] + [last]
-        placed = [(_path_in(journal / "new", n), _path_in(target, n)) for n in names]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileExistsError(
-            f"{journal} is not the journal of a save; nothing was written. Remove it, "
-            "or choose another folder."
-        ) from error
-    # Else it ended before the old one was removed, or after the new one was put in.
-    if not os.path.lexists(target / last):
-        for path in removed:
-            path.unlink(missing_ok=True)
-        _remove_empty({folder for path in removed for folder in path.parents}, target)
-        for new, path in placed[:-1]:
-            _place(new, path, journal)
-        for folder in {target, *(path.parent for _, path in placed[:-1])}:
-            sync(folder)
-        new, path = placed[-1]
-        _place(new, path, journal)
-        sync(path.parent)
-    done = target / _new_name(OURS)
-    journal.rename(done)  # the journal is there as a whole, or not at all
-    shutil.rmtree(done, ignore_errors=True)
-
-
-def _path_in(folder: Path, name: str) -> Path:
-    """Return the path of a name in the folder itself, not above or behind a link."""
-    path = folder / name
-    if path.parent.resolve() != path.parent or not path.is_relative_to(folder):
-        raise ValueError(f"{name} is not in {folder}")
-    return path
-
-
-def _place(new: Path, path: Path, journal: Path) -> None:
-    _make_parent(new, path)
-    whole = journal / "placing"  # a file is at its path as a whole, or not at all
-    whole.unlink(missing_ok=True)
-    link_or_copy(new, whole)
-    whole.replace(path)
-
-
-def _remove_empty(folders: Set[Path], top: Path) -> None:
-    inside = [folder for folder in folders if top in folder.parents]
-    for folder in sorted(inside, reverse=True):  # those inside come first
-        if _is_folder(folder) and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 # -- what is in a folder ---------------------------------------------------------------
@@ -495,22 +369,13 @@ def _files_in(folder: Path, among: Set[Path] | None = None) -> list[str]:
     return [
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if not _is_folder(path) and (among is None or path in among)
+        if not is_folder(path) and (among is None or path in among)
     ]
-
-
-def _sync_folders(folder: Path) -> None:
-    for top, _, _ in os.walk(folder, topdown=False):
-        sync(Path(top))
 
 
 def _is_ours(path: Path, ours: Set[Path]) -> bool:
     """Return whether this is one of our files, or a folder of such files only."""
-    if not _is_folder(path):
+    if not is_folder(path):
         return path in ours
     inside = list(path.iterdir())
     return bool(inside) and all(_is_ours(p, ours) for p in inside)
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

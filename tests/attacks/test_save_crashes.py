@@ -20,6 +20,7 @@ from numpy.testing import assert_array_equal
 
 from sklearn_bert import BertEmbedder, WordPieceVocabulary, load, save
 from sklearn_bert._process import _atomic_folder as _folder
+from sklearn_bert._process import _folder_journal as _journal
 from sklearn_bert._process._atomic_folder import new_folder, whole_folder
 from sklearn_bert.estimators._save import MANIFEST
 from sklearn_bert.model._find import find_checkpoint
@@ -292,7 +293,7 @@ def test_a_kill_at_any_operation_of_the_recovery(way, folder, monkeypatch):
         write(folder, OLD)
         with monkeypatch.context() as patch:
             # Killed when all but the last file is in place.
-            patch.setattr(_folder, "_place", place_some)
+            patch.setattr(_journal, "_place", place_some)
             assert is_killed(lambda: write(folder, NEW), 10**6, "after")
 
     def place_some(new, path, journal):
@@ -300,7 +301,7 @@ def test_a_kill_at_any_operation_of_the_recovery(way, folder, monkeypatch):
             os.kill(os.getpid(), signal.SIGKILL)
         place(new, path, journal)
 
-    place = _folder._place
+    place = _journal._place
     for crash in crashes(lambda: write(folder, NEXT), prepare):
         source = whole_folder(folder, "mark")
         files = json.loads((source / "mark").read_text())
@@ -366,7 +367,7 @@ def test_a_checkpoint_is_found_after_a_kill(two, folder, monkeypatch):
     expected = second.transform(TEXTS)
     monkeypatch.setattr(_folder, "exchange", no_exchange)
     monkeypatch.setattr(
-        _folder, "_place", lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        _journal, "_place", lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     )
     assert is_killed(lambda: save(second, folder), 10**6, "after")
     assert not (folder / MANIFEST).exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sklearn_bert._process import _atomic_folder as _folder
+from sklearn_bert._process import _folder_journal as _journal
 from sklearn_bert._process._atomic_folder import (
     check_replaceable,
     new_folder,
@@ -207,12 +208,22 @@ def test_an_error_leaves_what_was_there(tmp_path, error, is_old):
     assert len(list(tmp_path.iterdir())) == is_old
 
 
-@pytest.mark.parametrize("step", ["exchange", "_replace_files", "_finish", "_place"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [
+        (_folder, "exchange"),
+        (_folder, "replace_files"),
+        (_journal, "finish"),
+        (_journal, "_place"),
+    ],
+)
 @pytest.mark.parametrize("when", ["before", "behind"])
-def test_an_interrupt_while_it_is_put_in_place(tmp_path, monkeypatch, step, when):
+def test_an_interrupt_while_it_is_put_in_place(
+    tmp_path, monkeypatch, module, step, when
+):
     """In the last steps too, one of the two is there, whole and alone."""
     write(tmp_path / "one", "old")
-    function = getattr(_folder, step)
+    function = getattr(module, step)
     calls = []
 
     def interrupted(*args):
@@ -225,12 +236,12 @@ def test_an_interrupt_while_it_is_put_in_place(tmp_path, monkeypatch, step, when
 
     if step != "exchange":
         monkeypatch.setattr(_folder, "exchange", lambda *folders: False)
-    monkeypatch.setattr(_folder, step, interrupted)
+    monkeypatch.setattr(module, step, interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "one")
     monkeypatch.undo()
     old = dict.fromkeys(NEW, "old")
-    is_new = when == "behind" or step in ("_finish", "_place")
+    is_new = when == "behind" or step in ("finish", "_place")
     assert content_of(tmp_path / "one") == (NEW if is_new else old)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
@@ -385,9 +396,9 @@ def test_a_draft_of_a_living_process_stays(tmp_path):
     """Another writer removes the drafts of dead processes only, of this machine."""
     target = tmp_path / "one"
     start = _folder._start_of_drafts(target)
-    dead = tmp_path / _folder._new_name(start)
-    elsewhere = tmp_path / f"{start}.01234567.89{_folder.DRAFT}"
-    old = tmp_path / f"{start}.01234567.ab{_folder.DRAFT}"
+    dead = tmp_path / _journal.new_name(start)
+    elsewhere = tmp_path / f"{start}.01234567.89{_journal.DRAFT}"
+    old = tmp_path / f"{start}.01234567.ab{_journal.DRAFT}"
     for draft in (dead, elsewhere, old):
         draft.mkdir()
     os.utime(old, (0, 0))
@@ -460,7 +471,7 @@ def test_an_error_of_a_reader_comes_out(tmp_path):
 def test_a_journal_names_nothing_outside(tmp_path, name):
     """A journal that somebody made up removes and writes nothing elsewhere."""
     target = tmp_path / "one"
-    journal = target / _folder.JOURNAL
+    journal = target / _journal.JOURNAL
     (journal / "new").mkdir(parents=True)
     (tmp_path / "out").write_text("mine")
     (target / "link").symlink_to(tmp_path, target_is_directory=True)
@@ -495,6 +506,7 @@ def test_all_is_synchronized_before_it_is_put_in_place(
 
     swap = _folder.exchange
     monkeypatch.setattr(_folder, "sync", noted)
+    monkeypatch.setattr(_journal, "sync", noted)
     monkeypatch.setattr(_folder, "exchange", exchange)
     monkeypatch.setattr(
         Path, "rename", lambda p, to: (steps.append(f"to {to.name}"), rename(p, to))[1]
@@ -507,6 +519,6 @@ def test_all_is_synchronized_before_it_is_put_in_place(
     if can_exchange:
         assert behind == [tmp_path.name]
     else:
-        journal = behind.index(f"to {_folder.JOURNAL}")
+        journal = behind.index(f"to {_journal.JOURNAL}")
         assert "plan.json" in behind[:journal]
         assert behind[journal + 1 : journal + 3] == ["one", "one"]
