@@ -155,12 +155,6 @@ def folder():
         yield folder
 
 
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch):
-    """What a kill leaves does not depend on fsync, which takes most of the time."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 WAYS = {
     "exchange": {},
     "file by file": {"exchange": no_exchange},
