@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from sklearn_bert._process._random import Seeds, seeded
-from sklearn_bert.compute._device import resolve_device
+from sklearn_bert.compute._device import resolve_device, shortage_named
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._recipe import Recipe
@@ -153,6 +153,7 @@ class FitCall:
         estimator = self.estimator
         # Python calls no __exit__ after an error in here, so nothing is held yet.
         self._stack = ExitStack()
+        self._stack.enter_context(shortage_named("fitting"))
         # "auto" comes to a number once the texts are counted.
         known = None if self.n_epochs == "auto" else self.n_epochs
         self.context = estimator._init_callback_context(max_subtasks=known)

