@@ -39,7 +39,8 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
-            f"device is {excerpt(device)}; expected 'auto', 'cpu', 'cuda' or 'cuda:<number>'."
+            f"device is {excerpt(device)}; expected 'auto', 'cpu', 'cuda' or "
+            "'cuda:<number>'."
         ) from error
     if not _is_here(resolved):
         raise ValueError(

@@ -105,8 +105,9 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         if self.checkpoint is not None and self.vocabulary is not None:
             raise ValueError(
                 f"checkpoint is {excerpt(self.checkpoint, 500)} and vocabulary is "
-                f"{excerpt(self.vocabulary, 500)}, but a checkpoint has a vocabulary of its own. "
-                "Set vocabulary=None, or checkpoint=None to start from nothing."
+                f"{excerpt(self.vocabulary, 500)}, but a checkpoint has a vocabulary "
+                "of its own. Set vocabulary=None, or checkpoint=None to start from "
+                "nothing."
             )
         if self.checkpoint is not None:
             return

@@ -1,4 +1,4 @@
-"""Check the parameters of an estimator: those that scikit-learn's check lets through."""
+"""Check parameters: also those that scikit-learn's own check lets through."""
 
 from __future__ import annotations
 

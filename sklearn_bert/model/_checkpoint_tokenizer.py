@@ -67,8 +67,8 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
         is_there = False
     if not is_there:
         raise CheckpointNotFoundError(
-            f"vocabulary {excerpt(name, 500)} is not a folder with a tokenizer.json or a "
-            "vocab.txt; expected one that WordPieceVocabulary.save has written."
+            f"vocabulary {excerpt(name, 500)} is not a folder with a tokenizer.json "
+            "or a vocab.txt; expected one that WordPieceVocabulary.save has written."
         )
     what = f"vocabulary {name!r}"
     with quiet_transformers(), damage_named(what, SAVE_TOKENIZER):

@@ -314,8 +314,8 @@ def _read_file(path: Path) -> list[str]:
     if not is_file:
         problem = "is a folder" if is_folder else "does not exist"
         raise FileNotFoundError(
-            f"vocabulary is {excerpt(str(path), 500)}, which {problem}; expected a vocab.txt with "
-            "one piece per line."
+            f"vocabulary is {excerpt(str(path), 500)}, which {problem}; expected a "
+            "vocab.txt with one piece per line."
         )
     # Not splitlines, which also splits at U+2028 and others: they may be pieces.
     lines = path.read_text("utf-8").split("\n")
