@@ -84,8 +84,8 @@ def _cached(name: str, revision: str | None) -> Path | None:
     except HFValidationError as error:
         raise CheckpointNotFoundError(
             f"checkpoint {excerpt(name, 500)} was not found: there is no such folder, "
-            "and it cannot be a name on the Hub either. Give an existing folder or a name "
-            "such as 'sentence-transformers/all-MiniLM-L6-v2'."
+            "and it cannot be a name on the Hub either. Give an existing folder or a "
+            "name such as 'sentence-transformers/all-MiniLM-L6-v2'."
         ) from error
     except OSError:
         return None

@@ -22,7 +22,8 @@ def parse_template(template: str) -> list[tuple[str, str | None, str]]:
     except ValueError as error:
         raise ValueError(
             f"template is {excerpt(template, 500)}, which is not a valid format string "
-            f"({error}); expected column names in braces, e.g. '{title}. {body}'."
+            f"({error}); "
+            "expected column names in braces, e.g. '{title}. {body}'."
         ) from error
     names = [name for _, name, _, _ in pieces if name is not None]
     if not names or not all(names):
