@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_bert._process._interrupts import heard
 from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._device import (
     check_not_forked,
@@ -270,7 +271,7 @@ class Runner:
         """Compute with this object's settings of torch, not with the caller's."""
         check_not_forked(self.device)
         precisely = matmul_precision(self.precision, self.device)
-        with shortage_named("predicting"), own_torch_state(), precisely:
+        with heard(), shortage_named("predicting"), own_torch_state(), precisely:
             yield
 
     def _above(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from sklearn_bert._process._interrupts import heard
 from sklearn_bert._process._random import Seeds, seeded
 from sklearn_bert.compute._device import resolve_device, shortage_named
 from sklearn_bert.compute._gpu_lock import reserve_gpu
@@ -153,7 +154,6 @@ class FitCall:
         estimator = self.estimator
         # Python calls no __exit__ after an error in here, so nothing is held yet.
         self._stack = ExitStack()
-        self._stack.enter_context(shortage_named("fitting"))
         # "auto" comes to a number once the texts are counted.
         known = None if self.n_epochs == "auto" else self.n_epochs
         self.context = estimator._init_callback_context(max_subtasks=known)
@@ -162,6 +162,8 @@ class FitCall:
             self._check_unchanged()
         self.seeds = Seeds(estimator.random_state)
         resolve_device(estimator.device)  # raises where it is no device
+        self._stack.enter_context(heard())
+        self._stack.enter_context(shortage_named("fitting"))
         return self
 
     def __exit__(

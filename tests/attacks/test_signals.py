@@ -37,6 +37,8 @@ CALLS = [
     *("predict", "transform", "save", "load"),
 ]
 N_STRIKES = 30
+# A file that is struck while it is opened is closed by the garbage collection.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in")
 
 
 @pytest.fixture(scope="session")
