@@ -1,9 +1,9 @@
 """Ctrl-C, and other signals whose handler raises, in the middle of our work.
 
 Two things go wrong where one strikes at an unlucky moment. What belongs to the process
-or to the thread (torch's modes, transformers' switches) stays as it was in the middle of
-a change: `interrupts_wait`. And Python drops an exception that is raised in a callback of
-`weakref` or in a finaliser: `heard`.
+or to the thread (torch's modes, transformers' switches) stays as it was in the middle
+of a change: `interrupts_wait`. And Python drops an exception that is raised in a
+callback of `weakref` or in a finaliser: `heard`.
 """
 
 from __future__ import annotations
