@@ -30,6 +30,7 @@ from sklearn_bert.model._damage import (
     read_json,
 )
 from sklearn_bert.model._torch_state import quiet_transformers
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._tokenizer import SPECIAL_NAMES, TextTokenizer
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -60,10 +61,14 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
         If there is none that can be used.
     """
     name, path = os.fspath(folder), as_path(os.fspath(folder))
-    if not any((path / file).exists() for file in ("tokenizer.json", "vocab.txt")):
+    try:
+        is_there = any((path / f).exists() for f in ("tokenizer.json", "vocab.txt"))
+    except OSError:  # too long a name
+        is_there = False
+    if not is_there:
         raise CheckpointNotFoundError(
-            f"vocabulary {name!r} is not a folder with a tokenizer.json or a "
-            "vocab.txt; expected one that WordPieceVocabulary.save has written."
+            f"vocabulary {excerpt(name, 500)} is not a folder with a tokenizer.json "
+            "or a vocab.txt; expected one that WordPieceVocabulary.save has written."
         )
     what = f"vocabulary {name!r}"
     with quiet_transformers(), damage_named(what, SAVE_TOKENIZER):

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from transformers.utils import logging
 
 from sklearn_bert._process._fork import process_lock
+from sklearn_bert._process._interrupts import interrupts_wait
 from sklearn_bert._process._random import OWN, going_back
 from sklearn_bert.model._attention import NAME, attend_plainly
 from sklearn_bert.model._dropout import drop
@@ -73,7 +74,8 @@ def building() -> Iterator[None]:
     switches off the tying of weights and sets torch's default dtype. Another thread
     must not build a network meanwhile.
     """
-    with _settings_lock, own_torch_state(), OwnDraws():
+    # An interrupt in torch's or transformers' own contexts would leave them entered.
+    with _settings_lock, interrupts_wait(), own_torch_state(), OwnDraws():
         dtype = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
