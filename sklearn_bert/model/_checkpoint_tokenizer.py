@@ -84,6 +84,44 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
     return of_length(max_length, "truncate", None)
 
 
+def read_saved_tokenizer(
+    folder: Path, settings: dict[str, Any], n_rows: int, longest_length: int
+) -> TextTokenizer:
+    """Read the tokenizer of a saved estimator; `settings` are those of the tokenizer.
+
+    Parameters
+    ----------
+    n_rows : int
+        The number of word embeddings.
+    longest_length : int
+        The number of positions that have an embedding.
+    """
+    path = folder / "tokenizer.json"
+    check_tokenizer_json(path)
+    with damage_named(str(path)):
+        tokenizer = TextTokenizer.from_json(path.read_text("utf-8"), settings)
+        check_backend(path, tokenizer.backend)
+        tokenizer.backend.encode(PROBE)
+        frame = tokenizer.special_tokens()
+        ids = [tokenizer.pad_id, *frame.before, *frame.after]
+    stride = tokenizer.window_stride
+    is_right = (
+        0 <= min(ids) <= max(ids) < n_rows
+        and frame.n_special < tokenizer.max_length <= longest_length
+        and (stride is None or stride > 0)
+    )
+    if not is_right:
+        raise damaged(
+            path,
+            f"does not fit its settings: ids around a text {ids}, for {n_rows} "
+            f"embeddings; max_length {tokenizer.max_length}, for {longest_length} "
+            f"positions; window_stride {stride}",
+        )
+    if max(tokenizer.backend.get_vocab().values()) >= n_rows:
+        tokenizer.n_embeddings = min(tokenizer.n_embeddings or n_rows, n_rows)
+    return tokenizer
+
+
 def read_checkpoint_tokenizer(
     what: str, folder: Path, config: PreTrainedConfig | None
 ) -> PreTrainedTokenizerFast:

@@ -57,6 +57,8 @@ def check_config_sizes(path: Path, values: Mapping[str, Any], shapes: Shapes) ->
         for number in _numbers(value):
             if isinstance(number, float) and not math.isfinite(number):
                 raise damaged(path, f"says {number} for {key!r}; expected a number")
+            if key.endswith("eps") and not 0 < number < 1:
+                raise damaged(path, f"says {number} for {key!r}; expected 0 to 1", FIT)
             if isinstance(number, int) and number > most and "theta" not in key:
                 raise damaged(
                     path,

@@ -101,15 +101,15 @@ def check_backend(path: Path, backend: Tokenizer, remedy: str = SAVE_TOKENIZER) 
         raise damaged(path, f"gives a token the id {largest:,}", remedy)
     normalizer = backend.normalizer
     for token in backend.get_added_tokens_decoder().values():
-        if token.normalized and normalizer is not None:
-            # It would be found everywhere, also inside of letters.
-            if not normalizer.normalize_str(token.content):
-                raise damaged(
-                    path,
-                    f"adds the token {token.content!r}, of which its normaliser leaves "
-                    "nothing",
-                    remedy,
-                )
+        is_changed = token.normalized and normalizer is not None
+        # It would be found everywhere, also inside of letters.
+        if is_changed and not normalizer.normalize_str(token.content):
+            raise damaged(
+                path,
+                f"adds the token {token.content!r}, of which its normaliser leaves "
+                "nothing",
+                remedy,
+            )
 
 
 # -- the parts: each raises ValueError ---------------------------------------------
