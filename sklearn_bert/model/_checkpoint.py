@@ -31,7 +31,6 @@ from sklearn_bert.model._checkpoint_encoder import (
     prepare_config,
     read_config,
     read_encoder,
-    weight_shapes,
 )
 from sklearn_bert.model._checkpoint_tokenizer import (
     TOKENIZER_CONFIG,
@@ -334,9 +333,9 @@ def _read(
         modules = read_sentence_modules(folder)
         source = modules.encoder_folder
         check_plain_files(source, folder)
-        check_folder(name, source)
+        shapes = check_folder(name, source)
         check_tokenizer_files(f"checkpoint {name!r}", source)
-        config = read_config(name, source, weight_shapes(name, source))
+        config = read_config(name, source, shapes)
         head_dropout, left_to_right = prepare_config(config, dropout)
         tokenizer = read_checkpoint_tokenizer(f"checkpoint {name!r}", source, config)
         # do_lower_case of sentence-transformers acts before the tokenizer's settings.
@@ -374,6 +373,7 @@ def _read(
             config,
             min(longest, soft_limit),
             n_embeddings=getattr(config, "vocab_size", None),
+            owner=f"checkpoint {name!r}",
         ),
         trained_length=trained,
         longest_length=longest,

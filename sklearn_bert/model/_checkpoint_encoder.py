@@ -121,8 +121,14 @@ HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_pr
 # -- files that have to be there ---------------------------------------------------
 
 
-def check_folder(name: str, folder: Path) -> None:
-    """Raise CheckpointError if a needed file is missing, or an adapter is present."""
+def check_folder(name: str, folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a folder, by the headers of its files.
+
+    Raises
+    ------
+    CheckpointError
+        If a needed file is missing or damaged, or an adapter is present.
+    """
     if not (folder / CONFIG).exists():
         raise _without_config(name, folder)
     if (folder / ADAPTER).exists():
@@ -132,11 +138,6 @@ def check_folder(name: str, folder: Path) -> None:
             "then save_pretrained to a new folder), or remove the file to take the "
             "weights without it."
         )
-    weight_shapes(name, folder)
-
-
-def weight_shapes(name: str, folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors of a folder, by the headers of its files."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(name, folder):
         found = check_weights(path)

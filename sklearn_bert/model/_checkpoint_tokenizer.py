@@ -80,7 +80,9 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
         check_plain_files(path, path)
         check_tokenizer_files(what, path)
         tokenizer = read_checkpoint_tokenizer(what, path, None)
-    of_length = tokenizers_of(tokenizer, BertConfig(), max_length, n_embeddings=None)
+    of_length = tokenizers_of(
+        tokenizer, BertConfig(), max_length, n_embeddings=None, owner=what
+    )
     return of_length(max_length, "truncate", None)
 
 
@@ -100,7 +102,7 @@ def read_saved_tokenizer(
     check_tokenizer_json(path)
     with damage_named(str(path)):
         tokenizer = TextTokenizer.from_json(path.read_text("utf-8"), settings)
-        check_backend(path, tokenizer.backend)
+        largest = check_backend(path, tokenizer.backend)
         tokenizer.backend.encode(PROBE)
         frame = tokenizer.special_tokens()
         ids = [tokenizer.pad_id, *frame.before, *frame.after]
@@ -117,8 +119,9 @@ def read_saved_tokenizer(
             f"embeddings; max_length {tokenizer.max_length}, for {longest_length} "
             f"positions; window_stride {stride}",
         )
-    if max(tokenizer.backend.get_vocab().values()) >= n_rows:
+    if largest >= n_rows:
         tokenizer.n_embeddings = min(tokenizer.n_embeddings or n_rows, n_rows)
+    tokenizer.owner = f"the model of {folder}"
     return tokenizer
 
 
@@ -179,6 +182,7 @@ def tokenizers_of(
     longest_length: int,
     *,
     n_embeddings: int | None,
+    owner: str,
 ) -> Callable[[int, str, int | None], TextTokenizer]:
     """Return a function from a length limit, and so on, to a `TextTokenizer`."""
     backend = tokenizer.backend_tokenizer
@@ -206,7 +210,7 @@ def tokenizers_of(
     def of_length(
         max_length: int, long_text: str, window_stride: int | None
     ) -> TextTokenizer:
-        return TextTokenizer(
+        limited = TextTokenizer(
             backend,
             max_length=max_length,
             pad_id=tokenizer.pad_token_id or 0,
@@ -217,6 +221,8 @@ def tokenizers_of(
             n_embeddings=n_embeddings,
             shares_backend=True,
         )
+        limited.owner = owner
+        return limited
 
     return of_length
 

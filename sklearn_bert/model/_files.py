@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from sklearn_bert.model._post_processing import (
 )
 from sklearn_bert.model._sizes import check_model_size
 from sklearn_bert.model._text_model import ENCODER_FILE, FILE_OF_PART, TextModel
-from sklearn_bert.model._torch_state import building
+from sklearn_bert.model._torch_state import Undrawn, building
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # What a configuration says of transformers' own heads. transformers would make up a
@@ -154,8 +155,10 @@ def _build_model(
     # Folders of the first formats have no "left_to_right", and read as they were saved.
     if is_language_model or "left_to_right" in settings:
         config = {**config, "is_decoder": False}  # the model itself masks later tokens
-    # The random weights that it starts with must not cost the caller random numbers.
-    with seeded(0, torch.device("cpu")), building():
+    # Where all weights are overwritten, random ones would take half of the time. Those
+    # that stay must not cost the caller random numbers.
+    fills = nullcontext() if settings.get("untrained") else Undrawn()
+    with seeded(0, torch.device("cpu")), building(), fills:
         network: Any = _new_network(config, settings)
     if is_language_model:
         weights = _with_second_names(network, weights, settings["untrained"])

@@ -32,6 +32,7 @@ MOST_ADDED_LETTERS = 64  # that are put before a text
 # A WordPiece model tries all parts of a word that is not longer.
 LONGEST_WORD = 1000
 LARGEST_ID = 2**24
+LONGEST_TEXT = 2**24  # in tokens, of paddings
 # Entries of a tokenizer_config.json that name other files, or stand for what a
 # tokenizer.json says.
 NOT_IN_CONFIG = (
@@ -65,6 +66,7 @@ def check_tokenizer_parts(
         _check_model(parts.get("model"))
         _check_post_processor(parts.get("post_processor"))
         _check_decoder(parts.get("decoder"))
+        _check_lengths(parts.get("padding"), parts.get("truncation"))
     except ValueError as error:
         raise damaged(path, f"has {error}, which is not read", remedy) from error
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
@@ -94,8 +96,8 @@ def check_sentencepiece(path: Path, remedy: str = SAVE_TOKENIZER) -> None:
         raise damaged(path, f"has {error}", remedy) from error
 
 
-def check_backend(path: Path, backend: Tokenizer, remedy: str = SAVE_TOKENIZER) -> None:
-    """Raise DamagedCheckpointError if tokens that were added could do harm."""
+def check_backend(path: Path, backend: Tokenizer, remedy: str = SAVE_TOKENIZER) -> int:
+    """Return the largest id; raise DamagedCheckpointError if tokens could do harm."""
     largest = max(backend.get_vocab().values(), default=0)
     if largest >= LARGEST_ID:
         raise damaged(path, f"gives a token the id {largest:,}", remedy)
@@ -110,6 +112,7 @@ def check_backend(path: Path, backend: Tokenizer, remedy: str = SAVE_TOKENIZER) 
                 "nothing",
                 remedy,
             )
+    return largest
 
 
 # -- the parts: each raises ValueError ---------------------------------------------
@@ -152,6 +155,21 @@ def _check_decoder(part: Any) -> None:
             raise ValueError("a decoder that strips more than one letter")
     if growth > MOST_GROWTH:
         raise ValueError(f"replacements that make a text {growth:,} times as long")
+
+
+def _check_lengths(padding: Any, truncation: Any) -> None:
+    """Raise ValueError at settings that abort; they are switched off only later."""
+    if padding is not None:
+        strategy, multiple = padding["strategy"], padding.get("pad_to_multiple_of")
+        length = strategy["Fixed"] if isinstance(strategy, dict) else 1
+        if not 0 < length <= LONGEST_TEXT:
+            raise ValueError(f"a padding to {length:,} tokens")
+        if multiple is not None and not 0 < multiple <= LONGEST_TEXT:
+            raise ValueError(f"a padding to multiples of {multiple:,}")
+    if truncation is not None:
+        stride, length = truncation["stride"], truncation["max_length"]
+        if not 0 <= stride <= length < 2**62:
+            raise ValueError(f"a truncation to {length:,} tokens in steps of {stride:,}")
 
 
 def _check_model(part: Any) -> None:
