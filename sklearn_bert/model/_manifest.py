@@ -31,6 +31,11 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read `{"sha256": ..., "content": {...}}`, and return the content.
 
@@ -102,9 +107,7 @@ def check_listed(
                 f"{path} is missing; the saved folder is damaged. {remedy}."
             )
         check_plain(path, folder)
-        with path.open("rb") as file:
-            is_intact = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-        if not is_intact:
+        if sha256_of_file(path) != sha256:
             raise DamagedCheckpointError(
                 f"{path} is damaged: its sha256 is not the one noted when it was "
                 f"saved. {remedy}."

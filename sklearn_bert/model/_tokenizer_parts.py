@@ -169,7 +169,9 @@ def _check_lengths(padding: Any, truncation: Any) -> None:
     if truncation is not None:
         stride, length = truncation["stride"], truncation["max_length"]
         if not 0 <= stride <= length < 2**62:
-            raise ValueError(f"a truncation to {length:,} tokens in steps of {stride:,}")
+            raise ValueError(
+                f"a truncation to {length:,} tokens in steps of {stride:,}"
+            )
 
 
 def _check_model(part: Any) -> None:

@@ -29,9 +29,9 @@ def test_default_comes_from_its_weight_package(monkeypatch):
 
 
 def test_weight_package_is_checked(monkeypatch):
-    """Weights with another sha256 than the official file's are refused."""
+    """A file with another sha256 than the official one is refused."""
     _find._bundled.cache_clear()
-    monkeypatch.setattr(_find, "BUNDLED_SHA256", "0" * 64)
+    monkeypatch.setitem(_find.BUNDLED_SHA256, "tokenizer.json", "0" * 64)
     with pytest.raises(DamagedCheckpointError, match="expected 0000.*Reinstall"):
         load_checkpoint(MINILM)
 
