@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,13 @@ LONG_NUMBER = re.compile(r"\d{4}")
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_integer and value >= 0
 
 
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, Real) and bool(np.isfinite(value)) and value > 0
+    is_number = isinstance(value, int | float | np.floating) and bool(value > 0)
+    return is_number and bool(np.isfinite(value))
 
 
 def _is_row(value: Any) -> bool:
@@ -68,7 +69,7 @@ def _is_indicator(value: Any) -> bool:
 def _is_layout(value: Any) -> bool:
     is_known = _is_dict(value) and {*value} <= {"mask_fraction", "whole_words", "pack"}
     share = value.get("mask_fraction", 0.5) if is_known else 0.5
-    return is_known and isinstance(share, Real) and 0 < share <= 1
+    return is_known and isinstance(share, int | float) and 0 < share <= 1
 
 
 Forms = dict[str, Callable[[Any], bool]]

@@ -449,8 +449,8 @@ def _warn_of_unused(folder: Path, encoder: nn.Module, unexpected: list[str]) -> 
         warn(
             f"the weights in {folder} hold {len(unused)} tensors that a "
             f"{type(encoder).__name__} of its config.json does not have, first "
-            f"{unused[0]!r}; they are left out, so its vectors may differ from those of "
-            f"the model that was trained. {FIT}."
+            f"{unused[0]!r}; they are left out, so its vectors may differ from those "
+            f"of the model that was trained. {FIT}."
         )
 
 
