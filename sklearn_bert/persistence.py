@@ -165,7 +165,7 @@ def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimat
         estimator.set_params(device=device)
         net = {**net, "placement": device}
     net = _known(net, NET_SETTINGS, "net")
-    encoder = model.encoder
+    encoder: Any = model.encoder
     n_rows = encoder.get_input_embeddings().num_embeddings
     if not 0 <= net["pad_id"] < n_rows:
         raise ValueError(f"pad_id={net['pad_id']} for {n_rows} embeddings")

@@ -415,7 +415,7 @@ def _check_saved(folder: Path, state: tuple[Any, ...]) -> None:
     manifest = folder / MANIFEST
     if not (manifest.exists() or manifest.is_symlink()):
         return
-    files = read_manifest(manifest).get("files")
+    files: Any = read_manifest(manifest).get("files")
     # The head is not read here, and not downloaded.
     check_listed(
         manifest, files, needed=SAVED, optional=[HEAD_FILE], remedy=SAVE_OR_REMOVE
