@@ -1097,22 +1097,22 @@ def _one_child(bases, first, last, step, most_seconds, found):
         stderr=subprocess.DEVNULL,
         env=environment,
     )
-    selector = selectors.DefaultSelector()
-    selector.register(process.stdout, selectors.EVENT_READ)
     now, is_started = first, False
-    while True:
-        ready = selector.select(most_seconds if is_started else START_SECONDS)
-        line = process.stdout.readline() if ready else None
-        if not line:
-            break
-        entry = json.loads(line)
-        is_started = True
-        if entry["seed"] is not None:
-            now = entry["seed"]
-            found.setdefault(now, {}).update(entry)
-    if line is None:
-        process.kill()
-    code = process.wait()
+    with process, selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            ready = selector.select(most_seconds if is_started else START_SECONDS)
+            line = process.stdout.readline() if ready else None
+            if not line:
+                break
+            entry = json.loads(line)
+            is_started = True
+            if entry["seed"] is not None:
+                now = entry["seed"]
+                found.setdefault(now, {}).update(entry)
+        if line is None:
+            process.kill()
+        code = process.wait()
     if not is_started:
         raise RuntimeError(f"the child did not start (exit code {code})")
     is_over = code == 0 and "word" in found.get(now, {})
