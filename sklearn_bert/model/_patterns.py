@@ -73,8 +73,10 @@ def check_pattern(pattern: str) -> None:
             parts[-1] = _repeated(parts[-1], piece[0])
         else:
             raise ValueError(f"a regular expression that is not closed, {pattern!r}")
+    if len(stack) > 1:
+        raise ValueError(f"a regular expression that is not closed, {pattern!r}")
     repeats, choices = _cost(stack[0])
-    if len(stack) > 1 or repeats > MOST_REPEATS or choices > MOST_CHOICES:
+    if repeats > MOST_REPEATS or choices > MOST_CHOICES:
         raise ValueError(f"a regular expression that may take very long, {pattern!r}")
 
 
