@@ -27,6 +27,7 @@ from sklearn_bert import (
 )
 from sklearn_bert.__main__ import main
 from sklearn_bert.estimators._save import canonical, sha256_of
+from sklearn_bert.model import _checkpoint_encoder
 from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._post_processing import write_step
 
@@ -266,7 +267,7 @@ DAMAGE = in_every_file() | {
     ),
     "vocab.txt without unknown": (
         vocabulary("[PAD]", "[CLS]", "[SEP]", "good"),
-        "lacks the special token|cannot be read",
+        "lacks the special token|cannot be read|no entry for its unknown token",
     ),
     "vocab.txt pointer": (
         both(NO_TOKENIZER, write("vocab.txt", POINTER)),
@@ -588,7 +589,7 @@ def test_damaged_checkpoint(copied, damage):
 
 def test_refused_before_weights_are_read(copied, monkeypatch):
     """What is wrong with the tokenizer is said before any weight is read."""
-    monkeypatch.setattr(AutoModel, "from_pretrained", _refuse)
+    monkeypatch.setattr(_checkpoint_encoder, "load_file", _refuse)
     NO_TOKENIZER(copied)
     with pytest.raises(DamagedCheckpointError, match="has weights but no tokenizer"):
         BertEmbedder(copied, **SETTINGS).fit(TEXTS)

