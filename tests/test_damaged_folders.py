@@ -609,7 +609,7 @@ def test_checkpoint_that_is_no_folder(checkpoint, name):
     for cls, data in FITS.items():
         with pytest.raises(CheckpointError) as caught:
             cls(given, **SETTINGS).fit(*data)
-        assert repr(given) in str(caught.value)
+        assert repr(given)[:400] in str(caught.value)
 
 
 VOCABULARY_DAMAGE = [

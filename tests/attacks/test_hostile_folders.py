@@ -37,7 +37,7 @@ FITS = {
     "generator": (BertGenerator, {}, TEXTS, None),
 }
 # In the default run, and in the slow one.
-N_QUICK, N_SLOW = 24, 3000
+N_QUICK, N_SLOW = 8, 3000
 N_BITS = 60
 
 
