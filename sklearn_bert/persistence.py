@@ -209,6 +209,12 @@ def _read_manifest(source: Path) -> dict[str, Any]:
             f"this is {__version__} and reads up to format {FORMAT}. Upgrade "
             "sklearn_bert."
         )
+    if content.get("layout") == "transformers":
+        raise ValueError(
+            f"{source} was saved with layout='transformers', for transformers and "
+            f"servers: it is a checkpoint and no {name}. Give it as the parameter "
+            "checkpoint of an estimator, or save the estimator with the default layout."
+        )
     if name not in ESTIMATORS:
         raise ValueError(
             f"{path} names the class {name!r}; expected one of {sorted(ESTIMATORS)}."

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._transformers_layout import write_for_transformers
 from sklearn_bert.model._files import write_model
 
 FORMAT = 5
@@ -24,10 +25,18 @@ PACKAGE = "sklearn_bert."
 # What older versions wrote; scikit-learn's own; and what has files of its own.
 OTHER_STATE = ("_missing", "_sklearn_output_config")
 IN_OWN_FILES = ("net_", "tokenizer_")
+LAYOUTS = ("sklearn_bert", "transformers")
+# What the manifest says in the layout of transformers.
+IN_ANY_LAYOUT = ("format", "class", "versions")
 METHODS_WITH_METADATA = ("fit", "partial_fit", "score")
 
 
-def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
+def save(
+    estimator: BertEstimator,
+    folder: str | os.PathLike,
+    *,
+    layout: str = "sklearn_bert",
+) -> None:
     """Write a fitted estimator to a folder.
 
     The folder holds JSON, safetensors and tokenizer files, and nothing that could run
@@ -45,6 +54,11 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
         Fitted. A whole pipeline is saved with `joblib.dump`.
     folder : str or path
         Made if needed; a saved estimator in it is replaced.
+    layout : {"sklearn_bert", "transformers"}, default="sklearn_bert"
+        "transformers": a `...ForSequenceClassification` or `...ForTokenClassification`
+        with its labels, for servers and the `pipeline` of transformers. Its scores of
+        built-in sentences are compared with the estimator's before it is put in place.
+        It can be a `checkpoint`; `load` does not read it.
 
     Raises
     ------
@@ -82,9 +96,16 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
             "method save."
         )
     check_is_fitted(estimator)
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; expected one of {LAYOUTS}.")
     content = _describe(estimator)  # complains before anything is written
+    if layout == "transformers":
+        content = {"layout": layout} | {k: content[k] for k in IN_ANY_LAYOUT}
     with new_folder(Path(folder), written=files_written) as draft:
-        write_model(estimator.net_.module, draft, tokenizer=estimator.tokenizer_)
+        if layout == "transformers":
+            write_for_transformers(estimator, draft)
+        else:
+            write_model(estimator.net_.module, draft, tokenizer=estimator.tokenizer_)
         content["files"] = {
             path.relative_to(draft).as_posix(): sha256_of(path.read_bytes())
             for path in sorted(draft.rglob("*"))

@@ -58,6 +58,7 @@ from sklearn_bert.model._sentence_transformers import (
     read_sentence_modules,
 )
 from sklearn_bert.model._torch_state import quiet_transformers
+from sklearn_bert.model._transformers_layout import without_added_layer
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # The approximate memory of a tokenizer per token of its vocabulary.
@@ -309,6 +310,7 @@ def _read(
         check_folder(name, source)
         check_tokenizer_files(f"checkpoint {name!r}", source)
         config = read_config(name, source)
+        added = without_added_layer(config)
         head_dropout, left_to_right = prepare_config(config, dropout)
         tokenizer = read_checkpoint_tokenizer(f"checkpoint {name!r}", source, config)
         # do_lower_case of sentence-transformers acts before the tokenizer's settings.
@@ -318,7 +320,7 @@ def _read(
         # The tokenizer's limit is a setting; that of the position embeddings is not.
         soft_limit = token_limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
         full_model, has_pooler, new_heads = read_encoder(
-            name, source, config, with_heads=with_heads
+            name, source, config, added, with_heads=with_heads
         )
         encoder: Any = full_model.base_model
         attention = None
@@ -349,7 +351,11 @@ def _read(
         ),
         trained_length=trained,
         longest_length=longest,
-        pooling=_trained_pooling(modules, config, has_pooler, attention, left_to_right),
+        pooling=(
+            _trained_pooling(modules, config, has_pooler, attention, left_to_right)
+            if added is None
+            else added.pooling
+        ),
         has_trained_pooler=has_pooler,
         attention=attention,
         sentence_steps=modules.steps,

@@ -38,6 +38,7 @@ from sklearn_bert.model._damage import (
     token_limit,
 )
 from sklearn_bert.model._language_model import language_class
+from sklearn_bert.model._transformers_layout import AddedLayer, undo_scale
 
 # Where a folder that is no checkpoint may have one: in it, or as the Hub's cache does.
 CONFIGS_BELOW = ("*/config.json", "snapshots/*/config.json")
@@ -290,9 +291,16 @@ def prepare_config(
 
 
 def read_encoder(
-    name: str, folder: Path, config: PreTrainedConfig, *, with_heads: bool
+    name: str,
+    folder: Path,
+    config: PreTrainedConfig,
+    added: AddedLayer | None,
+    *,
+    with_heads: bool,
 ) -> tuple[PreTrainedModel, bool, tuple[str, ...]]:
     """Read the weights of a folder in float32, and see whether they are all there.
+
+    A layer that `save` has added for transformers is left out.
 
     Returns
     -------
@@ -327,6 +335,9 @@ def read_encoder(
     for tensor in (*full_model.parameters(), *full_model.buffers()):
         tensor.data = tensor.data.clone()
     encoder = full_model.base_model
+    if added is not None:
+        report["unexpected_keys"] = []
+        undo_scale(encoder, added)
     _check_fit(folder, full_model, encoder, report)
     # Of a model with heads, the weights of the encoder have a prefix.
     prefix = "" if encoder is full_model else f"{full_model.base_model_prefix}."
@@ -341,6 +352,7 @@ def read_encoder(
         )
     check_finite(folder, full_model.state_dict().items())
     has_pooler = getattr(encoder, "pooler", None) is not None and not of_pooler
+    has_pooler &= added is None  # the head of such a folder is no trained pooler
     new_heads = tuple(key for key in missing if not key.startswith(prefix))
     return full_model, has_pooler, new_heads
 
