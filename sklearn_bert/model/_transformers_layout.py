@@ -399,12 +399,17 @@ def write_transformers(
 def plain_scores(
     folder: Path, rows: Sequence[Any], *, of_words: bool
 ) -> list[np.ndarray]:
-    """Compute the scores of texts, or pairs, as anyone does with transformers alone.
+    """Compute the scores of texts as anyone does with transformers alone.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : sequence of str, of pairs of str, or of lists of words
+    of_words : bool
 
     Returns
     -------
     list of ndarray of shape (n_outputs,), or (n_words, n_outputs)
-        Of each text, or of its words, which are divided by spaces.
     """
     with quiet_transformers():
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -417,19 +422,16 @@ def plain_scores(
     found = []
     for row in rows:
         sides = row if isinstance(row, tuple) else (row,)
-        inputs = tokenizer(*sides, truncation=True, return_tensors="pt")
+        inputs = tokenizer(
+            *sides, truncation=True, is_split_into_words=of_words, return_tensors="pt"
+        )
         with torch.inference_mode():
             scores = network(**inputs).logits[0].numpy()
         if of_words:
-            words = [inputs.char_to_token(at) for at in _word_starts(row)]
-            scores = scores[[at for at in words if at is not None]]
+            words = inputs.word_ids()
+            scores = scores[[words.index(i) for i in range(len(row))]]
         found.append(scores)
     return found
-
-
-def _word_starts(text: str) -> list[int]:
-    words = text.split(" ")
-    return [len(" ".join(words[:i])) + (i > 0) for i in range(len(words))]
 
 
 # -- a folder as a checkpoint ------------------------------------------------------
