@@ -20,7 +20,7 @@ import importlib
 
 # Not later: it has to see every fork of this process.
 import sklearn_bert._process._fork  # noqa: F401
-from sklearn_bert._version import __version__
+from sklearn_bert._version import __version__ as __version__
 
 # Where each public name is defined; `__init__.pyi` says the same to type checkers.
 _MODULES = {
