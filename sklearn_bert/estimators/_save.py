@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._model_card import CARD, write_card
 from sklearn_bert.estimators._transformers_layout import write_for_transformers
 from sklearn_bert.model._files import write_model
 
@@ -46,7 +47,8 @@ def save(
 
     The files are written beside the folder and put in its place at the end: a save that
     is killed leaves the old model or none, never a mixture. Files of others in the
-    folder, such as README.md or `.git`, stay.
+    folder, such as `.git`, stay, and so does a README.md that is not the model card
+    which `save` has written there.
 
     Parameters
     ----------
@@ -74,6 +76,7 @@ def save(
     See Also
     --------
     load : The way back.
+    model_card : The text of README.md, for editing.
 
     Examples
     --------
@@ -101,6 +104,9 @@ def save(
     content = _describe(estimator)  # complains before anything is written
     if layout == "transformers":
         content = {"layout": layout} | {k: content[k] for k in IN_ANY_LAYOUT}
+    # A card that is not ours, or that was changed, stays.
+    has_card = os.path.lexists(Path(folder) / CARD)
+    writes_card = not has_card or CARD in (files_written(Path(folder)) or ())
     with new_folder(Path(folder), written=files_written) as draft:
         if layout == "transformers":
             write_for_transformers(estimator, draft)
@@ -111,16 +117,27 @@ def save(
             for path in sorted(draft.rglob("*"))
             if path.is_file()
         }
+        if writes_card:
+            card = write_card(estimator, layout, {}).encode()
+            (draft / CARD).write_bytes(card)
+            content["card"] = sha256_of(card)
         manifest = {"sha256": sha256_of(canonical(content)), "content": content}
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
 def files_written(folder: Path) -> set[str] | None:
-    """Return the files that `save` wrote into the folder; None: it wrote nothing."""
+    """Return the files that `save` wrote into the folder; None: it wrote nothing.
+
+    A card that was changed since is a file of the user's.
+    """
     # If the manifest is damaged, no file in the folder is known to be ours.
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return {MANIFEST, *manifest["content"]["files"]}
+        content = json.loads((folder / MANIFEST).read_bytes())["content"]
+        ours = {MANIFEST, *content["files"]}
+        card = folder / CARD
+        if card.is_file() and sha256_of(card.read_bytes()) == content.get("card"):
+            ours.add(CARD)
+        return ours
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

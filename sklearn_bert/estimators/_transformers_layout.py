@@ -74,9 +74,9 @@ def head_of(estimator: Any) -> Head:
     if estimator.tokenizer_.long_text != "truncate":
         raise ValueError(
             "layout='transformers' cannot hold this estimator: long_text is "
-            f"{estimator.tokenizer_.long_text!r}, and a tokenizer of transformers keeps the beginning of a "
-            "long text; nothing was written. Fit with long_text='truncate', or save it "
-            "with the default layout."
+            f"{estimator.tokenizer_.long_text!r}, and a tokenizer of transformers "
+            "keeps the beginning of a long text; nothing was written. Fit with "
+            "long_text='truncate', or save it with the default layout."
         )
     if is_regressor(estimator):
         scale = np.asarray(estimator.target_scale_, dtype=np.float64)
@@ -110,7 +110,7 @@ def largest_difference(estimator: BertEstimator, head: Head, folder: Path) -> fl
     rows: list[Any] = [*SENTENCES, " ".join([LONG] * TIMES)]
     if head.of_words:
         rows = [row.split() for row in SENTENCES]
-        # Of a long sentence, which is read in windows, transformers reads the beginning.
+        # Of a long sentence, which we read in windows, it reads the beginning.
         counts = tokenize_words(tokenizer, rows).row_counts
         rows = [row for row, n in zip(rows, counts, strict=True) if n == 1]
         own = net.scores(tokenize_words(tokenizer, rows))

@@ -170,8 +170,8 @@ class Linear(NamedTuple):
         for parameter, values in zip(
             (module.weight, module.bias), (self.weight, self.bias), strict=True
         ):
-            parameter.zero_()  # type: ignore[operator,union-attr]
-            parameter[tuple(slice(n) for n in values.shape)] = values  # type: ignore[operator,index]
+            parameter.zero_()  # type: ignore[operator]
+            parameter[tuple(slice(n) for n in values.shape)] = values
 
 
 class AddedLayer(NamedTuple):
@@ -323,6 +323,7 @@ def _set_added_layer(network: Any, pooling: str) -> tuple[float, float]:
     amplitude = math.sqrt(eps / EPS)
     scale = amplitude
     if pooling == "mean":
+        assert family.attention is not None
         scale = 2.0 ** (math.floor(math.log2(amplitude)) - RESIDUAL_BITS)
         values, dense = (layer.get_submodule(name) for name in family.attention)
         values.weight.fill_diagonal_(1 / scale)
