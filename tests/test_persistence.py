@@ -60,6 +60,7 @@ from sklearn_bert.text._input import check_texts
 
 FILES = [
     "1_Pooling/config.json",
+    "README.md",
     "config.json",
     "estimator.json",
     "head.safetensors",

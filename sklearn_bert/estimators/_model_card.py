@@ -44,8 +44,9 @@ from transformers import pipeline
 answer = pipeline("{task}", "path/of/this/folder")
 ```
 
-Its numbers need float32 or bfloat16: in float16 every answer may be NaN. Texts are cut
-at {length} tokens, which `truncation=True` asks for."""
+Its numbers need float32 or bfloat16; float16 may give NaN. Texts are cut at {length}
+tokens, which `truncation=True` asks for. Servers of classifiers read the folder, too,
+but the head of a ModernBERT is for transformers alone."""
 LANGUAGE_TASKS = ("fill-mask", "text-generation")
 
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
     AutoModelForSequenceClassification,
@@ -52,8 +52,6 @@ RESIDUAL_BITS = 20
 BELOW_EPS = 2.0**-6
 # Logits times this lie where tanh is linear: an error of 1e-9 of a logit of 1.
 SMALL = 2.0**-14
-# GELU(x) is x beyond this, in float32.
-LINEAR_FROM = 6.0
 # Infinite in float16, which cannot hold the numbers of the added layer: so its answers
 # are NaN there, and never wrong. In the other formats it is multiplied by 0.
 GUARD = 2.0**20
@@ -165,13 +163,11 @@ class Linear(NamedTuple):
     weight: Tensor
     bias: Tensor
 
-    def write_to(self, module: nn.Module) -> None:
+    def write_to(self, module: Any) -> None:
         """Set the parameters of a module: first rows and columns; the others are 0."""
-        for parameter, values in zip(
-            (module.weight, module.bias), (self.weight, self.bias), strict=True
-        ):
-            parameter.zero_()  # type: ignore[operator]
-            parameter[tuple(slice(n) for n in values.shape)] = values
+        n_out, n_in = self.weight.shape
+        module.weight.zero_()[:n_out, :n_in] = self.weight
+        module.bias.zero_()[:n_out] = self.bias
 
 
 class AddedLayer(NamedTuple):
@@ -210,15 +206,14 @@ def as_transformers(model: TextModel, head: Head) -> PreTrainedModel:
     if is_added:
         config.num_hidden_layers += 1
     if kind == MODERNBERT:
-        config.classifier_pooling, config.classifier_bias = pooling, True
-        config.classifier_activation = "gelu_python"
+        config.classifier_pooling, config.classifier_activation = pooling, "linear"
     network = _build(config, encoder, of_words=head.of_words)
     weight, bias = (p.detach().cpu().double() for p in model.head.parameters())
     factor, shift = (torch.from_numpy(x).double() for x in (head.factor, head.shift))
     scores = Linear(factor[:, None] * weight, factor * bias + shift)
     with torch.no_grad():
         if kind == MODERNBERT:
-            _scale_by_head(network, encoder)
+            _scale_by_head(network.head)
             scores.write_to(network.classifier)
         elif not is_added:
             first, last = (network.get_submodule(n) for n in FAMILIES[kind].head)
@@ -354,23 +349,12 @@ def _set_linear_head(
         Linear(torch.cat([diagonal, -diagonal], 1), shift).write_to(last)
 
 
-def _scale_by_head(network: Any, encoder: Any) -> None:
-    """Make the head of a ModernBERT, which ends in a norm, scale vectors alone.
-
-    Its activation is the identity for large numbers, and the norm takes away a constant
-    that is added to all. The states come from a norm, too, so that they have a bound.
-    """
-    norm, width = encoder.final_norm, encoder.config.hidden_size
-    largest = norm.weight.abs().max() * math.sqrt(width)
-    if norm.bias is not None:
-        largest += norm.bias.abs().max()
-    amplitude = math.sqrt(network.head.norm.eps / EPS)
-    dense = network.head.dense
-    dense.weight.zero_().fill_diagonal_(amplitude)
-    dense.bias.fill_(math.ceil(LINEAR_FROM + amplitude * float(largest)))
-    network.head.norm.weight.fill_(1.0)
-    if network.head.norm.bias is not None:
-        network.head.norm.bias.zero_()
+def _scale_by_head(head: Any) -> None:
+    """Make the head of a ModernBERT, which ends in a norm, scale vectors alone."""
+    for parameter in head.parameters():
+        parameter.zero_()
+    head.dense.weight.fill_diagonal_(math.sqrt(head.norm.eps / EPS))
+    head.norm.weight.fill_(1.0)
 
 
 # -- files -------------------------------------------------------------------------
