@@ -75,7 +75,7 @@ def model_card(estimator: BertEstimator, **facts: str) -> str:
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If a fact is no str.
+        If it is no estimator of this package with a network, or a fact is no str.
 
     See Also
     --------
@@ -93,6 +93,11 @@ def model_card(estimator: BertEstimator, **facts: str) -> str:
     tags: ["sklearn-bert", "scikit-learn", "bert"]
     pipeline_tag: feature-extraction
     """
+    if type(estimator).__name__ not in TASKS:
+        raise TypeError(
+            "model_card takes an estimator of this package with a network, such as "
+            f"BertClassifier; got {type(estimator).__name__}."
+        )
     check_is_fitted(estimator)
     for name, fact in facts.items():
         if not isinstance(fact, str):
@@ -157,8 +162,9 @@ def _base_name(estimator: Any) -> str | None:
 def _summary(estimator: Any) -> str:
     base = _base_name(estimator)
     made_of = "a checkpoint in a folder" if base is None else f"`{base}`"
-    version = known_version(os.fspath(estimator.checkpoint), estimator.revision)
-    if version is not None:
+    if estimator.checkpoint is None:
+        made_of = "random weights"
+    elif version := known_version(os.fspath(estimator.checkpoint), estimator.revision):
         made_of += f" ({version})"
     lines = [f"An estimator of `sklearn_bert`, made of {made_of}."]
     # That of a language model counts pieces of a corpus.

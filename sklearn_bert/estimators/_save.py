@@ -27,8 +27,6 @@ PACKAGE = "sklearn_bert."
 OTHER_STATE = ("_missing", "_sklearn_output_config")
 IN_OWN_FILES = ("net_", "tokenizer_")
 LAYOUTS = ("sklearn_bert", "transformers")
-# What the manifest says in the layout of transformers.
-IN_ANY_LAYOUT = ("format", "class", "versions")
 METHODS_WITH_METADATA = ("fit", "partial_fit", "score")
 
 
@@ -101,9 +99,9 @@ def save(
     check_is_fitted(estimator)
     if layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {LAYOUTS}.")
-    content = _describe(estimator)  # complains before anything is written
-    if layout == "transformers":
-        content = {"layout": layout} | {k: content[k] for k in IN_ANY_LAYOUT}
+    content = _about(estimator) | {"layout": layout}
+    if layout == "sklearn_bert":
+        content |= _describe(estimator)  # complains before anything is written
     # A card that is not ours, or that was changed, stays.
     has_card = os.path.lexists(Path(folder) / CARD)
     writes_card = not has_card or CARD in (files_written(Path(folder)) or ())
@@ -145,6 +143,15 @@ def files_written(folder: Path) -> set[str] | None:
 # -- writing -----------------------------------------------------------------------
 
 
+def _about(estimator: BertEstimator) -> dict[str, Any]:
+    """Return what the manifest says in every layout."""
+    return {
+        "format": FORMAT,
+        "class": type(estimator).__name__,
+        "versions": {"python": platform.python_version()} | versions(),
+    }
+
+
 def _describe(estimator: BertEstimator) -> dict[str, Any]:
     """Describe everything but the weights, as JSON."""
     params = estimator.get_params(deep=False)
@@ -155,15 +162,12 @@ def _describe(estimator: BertEstimator) -> dict[str, Any]:
         if (name.endswith("_") and name not in IN_OWN_FILES) or name in private
     }
     return {
-        "format": FORMAT,
-        "class": type(estimator).__name__,
         "params": {name: _encode(value, name) for name, value in params.items()},
         "fitted": {name: _encode(value, name) for name, value in fitted.items()},
         "requests": _requests(estimator),
         "model": estimator.net_.module.settings(),
         "net": estimator.net_.settings(),
         "tokenizer": estimator.tokenizer_.settings(),
-        "versions": {"python": platform.python_version()} | versions(),
     }
 
 

@@ -58,7 +58,10 @@ from sklearn_bert.model._sentence_transformers import (
     read_sentence_modules,
 )
 from sklearn_bert.model._torch_state import quiet_transformers
-from sklearn_bert.model._transformers_layout import without_added_layer
+from sklearn_bert.model._transformers_layout import (
+    AddedLayer,
+    without_added_layer,
+)
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # The approximate memory of a tokenizer per token of its vocabulary.
@@ -351,10 +354,8 @@ def _read(
         ),
         trained_length=trained,
         longest_length=longest,
-        pooling=(
-            _trained_pooling(modules, config, has_pooler, attention, left_to_right)
-            if added is None
-            else added.pooling
+        pooling=_trained_pooling(
+            modules, config, has_pooler, attention, left_to_right, added
         ),
         has_trained_pooler=has_pooler,
         attention=attention,
@@ -410,7 +411,10 @@ def _trained_pooling(
     has_pooler: bool,
     attention: AttentionPooling | None,
     left_to_right: bool,
+    added: AddedLayer | None,
 ) -> str:
+    if added is not None:
+        return added.pooling
     if attention is not None:
         return "attention"
     if modules.pooling is not None:

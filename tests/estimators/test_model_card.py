@@ -5,6 +5,7 @@ import json
 import pytest
 from huggingface_hub import ModelCard
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 
 from sklearn_bert import (
     BertClassifier,
@@ -148,6 +149,12 @@ def test_unfitted_estimator_has_no_card():
     """An estimator that is not fitted is refused."""
     with pytest.raises(NotFittedError, match="not fitted yet"):
         model_card(BertClassifier())
+
+
+def test_other_estimators_have_no_card():
+    """An estimator of another package is refused."""
+    with pytest.raises(TypeError, match="such as BertClassifier; got LogisticRegr"):
+        model_card(LogisticRegression())
 
 
 def test_facts_are_texts(classifier):
