@@ -533,7 +533,7 @@ def test_copies_of_this_version_do_not_warn(request, kind):
 
 
 def test_the_folder_holds_no_pickle(saved):
-    """Every file is JSON or safetensors; none is a pickle or an archive."""
+    """Every file is JSON, safetensors or the card; none is a pickle or an archive."""
     assert files_of(saved) == FILES
     for path in (saved / name for name in FILES):
         data = path.read_bytes()
@@ -541,6 +541,8 @@ def test_the_folder_holds_no_pickle(saved):
         assert data[:2] not in [bytes([0x80, protocol]) for protocol in range(6)]
         if path.suffix == ".json":
             json.loads(data)
+        elif path.suffix == ".md":
+            assert data.decode().startswith("---\n")
         else:
             with safe_open(path, framework="np") as weights:
                 assert list(weights.keys())
