@@ -26,16 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import transformers
 from safetensors.torch import save
 from torch import Tensor
-from transformers import (
-    CONFIG_MAPPING,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
 
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._damage import CONFIG
@@ -188,7 +181,7 @@ class AddedLayer(NamedTuple):
 # -- a TextModel -> a network of transformers --------------------------------------
 
 
-def as_transformers(model: TextModel, head: Head) -> PreTrainedModel:
+def as_transformers(model: TextModel, head: Head) -> transformers.PreTrainedModel:
     """Build the network of transformers that gives the scores of a model.
 
     Raises
@@ -262,7 +255,7 @@ def _check(model: TextModel, kind: str, pooling: str, head: Head) -> None:
         )
 
 
-def _config_of(model: TextModel, head: Head) -> PreTrainedConfig:
+def _config_of(model: TextModel, head: Head) -> transformers.PreTrainedConfig:
     values = model.transformers_config()
     values = {k: v for k, v in values.items() if k not in ("_name_or_path", ADDED)}
     labels = head.labels or [f"LABEL_{i}" for i in range(len(head.factor))]
@@ -274,15 +267,15 @@ def _config_of(model: TextModel, head: Head) -> PreTrainedConfig:
         "dtype": "float32",
         "_attn_implementation": None,
     }
-    config: PreTrainedConfig = CONFIG_MAPPING[values["model_type"]].from_dict(values)
+    config: transformers.PreTrainedConfig = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
     return config
 
 
-def _build(config: PreTrainedConfig, encoder: Any, *, of_words: bool) -> Any:
+def _build(config: transformers.PreTrainedConfig, encoder: Any, *, of_words: bool) -> Any:
     """Build the network with the encoder's weights; its head has random ones."""
-    kind: Any = AutoModelForSequenceClassification
+    kind: Any = transformers.AutoModelForSequenceClassification
     if of_words:
-        kind = AutoModelForTokenClassification
+        kind = transformers.AutoModelForTokenClassification
     with seeded(0, torch.device("cpu")), building():
         network = kind.from_config(config, trust_remote_code=False).eval()
         known = {name for name, _ in network.base_model.named_parameters()}
@@ -361,7 +354,7 @@ def _scale_by_head(head: Any) -> None:
 
 
 def write_transformers(
-    network: PreTrainedModel, folder: Path, tokenizer: TextTokenizer, *, of_words: bool
+    network: transformers.PreTrainedModel, folder: Path, tokenizer: TextTokenizer, *, of_words: bool
 ) -> None:
     """Write a folder of transformers: configuration, weights and tokenizer."""
     weights = {n: v.contiguous() for n, v in network.state_dict().items()}
@@ -397,10 +390,10 @@ def plain_scores(
     list of ndarray of shape (n_outputs,), or (n_words, n_outputs)
     """
     with quiet_transformers():
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        kind: Any = AutoModelForSequenceClassification
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        kind: Any = transformers.AutoModelForSequenceClassification
         if of_words:
-            kind = AutoModelForTokenClassification
+            kind = transformers.AutoModelForTokenClassification
         network = kind.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         ).eval()
@@ -422,7 +415,7 @@ def plain_scores(
 # -- a folder as a checkpoint ------------------------------------------------------
 
 
-def without_added_layer(config: PreTrainedConfig) -> AddedLayer | None:
+def without_added_layer(config: transformers.PreTrainedConfig) -> AddedLayer | None:
     """Take the added layer, if there is one, out of a configuration."""
     values = config.__dict__.pop(ADDED, None)
     if values is None:
