@@ -14,7 +14,7 @@ READS_AND_ANSWERS = (
     "sklearn_bert._process._atomic_folder, sklearn_bert.text._reports, "
     "sklearn_bert.targets._answers"
 )
-# What comes with transformers' models, two seconds of it, and what nobody has asked for.
+# What comes with transformers' models, in two seconds, and what nobody asks for.
 NEEDED_LATER = {
     "IPython",
     "accelerate",

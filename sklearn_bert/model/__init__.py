@@ -7,5 +7,5 @@
 - `_pooling`, `_post_processing`, `_layers`, `_lora`: their parts
 - `_attention`, `_dropout`, `_recompute`: the same numbers in less time or memory
 - `_torch_state`: random numbers and settings of its own
-- `_files`: a model is written and read
+- `_files`, `_shared_weights`: a model is written, and read once
 """
