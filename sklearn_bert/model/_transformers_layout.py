@@ -267,11 +267,15 @@ def _config_of(model: TextModel, head: Head) -> transformers.PreTrainedConfig:
         "dtype": "float32",
         "_attn_implementation": None,
     }
-    config: transformers.PreTrainedConfig = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
+    config: transformers.PreTrainedConfig = transformers.CONFIG_MAPPING[
+        values["model_type"]
+    ].from_dict(values)
     return config
 
 
-def _build(config: transformers.PreTrainedConfig, encoder: Any, *, of_words: bool) -> Any:
+def _build(
+    config: transformers.PreTrainedConfig, encoder: Any, *, of_words: bool
+) -> Any:
     """Build the network with the encoder's weights; its head has random ones."""
     kind: Any = transformers.AutoModelForSequenceClassification
     if of_words:
@@ -354,7 +358,11 @@ def _scale_by_head(head: Any) -> None:
 
 
 def write_transformers(
-    network: transformers.PreTrainedModel, folder: Path, tokenizer: TextTokenizer, *, of_words: bool
+    network: transformers.PreTrainedModel,
+    folder: Path,
+    tokenizer: TextTokenizer,
+    *,
+    of_words: bool,
 ) -> None:
     """Write a folder of transformers: configuration, weights and tokenizer."""
     weights = {n: v.contiguous() for n, v in network.state_dict().items()}
@@ -390,7 +398,9 @@ def plain_scores(
     list of ndarray of shape (n_outputs,), or (n_words, n_outputs)
     """
     with quiet_transformers():
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True
+        )
         kind: Any = transformers.AutoModelForSequenceClassification
         if of_words:
             kind = transformers.AutoModelForTokenClassification
