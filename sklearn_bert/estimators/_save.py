@@ -70,6 +70,9 @@ def save(
     TypeError
         Where it is no estimator of this package, or a parameter cannot be written as
         JSON (`callbacks`, or `scoring` that is a function).
+    ValueError
+        Where transformers cannot say what the estimator says; the message names what to
+        fit with.
     FileExistsError
         Where the folder holds something else and no saved estimator, or a file of
         others has a name that is needed now.

@@ -289,14 +289,14 @@ def _build(
             # The heads of some families bring a pooler of their own, or none.
             if name in known or not name.startswith("pooler.")
         }
-        missing, unexpected = network.base_model.load_state_dict(weights, strict=False)
+        _, unexpected = network.base_model.load_state_dict(weights, strict=False)
     assert not unexpected, unexpected
     network.config.architectures = [type(network).__name__]
     return network
 
 
 def _set_added_layer(network: Any, pooling: str) -> tuple[float, float]:
-    """Make the top layer pool and scale.
+    """Make the top layer pool and scale; the docstring of the module says how.
 
     Returns
     -------
