@@ -40,6 +40,7 @@ from sklearn_bert.model._manifest import (
     check_listed,
     read_manifest,
 )
+from sklearn_bert.model._shared_weights import read_once
 from sklearn_bert.training._net import BertNet
 
 __all__ = ["load", "save"]
@@ -97,7 +98,8 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     -------
     estimator of the class that was saved
         Fitted. With `device=None` a model that was trained on a GPU works on the CPU
-        where there is none.
+        where there is none. Estimators of equal files share their weights in memory,
+        as long as `cache_info` counts them; a fit that goes on trains a copy.
 
     Warns
     -----
@@ -154,7 +156,9 @@ def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimat
     check_listed(source / MANIFEST, content["files"], needed=files_of_model(settings))
     estimator = ESTIMATORS[name](**_decode(content["params"]))
     try:
-        model = read_model(source, settings)
+        model = read_once(
+            content["files"], settings, lambda: read_model(source, settings)
+        )
     except (RuntimeError, KeyError, SafetensorError) as error:
         if is_shortage(error):
             raise
@@ -237,6 +241,12 @@ def _read_content(source: Path) -> dict[str, Any]:
             f"{path} has format {saved_format}, written by sklearn_bert {version}; "
             f"this is {__version__} and reads up to format {FORMAT}. Upgrade "
             "sklearn_bert."
+        )
+    if content.get("layout") == "transformers":
+        raise ValueError(
+            f"{source} was saved with layout='transformers', for transformers and "
+            f"servers: it is a checkpoint and no {name}. Give it as the parameter "
+            "checkpoint of an estimator, or save the estimator with the default layout."
         )
     if not isinstance(name, str) or name not in ESTIMATORS:
         raise ValueError(

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
 
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._random import seeded
@@ -68,6 +68,10 @@ from sklearn_bert.model._sentence_transformers import (
 )
 from sklearn_bert.model._text_model import FILE_OF_PART
 from sklearn_bert.model._torch_state import quiet_transformers
+from sklearn_bert.model._transformers_layout import (
+    AddedLayer,
+    without_added_layer,
+)
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # Of a folder that `save` wrote: what it needs at least, and what else would be read.
@@ -132,7 +136,7 @@ class Checkpoint:
     folder: Path
     encoder_folder: Path
     state: tuple[Any, ...]
-    full_model: PreTrainedModel
+    full_model: transformers.PreTrainedModel
     tokenizer_of_length: Callable[[int, str, int | None], TextTokenizer]
     trained_length: int
     longest_length: int
@@ -333,6 +337,7 @@ def _read(
         shapes = check_folder(name, source)
         check_tokenizer_files(f"checkpoint {name!r}", source)
         config = read_config(name, source, shapes)
+        added = without_added_layer(config)
         head_dropout, left_to_right = prepare_config(config, dropout)
         tokenizer = read_checkpoint_tokenizer(f"checkpoint {name!r}", source, config)
         # do_lower_case of sentence-transformers acts before the tokenizer's settings.
@@ -342,7 +347,7 @@ def _read(
         # The tokenizer's limit is a setting; that of the position embeddings is not.
         soft_limit = token_limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
         full_model, has_pooler, new_heads = read_encoder(
-            name, source, config, with_heads=with_heads
+            name, source, config, added, with_heads=with_heads
         )
         encoder: Any = full_model.base_model
         attention = None
@@ -375,7 +380,9 @@ def _read(
         ),
         trained_length=trained,
         longest_length=longest,
-        pooling=_trained_pooling(modules, config, has_pooler, attention, left_to_right),
+        pooling=_trained_pooling(
+            modules, config, has_pooler, attention, left_to_right, added
+        ),
         has_trained_pooler=has_pooler,
         attention=attention,
         sentence_steps=modules.steps,
@@ -450,11 +457,14 @@ def _size(checkpoint: Checkpoint) -> int:
 
 def _trained_pooling(
     modules: SentenceModules,
-    config: PreTrainedConfig,
+    config: transformers.PreTrainedConfig,
     has_pooler: bool,
     attention: AttentionPooling | None,
     left_to_right: bool,
+    added: AddedLayer | None,
 ) -> str:
+    if added is not None:
+        return added.pooling
     if attention is not None:
         return "attention"
     if modules.pooling is not None:

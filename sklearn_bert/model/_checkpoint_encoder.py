@@ -13,16 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import (
-    CONFIG_MAPPING,
-    MODEL_MAPPING,
-    AutoModel,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
 
 from sklearn_bert._process._warn import warn
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
@@ -43,6 +36,7 @@ from sklearn_bert.model._damage import (
 )
 from sklearn_bert.model._language_model import language_class
 from sklearn_bert.model._sizes import Shapes, check_config_sizes, check_model_size
+from sklearn_bert.model._transformers_layout import AddedLayer, undo_scale
 
 # Where a folder that is no checkpoint may have one: in it, or as the Hub's cache does.
 CONFIGS_BELOW = ("*/config.json", "snapshots/*/config.json")
@@ -228,7 +222,7 @@ def read_config_values(name: str, folder: Path, shapes: Shapes) -> dict[str, Any
     path = folder / CONFIG
     values = read_json(path, {})
     kind = values.get("model_type")
-    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
         _refuse_kind(name, folder, values)
     if values.get("quantization_config"):
         raise CheckpointError(
@@ -237,7 +231,7 @@ def read_config_values(name: str, folder: Path, shapes: Shapes) -> dict[str, Any
             "were made from."
         )
     kept = {key: value for key, value in values.items() if key not in LEFT_OUT}
-    family = CONFIG_MAPPING[kind]
+    family = transformers.CONFIG_MAPPING[kind]
     # What the family does not know may be anything, and changes nothing.
     known = {key: value for key, value in kept.items() if _knows(family, key)}
     check_config_sizes(path, known, shapes)
@@ -248,13 +242,15 @@ def _knows(family: type, key: str) -> bool:
     return hasattr(family, key) or key in getattr(family, "attribute_map", {})
 
 
-def read_config(name: str, folder: Path, shapes: Shapes) -> PreTrainedConfig:
+def read_config(
+    name: str, folder: Path, shapes: Shapes
+) -> transformers.PreTrainedConfig:
     """Read the configuration of a text encoder; see `read_config_values`."""
     path = folder / CONFIG
     kept = read_config_values(name, folder, shapes)
     with damage_named(f"{path}, with values that do not fit,", FIT):
         # Not by AutoConfig, which follows an auto_map to code in the folder.
-        config = CONFIG_MAPPING[kept["model_type"]].from_dict(kept)
+        config = transformers.CONFIG_MAPPING[kept["model_type"]].from_dict(kept)
     n_layers = getattr(config, "num_hidden_layers", None)
     if isinstance(n_layers, int) and n_layers < 1:
         raise damaged(path, f"says {n_layers} layers; expected at least 1", FIT)
@@ -285,9 +281,11 @@ def _refuse_kind(name: str, folder: Path, values: dict[str, Any]) -> None:
     )
 
 
-def _check_is_encoder(name: str, path: Path, config: PreTrainedConfig) -> None:
+def _check_is_encoder(
+    name: str, path: Path, config: transformers.PreTrainedConfig
+) -> None:
     """Raise CheckpointError if the model is no encoder of texts."""
-    classes: Any = MODEL_MAPPING.get(type(config), None)
+    classes: Any = transformers.MODEL_MAPPING.get(type(config), None)
     model = classes[0] if isinstance(classes, tuple) else classes
     family = f"{config.model_type!r} in {path}"
     if getattr(config, "is_encoder_decoder", False):
@@ -308,7 +306,7 @@ def _check_is_encoder(name: str, path: Path, config: PreTrainedConfig) -> None:
 
 
 def prepare_config(
-    config: PreTrainedConfig, dropout: float | None
+    config: transformers.PreTrainedConfig, dropout: float | None
 ) -> tuple[float, bool]:
     """Make a configuration fit for `TextModel`, with this dropout.
 
@@ -340,9 +338,16 @@ def prepare_config(
 
 
 def read_encoder(
-    name: str, folder: Path, config: PreTrainedConfig, *, with_heads: bool
-) -> tuple[PreTrainedModel, bool, tuple[str, ...]]:
+    name: str,
+    folder: Path,
+    config: transformers.PreTrainedConfig,
+    added: AddedLayer | None,
+    *,
+    with_heads: bool,
+) -> tuple[transformers.PreTrainedModel, bool, tuple[str, ...]]:
     """Read the weights of a folder in float32, and see whether they are all there.
+
+    A layer that `save` has added for transformers is left out.
 
     Returns
     -------
@@ -353,7 +358,9 @@ def read_encoder(
     new_heads : tuple of str
         Weights of the heads that the folder lacks, so that they are random.
     """
-    build: Callable[[PreTrainedConfig], Any] = AutoModel.from_config
+    build: Callable[[transformers.PreTrainedConfig], Any] = (
+        transformers.AutoModel.from_config
+    )
     if with_heads:
         try:
             build = language_class(config)
@@ -385,6 +392,9 @@ def read_encoder(
     for tensor in (*full_model.parameters(), *full_model.buffers()):
         tensor.data = tensor.data.clone()
     encoder = full_model.base_model
+    if added is not None:
+        report["unexpected_keys"] = []
+        undo_scale(encoder, added)
     _check_fit(folder, full_model, encoder, report)
     # Of a model with heads, the weights of the encoder have a prefix.
     prefix = "" if encoder is full_model else f"{full_model.base_model_prefix}."
@@ -399,6 +409,7 @@ def read_encoder(
         )
     check_finite(folder, full_model.state_dict().items())
     has_pooler = getattr(encoder, "pooler", None) is not None and not of_pooler
+    has_pooler &= added is None  # the head of such a folder is no trained pooler
     new_heads = tuple(key for key in missing if not key.startswith(prefix))
     return full_model, has_pooler, new_heads
 
@@ -466,8 +477,8 @@ def position_limit(encoder: nn.Module, source: Path) -> int:
 def check_encoder(
     name: str,
     folder: Path,
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    encoder: transformers.PreTrainedModel,
+    tokenizer: transformers.PreTrainedTokenizerFast,
     limit: int,
 ) -> None:
     """Raise CheckpointError if an encoder does not read texts, or minds their padding.

@@ -11,12 +11,6 @@ from typing import Any
 
 import transformers
 from tokenizers import Tokenizer, normalizers
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    PreTrainedConfig,
-    PreTrainedTokenizerFast,
-)
 
 from sklearn_bert.model._damage import (
     OF_THE_WEIGHTS,
@@ -86,7 +80,11 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
         check_tokenizer_files(what, path)
         tokenizer = read_checkpoint_tokenizer(what, path, None)
     of_length = tokenizers_of(
-        tokenizer, BertConfig(), max_length, n_embeddings=None, owner=what
+        tokenizer,
+        transformers.BertConfig(),
+        max_length,
+        n_embeddings=None,
+        owner=what,
     )
     return of_length(max_length, "truncate", None)
 
@@ -131,8 +129,8 @@ def read_saved_tokenizer(
 
 
 def read_checkpoint_tokenizer(
-    what: str, folder: Path, config: PreTrainedConfig | None
-) -> PreTrainedTokenizerFast:
+    what: str, folder: Path, config: transformers.PreTrainedConfig | None
+) -> transformers.PreTrainedTokenizerFast:
     """Read the tokenizer of a folder whose files have been checked."""
     path = folder / "tokenizer.json"
     files = f"{path}, made by a newer or older version of tokenizers perhaps,"
@@ -146,10 +144,10 @@ def read_checkpoint_tokenizer(
         if not is_whole:
             for model in folder.glob("*.model"):
                 check_sentencepiece(model)
-        tokenizer: Any = AutoTokenizer.from_pretrained(
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+    if not isinstance(tokenizer, transformers.PreTrainedTokenizerFast):
         raise _in_python(what, type(tokenizer))
     backend = tokenizer.backend_tokenizer
     if not is_whole:
@@ -159,7 +157,9 @@ def read_checkpoint_tokenizer(
     return tokenizer
 
 
-def _check_class(what: str, folder: Path, config: PreTrainedConfig | None) -> None:
+def _check_class(
+    what: str, folder: Path, config: transformers.PreTrainedConfig | None
+) -> None:
     """Raise CheckpointError if the files name a class that is written in Python.
 
     Some run programs, or read further files, that the settings name.
@@ -170,7 +170,9 @@ def _check_class(what: str, folder: Path, config: PreTrainedConfig | None) -> No
         getattr(config, "tokenizer_class", 0),
     ):
         found = getattr(transformers, owner, None) if isinstance(owner, str) else None
-        if isinstance(found, type) and not issubclass(found, PreTrainedTokenizerFast):
+        if isinstance(found, type) and not issubclass(
+            found, transformers.PreTrainedTokenizerFast
+        ):
             raise _in_python(what, found)
 
 
@@ -182,8 +184,8 @@ def _in_python(what: str, found: type) -> CheckpointError:
 
 
 def tokenizers_of(
-    tokenizer: PreTrainedTokenizerFast,
-    config: PreTrainedConfig,
+    tokenizer: transformers.PreTrainedTokenizerFast,
+    config: transformers.PreTrainedConfig,
     longest_length: int,
     *,
     n_embeddings: int | None,
@@ -201,7 +203,7 @@ def tokenizers_of(
     saved: dict[str, Any] = {
         # This class takes a tokenizer.json as it is. BertTokenizer and others would
         # build a new normaliser from options that are not in this file.
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": "transformers.PreTrainedTokenizerFast",
         "model_max_length": longest_length,
         "model_input_names": inputs,
     }
@@ -270,7 +272,10 @@ def check_tokenizer_files(what: str, folder: Path) -> None:
 
 
 def _check_tokenizer(
-    what: str, folder: Path, tokenizer: PreTrainedTokenizerFast, n_rows: int | None
+    what: str,
+    folder: Path,
+    tokenizer: transformers.PreTrainedTokenizerFast,
+    n_rows: int | None,
 ) -> None:
     """Raise CheckpointError if a tokenizer does not fit the weights.
 

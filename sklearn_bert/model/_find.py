@@ -25,6 +25,7 @@ from sklearn_bert._process._atomic_folder import whole_folder
 from sklearn_bert.model._checkpoint_encoder import check_folder
 from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
 from sklearn_bert.model._damage import (
+    WEIGHTS,
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
@@ -76,6 +77,24 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
         if cached is not None and any(cached.rglob("*.safetensors")):
             return cached  # incomplete, but better than nothing without the Hub
         raise
+
+
+def known_version(name: str, revision: str | None) -> str | None:
+    """Return what tells a version of a checkpoint from others, by what is here.
+
+    That is a commit of the Hub or the sha256 of the weights; None: it is not here.
+    """
+    try:
+        if as_path(name).is_dir():
+            weights = as_path(name) / WEIGHTS
+        elif name in BUNDLED and revision is None and _bundled(BUNDLED[name]):
+            return f"sha256 of its weights: {BUNDLED_SHA256}"
+        else:
+            cached = _cached(name, revision)
+            return None if cached is None else f"commit {cached.name}"
+        return f"sha256 of its weights: {sha256_of_file(weights)}"
+    except OSError:  # no such name, or no longer there
+        return None
 
 
 def _cached(name: str, revision: str | None) -> Path | None:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sklearn_bert._process._file_hash import sha256_of_file
 from sklearn_bert.model._damage import DamagedCheckpointError, check_plain, damaged
 
 MANIFEST = "estimator.json"
@@ -29,11 +30,6 @@ def canonical(content: Any) -> bytes:
 
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
