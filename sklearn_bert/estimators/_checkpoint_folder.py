@@ -114,8 +114,10 @@ class CheckpointFolder:
                 was, is_now = then.get(name, "not there"), now.get(name, "not there")
                 if was == is_now:
                     continue
-                told = f" was {_short(was)} and is {_short(is_now)}"
-                differences.append(name + (" is other" if kind == "data" else told))
+                told = f"{name} was {_short(was)} and is {_short(is_now)}"
+                if kind == "data":  # hashes tell nothing
+                    told = f"other {name}"
+                differences.append(told)
         if differences:
             raise ValueError(
                 f"{self._states.folder} holds the state of a fit that did not come to "
@@ -187,13 +189,13 @@ def _data(
     """Return hashes of what a net learns from, and of what it starts with."""
     return {
         "X": _sha256_of(train.table, train.windows),
-        "the choice of rows to train on": _sha256_of(train.rows),
+        "choice of rows to train on": _sha256_of(train.rows),
         "y": _sha256_of(train.targets),
-        "sample_weight or class weights": _sha256_of(train.weights),
-        "what is validated on": _sha256_of(valid),
-        "the weights to start with": _sha256_of_weights(net.module, goes_on),
-        "the device": str(net.device).partition(":")[0],
-        "the number format": str(net.runner_.dtype()),
+        "sample or class weights": _sha256_of(train.weights),
+        "validation data": _sha256_of(valid),
+        "weights to start with": _sha256_of_weights(net.module, goes_on),
+        "device": str(net.device).partition(":")[0],
+        "number format": str(net.runner_.dtype()),
     }
 
 

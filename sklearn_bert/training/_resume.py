@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from skorch.callbacks import Callback
 from torch import Tensor
@@ -24,7 +25,7 @@ from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._random import OWN
 from sklearn_bert._process._warn import warn
 from sklearn_bert.compute._device import is_shortage
-from sklearn_bert.model._damage import DamagedCheckpointError, check_finite
+from sklearn_bert.model._damage import DamagedCheckpointError
 from sklearn_bert.model._tensor_folder import (
     FILES,
     files_written,
@@ -90,7 +91,7 @@ class TrainingStates:
                 "expected a folder for each. In a search write '{fit}' as a part of "
                 "the path, which becomes a name of each fit."
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, NotImplementedError) as error:  # no locks there
             raise ValueError(
                 f"checkpoint_folder is {str(self.folder)!r}, which cannot be written "
                 f"to ({error}); expected a folder, or the path of a new one."
@@ -248,21 +249,20 @@ class TrainingStates:
             path = self.folder / slot
             if not path.exists():
                 continue
-            # First aside, at once: a state that is half removed would look damaged.
-            aside = path.with_name(f".{slot}.removed")
-            path.rename(aside)
-            for name in FILES:
-                (aside / name).unlink(missing_ok=True)
-            try:
-                aside.rmdir()
-            except OSError:  # files of others stay where they are
-                aside.rename(path)
+            if _is_ours(path):
+                # First aside, at once: what is half removed would look damaged.
+                aside = path.with_name(f".{slot}.removed")
+                path.rename(aside)
+                shutil.rmtree(aside)
+            else:
+                for name in FILES:
+                    (path / name).unlink(missing_ok=True)
 
     def _remove_drafts(self) -> None:
         """Remove what a killed process has left: nobody else writes here now."""
         for slot in SLOTS:
             for path in self.folder.glob(f".{slot}.*"):
-                if path.is_dir() and not path.is_symlink():
+                if path.is_dir() and _is_ours(path):
                     shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
@@ -279,6 +279,10 @@ class TrainingStates:
                 f"({type(error).__name__}: {error}). Remove {self.folder} to begin "
                 "anew."
             ) from error
+
+
+def _is_ours(folder: Path) -> bool:
+    return FILES.issuperset(path.name for path in folder.iterdir())
 
 
 def _progress(state: tuple[int, str, dict[str, Any]]) -> int:
@@ -344,9 +348,10 @@ def _snapshot(
                 f"{name!r} is {tuple(found.shape)} of {found.dtype}, and is to be "
                 f"{tuple(value.shape)} of {value.dtype}"
             )
+        if not torch.isfinite(found).all():
+            raise ValueError(f"{name!r} holds NaN or infinity")
     if len(weights) != len(trained):
         raise ValueError(f"it has {len(weights)} weights, and {len(trained)} learn")
-    check_finite(Path("the state"), weights.items())
     decay = None if embedding is None else float(embedding)
     # In memory of its own, at an address that arithmetic is fast at.
     return Snapshot({name: value.clone() for name, value in weights.items()}, decay)
