@@ -115,6 +115,8 @@ class TrainingStates:
                 self._remove_drafts()
                 if not self._keeps_result:
                     self._remove(*SLOTS)
+        except OSError as error:
+            warn(f"the states of a fit that has ended could not be removed: {error}.")
         finally:
             self._lock.release()
             with suppress(OSError):  # another process may have it by now

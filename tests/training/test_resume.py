@@ -147,7 +147,7 @@ def test_a_fit_killed_before_each_update_is_as_if_it_were_not(fit, after, tmp_pa
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_learns_goes_on(name, fit, after, tmp_path):
-    """Whatever learns goes on, when it was killed in its second epoch, as a whole fit."""
+    """Whatever learns goes on as a whole fit, when its second epoch was broken off."""
     whole = fit(name)
     n_updates = len(whole.net_.history[:, "batches"][0])
     kill(fit, after, n_updates + 2, name, tmp_path)
