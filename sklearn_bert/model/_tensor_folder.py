@@ -18,11 +18,6 @@ NUMBERS, TENSORS = "state.json", "tensors.safetensors"
 FILES = frozenset({NUMBERS, TENSORS})
 
 
-def files_written(folder: Path) -> frozenset[str] | None:
-    """Return the files that `write_tensors` wrote; None: there is none of them."""
-    return FILES if any((folder / name).exists() for name in FILES) else None
-
-
 def write_tensors(
     folder: Path, numbers: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:

@@ -128,9 +128,10 @@ class FitProgress(Callback):
         self.n_past_ = len(net.history)  # epochs of a call that was killed
         self.console_ = Console(stderr=True)
         if not self.console_.is_terminal or self.console_.is_dumb_terminal:
+            past = f", of which {self.n_past_} are done" if self.n_past_ else ""
             self._say(
                 f"{len(X)} examples, {len(net.batches_)} updates per epoch, up to "
-                f"{net.max_epochs} epochs on {net.device}"
+                f"{net.max_epochs} epochs{past} on {net.device}"
             )
             return
         self.progress_ = Progress(

@@ -28,7 +28,6 @@ from sklearn_bert.compute._device import is_shortage
 from sklearn_bert.model._damage import DamagedCheckpointError
 from sklearn_bert.model._tensor_folder import (
     FILES,
-    files_written,
     read_numbers,
     read_tensors,
     write_tensors,
@@ -36,6 +35,15 @@ from sklearn_bert.model._tensor_folder import (
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._trainable_view import Snapshot
 
+# The errors of numbers and tensors that are not what they should be.
+MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 # The folders of the two newest states: each one takes the place of the older.
 SLOTS = ("state-0", "state-1")
 LOCK = ".state.lock"
@@ -129,12 +137,12 @@ class TrainingStates:
         """Find the newest state that is whole."""
         states, problems = [], []
         for slot in SLOTS:
-            if not (self.folder / slot).exists():
+            if not any((self.folder / slot / name).exists() for name in FILES):
                 continue
             try:
                 numbers = read_numbers(self.folder / slot)
                 states.append((int(numbers["n_done"]), slot, numbers))
-            except (DamagedCheckpointError, KeyError, TypeError, ValueError) as error:
+            except (DamagedCheckpointError, *MISFITS) as error:
                 problems.append(str(error))
         if states:
             self._n_written, self._newest, self.found = max(states, key=_progress)
@@ -157,7 +165,8 @@ class TrainingStates:
             tensors = read_tensors(self.folder / self._newest)
             net.history.extend(_decoded(self.found["history"]))
             net.kept_ = _snapshot(net, tensors, "weights/", self.found["embedding"])
-            net.updates_.micro_batches.size = int(self.found["part_size"])
+            part_size = int(self.found["part_size"])
+            net.updates_.micro_batches.put_back(part_size, keeps_less=False)
             _put_back_callbacks(net, self.found["callbacks"])
             _put_back_generators(tensors)
         return True
@@ -232,7 +241,7 @@ class TrainingStates:
         try:
             numbers, tensors = _state_of(net, is_finished)
             numbers |= {"call": self.call, "n_done": n_done}
-            with new_folder(self.folder / slot, written=files_written) as draft:
+            with new_folder(self.folder / slot, written=lambda _: FILES) as draft:
                 write_tensors(draft, numbers, tensors)
         except (OSError, TypeError) as error:
             if not self._has_warned:
@@ -249,7 +258,7 @@ class TrainingStates:
     def _remove(self, *slots: str) -> None:
         for slot in slots:
             path = self.folder / slot
-            if not path.exists():
+            if not path.is_dir():
                 continue
             if _is_ours(path):
                 # First aside, at once: what is half removed would look damaged.
@@ -272,14 +281,14 @@ class TrainingStates:
         """Say of a state that does not fit where it lies."""
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        except MISFITS as error:
             if isinstance(error, DamagedCheckpointError) or is_shortage(error):
                 raise
             place = self.folder / self._newest
             raise DamagedCheckpointError(
                 f"{place} holds a state that does not fit this fit "
-                f"({type(error).__name__}: {error}). Remove {self.folder} to begin "
-                "anew."
+                f"({type(error).__name__}: {error}). Remove {' and '.join(SLOTS)} "
+                "there to begin anew."
             ) from error
 
 

@@ -1,5 +1,6 @@
 """Fits that are killed, and go on: to the bit as if they had not been."""
 
+import copy
 import hashlib
 import itertools
 import json
@@ -159,6 +160,34 @@ def test_what_learns_goes_on(name, fit, after, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_warm_start_goes_on(fit, after, tmp_path, reviews):
+    """A fit that goes on with an earlier one is not taken for that, nor mixed up."""
+    first = fit("head", tmp_path).set_params(warm_start=True)
+    again = copy.deepcopy(first)
+    whole = copy.deepcopy(first).set_params(checkpoint_folder=None).fit(*reviews)
+    kill(first.fit, after, 4, *reviews)
+    with pytest.raises(ValueError, match="differs from it: other weights to start"):
+        fit("head", tmp_path, warm_start=True)
+    assert digest(again.fit(*reviews)) == digest(whole)
+
+
+def test_pretraining_in_a_folder_of_its_own_is_not_done_again(fit, after, tmp_path):
+    """A nested pretraining whose folder keeps it takes no update when a fit goes on."""
+    nested = BertPretrainer(
+        max_epochs=1, checkpoint_folder=tmp_path / "{fit}", checkpoint_minutes=0
+    )
+    done = after(None)
+    whole = fit("pretraining", pretraining=nested)
+    n_all = done.n
+    shutil.rmtree(tmp_path)
+    kill(fit, after, n_all - 2, "pretraining", tmp_path / "own", pretraining=nested)
+    done = after(None)
+    assert digest(fit("pretraining", tmp_path / "own", pretraining=nested)) == digest(
+        whole
+    )
+    assert done.n == 2
+
+
 def test_predictions_go_on(fit, after, tmp_path, reviews):
     """Probabilities of a fit that went on are those of a whole one."""
     kill(fit, after, 4, "classifier", tmp_path)
@@ -223,6 +252,8 @@ def test_files_of_others_stay(fit, after, tmp_path):
     left = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert left == [tmp_path / "notes.txt", tmp_path / SLOTS[0] / "more.txt"]
     assert [path.read_text() for path in left] == ["mine", "mine, too"]
+    kill(fit, after, 3, "classifier", tmp_path)  # in the same folders, without a word
+    assert read_numbers(tmp_path / SLOTS[0])["n_done"] == 3
 
 
 def test_drafts_of_the_dead_are_removed(fit, tmp_path):
