@@ -49,7 +49,10 @@ class CheckpointFolder:
     """
 
     def __init__(self, estimator: BertEstimator, seeds: Seeds) -> None:
-        self._path = os.fspath(estimator.checkpoint_folder)  # type: ignore[arg-type]
+        assert estimator.checkpoint_folder is not None
+        self._path = os.fsdecode(estimator.checkpoint_folder)
+        if not self._path:
+            raise ValueError("checkpoint_folder is ''; expected a path, or None.")
         self._minutes = as_python(estimator.checkpoint_minutes)
         self._seeds = seeds
         self._is_random = estimator.random_state is None

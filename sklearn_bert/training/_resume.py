@@ -89,8 +89,8 @@ class TrainingStates:
         self._lock = FileLock(folder / LOCK)
 
     def __enter__(self) -> Self:
-        self._is_new = not self.folder.exists()
         try:
+            self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -243,7 +243,9 @@ class TrainingStates:
             numbers |= {"call": self.call, "n_done": n_done}
             with new_folder(self.folder / slot, written=lambda _: FILES) as draft:
                 write_tensors(draft, numbers, tensors)
-        except (OSError, TypeError) as error:
+        except (OSError, TypeError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_shortage(error):
+                raise
             if not self._has_warned:
                 self._has_warned = True
                 warn(

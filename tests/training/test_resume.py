@@ -515,11 +515,12 @@ def test_a_folder_serves_one_fit_at_a_time(fit, tmp_path):
 def test_a_path_that_is_no_folder_is_refused(fit, tmp_path):
     """A path that cannot be a folder is refused by the parameter's name."""
     (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file", tmp_path / "file" / "folder", "with\0zero"):
-        with pytest.raises(
-            ValueError, match="checkpoint_folder is .*cannot be written"
-        ):
+    wrong = "checkpoint_folder is .*cannot be written"
+    for path in (tmp_path / "file", tmp_path / "file" / "sub", "a\0b", "a" * 9999):
+        with pytest.raises(ValueError, match=wrong):
             fit("classifier", path)
+    with pytest.raises(ValueError, match="checkpoint_folder is ''; expected a path"):
+        fit("classifier", "")
 
 
 def test_a_full_disk_stops_no_fit(fit, tmp_path):
