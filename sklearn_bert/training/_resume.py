@@ -47,6 +47,8 @@ MISFITS = (
 # The folders of the two newest states: each one takes the place of the older.
 SLOTS = ("state-0", "state-1")
 LOCK = ".state.lock"
+# How the names of folders end that are being written, or removed.
+LEFT_BEHIND = (".saving", ".removed")
 # Of the generator of a CPU: its state is read up to so many places from where it is.
 N_WORDS = 624
 
@@ -275,7 +277,9 @@ class TrainingStates:
         """Remove what a killed process has left: nobody else writes here now."""
         for slot in SLOTS:
             for path in self.folder.glob(f".{slot}.*"):
-                if path.is_dir() and _is_ours(path):
+                # Whatever is in it: a file that was being written has another name, and
+                # one of others is a copy.
+                if path.suffix in LEFT_BEHIND and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
