@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ import sklearn
 from safetensors import SafetensorError
 from sklearn.base import BaseEstimator
 
+from sklearn_bert._process._atomic_folder import read_whole
 from sklearn_bert._process._versions import warn_of_other_versions
 from sklearn_bert._version import __version__
 from sklearn_bert.compute._device import is_shortage, resolve_device
@@ -107,7 +109,10 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
             f"folder is {folder!r} of type {type(folder).__name__}; expected the path "
             "of a folder that sklearn_bert.save has written."
         )
-    source = Path(folder)
+    return read_whole(Path(folder), MANIFEST, functools.partial(_load, device=device))
+
+
+def _load(source: Path, device: str | None) -> Estimator:
     content = _read_manifest(source)
     # Before anything can fail, because another version would be the likeliest reason.
     warn_of_other_versions(content["class"], source, content.get("versions", {}))

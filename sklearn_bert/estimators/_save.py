@@ -35,9 +35,12 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
     `sentence_transformers` open it as well, but the encoder only: the head of a
     classifier is in a file of its own, which `load` alone reads.
 
-    The files are written beside the folder and put in its place at the end: a save that
-    is killed leaves the old model or none, never a mixture. Files of others in the
-    folder, such as README.md or `.git`, stay.
+    At every moment, and after a kill or a loss of power, the folder holds a whole
+    model, the old one or the new one; the next save removes what a killed one has left
+    beside it. Several processes may save to one folder, and load from it meanwhile.
+    Files of others in the folder, such as README.md or `.git`, stay, and so do the
+    modes of the folder and of each file that is replaced. See Notes for what depends on
+    the system.
 
     Parameters
     ----------
@@ -56,10 +59,32 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
     FileExistsError
         Where the folder holds something else and no saved estimator, or a file of
         others has a name that is needed now.
+    OSError
+        Where the disk is full, or the folder read-only (`PermissionError`). The old
+        model stays.
 
     See Also
     --------
     load : The way back.
+
+    Notes
+    -----
+    On Linux the new folder and the old one change places at one moment. Where they
+    cannot, the files are replaced one by one: on other systems and on network folders;
+    where the folder is a mount point or holds one, as a volume of a container does;
+    where it is the working directory or above it; where nothing may be written beside
+    it. Meanwhile the new model lies in its sub-folder `.sklearn_bert.saved`. After a
+    kill in these milliseconds `load` and `checkpoint=` find it there, and the next save
+    finishes; `transformers` and others find files missing until then.
+
+    Savers take turns by `flock` of the folder. Where the file system has no such lock
+    (Windows), or does not tell other machines of it (some network folders), two saves
+    at a time may leave no whole model, and drafts of killed ones
+    (`.<name>.*.saving` beside the folder) stay: for a day on network folders and after
+    a restart, for ever where there is no lock.
+
+    A process that works in the folder (a shell) is in the removed one after the save of
+    another process, and does `cd .` to be in the new one.
 
     Examples
     --------
@@ -83,7 +108,7 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
         )
     check_is_fitted(estimator)
     content = _describe(estimator)  # complains before anything is written
-    with new_folder(Path(folder), written=files_written) as draft:
+    with new_folder(Path(folder), written=files_written, last=MANIFEST) as draft:
         write_model(estimator.net_.module, draft, tokenizer=estimator.tokenizer_)
         content["files"] = {
             path.relative_to(draft).as_posix(): sha256_of(path.read_bytes())

