@@ -10,24 +10,25 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from skorch.callbacks import Callback
 from torch import Tensor
 
 from sklearn_bert._process._atomic_folder import new_folder
+from sklearn_bert._process._file_system import lock
 from sklearn_bert._process._random import OWN
 from sklearn_bert._process._warn import warn
 from sklearn_bert.compute._device import is_shortage
 from sklearn_bert.model._damage import DamagedCheckpointError
 from sklearn_bert.model._tensor_folder import (
     FILES,
+    NUMBERS,
     read_numbers,
     read_tensors,
     write_tensors,
@@ -46,7 +47,6 @@ MISFITS = (
 )
 # The folders of the two newest states: each one takes the place of the older.
 SLOTS = ("state-0", "state-1")
-LOCK = ".state.lock"
 # How the names of folders end that are being written, or removed.
 LEFT_BEHIND = (".saving", ".removed")
 # Of the generator of a CPU: its state is read up to so many places from where it is.
@@ -88,20 +88,20 @@ class TrainingStates:
         self._n_written = 0
         self._due = 0.0
         self._has_warned = False
-        self._lock = FileLock(folder / LOCK)
+        self._lock = ExitStack()
 
     def __enter__(self) -> Self:
         try:
             self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
-        except Timeout:
+            self._lock.enter_context(lock(self.folder, wait=False))
+        except BlockingIOError:
             raise ValueError(
                 f"checkpoint_folder {str(self.folder)!r} is in use by another fit; "
                 "expected a folder for each. In a search write '{fit}' as a part of "
                 "the path, which becomes a name of each fit."
             ) from None
-        except (OSError, ValueError, NotImplementedError) as error:  # no locks there
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"checkpoint_folder is {str(self.folder)!r}, which cannot be written "
                 f"to ({error}); expected a folder, or the path of a new one."
@@ -110,7 +110,7 @@ class TrainingStates:
             self._remove_drafts()
             self._look()
         except BaseException:
-            self._lock.release()
+            self._lock.close()
             raise
         return self
 
@@ -128,12 +128,10 @@ class TrainingStates:
         except OSError as error:
             warn(f"the states of a fit that has ended could not be removed: {error}.")
         finally:
-            self._lock.release()
-            with suppress(OSError):  # another process may have it by now
-                (self.folder / LOCK).unlink()
             if self._is_new:
                 with suppress(OSError):  # it is not empty
                     self.folder.rmdir()
+            self._lock.close()
 
     def _look(self) -> None:
         """Find the newest state that is whole."""
@@ -243,7 +241,9 @@ class TrainingStates:
         try:
             numbers, tensors = _state_of(net, is_finished)
             numbers |= {"call": self.call, "n_done": n_done}
-            with new_folder(self.folder / slot, written=lambda _: FILES) as draft:
+            with new_folder(
+                self.folder / slot, written=lambda _: FILES, last=NUMBERS
+            ) as draft:
                 write_tensors(draft, numbers, tensors)
         except (OSError, TypeError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_shortage(error):

@@ -163,6 +163,20 @@ def test_what_learns_goes_on(name, fit, after, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def falling(estimator, X, y):
+    """A score by which the first epoch is the best one."""
+    return -float(estimator.n_iter_)
+
+
+def test_the_best_weights_go_on(fit, after, tmp_path):
+    """The weights of the best epoch so far are kept, when a later one is broken off."""
+    same = {"name": "early_stopping", "scoring": falling}
+    whole = fit(**same)
+    assert whole.n_iter_ == 3, "two epochs were worse than the first"
+    kill(fit, after, 5, folder=tmp_path, **same)
+    assert digest(fit(folder=tmp_path, **same)) == digest(whole)
+
+
 def test_a_warm_start_goes_on(fit, after, tmp_path, reviews):
     """A fit that goes on with an earlier one is not taken for that, nor mixed up."""
     first = fit("head", tmp_path).set_params(warm_start=True)
@@ -643,8 +657,8 @@ def in_child(fit, tmp_path, monkeypatch):
 
 
 INTERVAL = 0.05  # seconds
-# Fits of about a second, with many updates.
-LONG = {"batch_size": 4, "max_epochs": 3}
+# Fits of twenty updates.
+LONG = {"batch_size": 4, "max_epochs": 2}
 
 
 def check_kill(in_child, place, name, wholes, rng):
