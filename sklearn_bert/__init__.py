@@ -11,47 +11,55 @@ From the ground up; imports point down only:
 - `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `datasets`, `testing`: what is done with a fitted estimator
+- `save`, `load`, `model_card`, `datasets`, `testing`: what is done with a fitted
+  estimator
+
+A name is imported when it is first used: `import sklearn_bert` imports no library.
 """
 
-from sklearn_bert._process._cache import cache_info
-from sklearn_bert._version import __version__
-from sklearn_bert.compute._device import BertOutOfMemoryError
-from sklearn_bert.estimators._classifier import BertClassifier
-from sklearn_bert.estimators._embedder import BertEmbedder
-from sklearn_bert.estimators._generator import BertGenerator
-from sklearn_bert.estimators._pretrainer import BertPretrainer
-from sklearn_bert.estimators._regressor import BertRegressor
-from sklearn_bert.estimators._token_classifier import BertTokenClassifier
-from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._damage import (
-    CheckpointError,
-    CheckpointNotFoundError,
-    DamagedCheckpointError,
-    GatedCheckpointError,
-    OfflineCheckpointError,
-)
-from sklearn_bert.persistence import load, save
-from sklearn_bert.text._reports import TruncationWarning, UnknownWordsWarning
+import importlib
 
-__all__ = [
-    "BertClassifier",
-    "BertEmbedder",
-    "BertGenerator",
-    "BertOutOfMemoryError",
-    "BertPretrainer",
-    "BertRegressor",
-    "BertTokenClassifier",
-    "CheckpointError",
-    "CheckpointNotFoundError",
-    "DamagedCheckpointError",
-    "GatedCheckpointError",
-    "OfflineCheckpointError",
-    "TruncationWarning",
-    "UnknownWordsWarning",
-    "WordPieceVocabulary",
-    "__version__",
-    "cache_info",
-    "load",
-    "save",
-]
+# Not later: it has to see every fork of this process.
+import sklearn_bert._process._fork  # noqa: F401
+from sklearn_bert._version import __version__ as __version__
+
+# Where each public name is defined; `__init__.pyi` says the same to type checkers.
+_MODULES = {
+    "BertClassifier": "estimators._classifier",
+    "BertEmbedder": "estimators._embedder",
+    "BertGenerator": "estimators._generator",
+    "BertOutOfMemoryError": "compute._device",
+    "BertPretrainer": "estimators._pretrainer",
+    "BertRegressor": "estimators._regressor",
+    "BertTokenClassifier": "estimators._token_classifier",
+    "CheckpointError": "model._damage",
+    "CheckpointNotFoundError": "model._damage",
+    "DamagedCheckpointError": "model._damage",
+    "GatedCheckpointError": "model._damage",
+    "OfflineCheckpointError": "model._damage",
+    "TruncationWarning": "text._reports",
+    "UnknownWordsWarning": "text._reports",
+    "WordPieceVocabulary": "estimators._wordpiece_vocabulary",
+    "cache_info": "_process._cache",
+    "load": "persistence",
+    "model_card": "estimators._model_card",
+    "save": "persistence",
+}
+_SUBPACKAGES = ("datasets", "testing")
+
+__all__ = sorted(["__version__", *_MODULES])
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name, or a subpackage, when it is first asked for (PEP 562)."""
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"sklearn_bert.{name}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'sklearn_bert' has no attribute {name!r}")
+    module = importlib.import_module(f"sklearn_bert.{_MODULES[name]}")
+    globals()[name] = value = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_SUBPACKAGES})

@@ -26,7 +26,9 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.__main__ import main
+from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert.estimators._save import canonical, sha256_of
+from sklearn_bert.model import _checkpoint_encoder
 from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._post_processing import write_step
 
@@ -266,7 +268,7 @@ DAMAGE = in_every_file() | {
     ),
     "vocab.txt without unknown": (
         vocabulary("[PAD]", "[CLS]", "[SEP]", "good"),
-        "lacks the special token|cannot be read",
+        "lacks the special token|cannot be read|no entry for its unknown token",
     ),
     "vocab.txt pointer": (
         both(NO_TOKENIZER, write("vocab.txt", POINTER)),
@@ -588,7 +590,7 @@ def test_damaged_checkpoint(copied, damage):
 
 def test_refused_before_weights_are_read(copied, monkeypatch):
     """What is wrong with the tokenizer is said before any weight is read."""
-    monkeypatch.setattr(AutoModel, "from_pretrained", _refuse)
+    monkeypatch.setattr(_checkpoint_encoder, "load_file", _refuse)
     NO_TOKENIZER(copied)
     with pytest.raises(DamagedCheckpointError, match="has weights but no tokenizer"):
         BertEmbedder(copied, **SETTINGS).fit(TEXTS)
@@ -608,7 +610,7 @@ def test_checkpoint_that_is_no_folder(checkpoint, name):
     for cls, data in FITS.items():
         with pytest.raises(CheckpointError) as caught:
             cls(given, **SETTINGS).fit(*data)
-        assert repr(given) in str(caught.value)
+        assert repr(given)[:400] in str(caught.value)
 
 
 VOCABULARY_DAMAGE = [
@@ -809,6 +811,7 @@ def test_what_is_no_damage_of_a_saved_estimator(saved, monkeypatch, error, place
     def fail(*args, **kwargs):
         raise error
 
+    WEIGHTS.clear()  # which may hold the model
     monkeypatch.setattr(persistence, place, fail)
     with pytest.raises(type(error)) as caught:
         load(saved)

@@ -69,6 +69,7 @@ FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
 ]
+AND_CARD = sorted([*FILES, "README.md"])  # which the user may change
 TEXTS = [
     "the film was very good",
     "i hate it , a bad plot !",
@@ -532,14 +533,16 @@ def test_copies_of_this_version_do_not_warn(request, kind):
 
 
 def test_the_folder_holds_no_pickle(saved):
-    """Every file is JSON or safetensors; none is a pickle or an archive."""
-    assert files_of(saved) == FILES
-    for path in (saved / name for name in FILES):
+    """Every file is JSON, safetensors or the card; none is a pickle or an archive."""
+    assert files_of(saved) == AND_CARD
+    for path in (saved / name for name in AND_CARD):
         data = path.read_bytes()
         assert not zipfile.is_zipfile(path)
         assert data[:2] not in [bytes([0x80, protocol]) for protocol in range(6)]
         if path.suffix == ".json":
             json.loads(data)
+        elif path.suffix == ".md":
+            assert data.decode().startswith("---\n")
         else:
             with safe_open(path, framework="np") as weights:
                 assert list(weights.keys())
@@ -867,14 +870,14 @@ def test_what_json_cannot_hold_is_refused(classifier, tmp_path, name, value):
 def test_parent_folders_are_made(classifier, tmp_path):
     """`save` makes the folders above, and leaves nothing beside the new one."""
     save(classifier, tmp_path / "a" / "b" / "model")
-    assert files_of(tmp_path) == [f"a/b/model/{name}" for name in FILES]
+    assert files_of(tmp_path) == [f"a/b/model/{name}" for name in AND_CARD]
 
 
 def test_an_empty_folder_is_filled(classifier, tmp_path):
     """`save` writes into an empty folder."""
     (tmp_path / "model").mkdir()
     save(classifier, str(tmp_path / "model"))
-    assert files_of(tmp_path) == [f"model/{name}" for name in FILES]
+    assert files_of(tmp_path) == [f"model/{name}" for name in AND_CARD]
 
 
 def test_a_saved_model_is_replaced(classifier, embedder, tmp_path):

@@ -4,7 +4,7 @@
 - `_random`: a seed for each use in a call, and torch's random numbers
 - `_atomic_folder`, `_folder_journal`, `_file_system`: folders written whole, at one
   moment or file by file; locks, exchange, fsync
-- `_versions`: versions of libraries
+- `_file_hash`: files that are read; `_versions`: of libraries
 - `_techniques`: the switches of what saves time or memory
 - `_sklearn`: scikit-learn's private names; `_warn`
 """

@@ -3,14 +3,15 @@
 A forked child has none of its parent's threads. The first operation that torch divides
 between threads would wait for them for ever, so a child uses one thread; and so would
 a lock that one of those threads held, so a child has new ones.
+
+Neither imports torch: a process that only serves has none.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
-
-import torch
 
 _is_forked = False
 
@@ -32,7 +33,9 @@ def process_lock() -> threading.RLock:
 def _after_fork() -> None:
     global _is_forked
     _is_forked = True
-    torch.set_num_threads(1)
+    # If the parent has not imported torch, there are no threads of it to wait for.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):

@@ -23,6 +23,7 @@ from sklearn_bert._process._sklearn import (
     fit_context,
 )
 from sklearn_bert._process._versions import PickledWithVersion
+from sklearn_bert.estimators._parameters import CheckedParameters
 from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import check_single_texts
@@ -43,6 +44,7 @@ FRAME = ("[PAD]", "[CLS]", "[SEP]")  # what stands around texts, and is none of 
 
 
 class WordPieceVocabulary(  # type: ignore[call-arg]
+    CheckedParameters,
     PickledWithVersion,
     TransformerMixin,
     TextInputMixin,

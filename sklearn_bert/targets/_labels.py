@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, csr_matrix, issparse, isspmatrix
-from scipy.special import expit, softmax
+from scipy.sparse import issparse, isspmatrix
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_bert.targets._answers import AnyLabels, OneLabel
 from sklearn_bert.targets._probe import class_probe, label_probe
 from sklearn_bert.text._columns import (
     as_python,
@@ -26,17 +25,9 @@ from sklearn_bert.training._contrastive import ContrastiveCrossEntropy
 from sklearn_bert.training._losses import BinaryCrossEntropy, CrossEntropy, Objective
 
 
-@dataclass(frozen=True)
-class OneOfSeveral:
-    """Every text has one label of several.
+class OneOfSeveral(OneLabel):
+    """Every text has one label of several, to be learnt."""
 
-    Attributes
-    ----------
-    classes : ndarray of shape (n_classes,)
-        Sorted.
-    """
-
-    classes: np.ndarray
     merge_windows = staticmethod(CrossEntropy.merge_windows)
 
     def attributes(self) -> dict[str, Any]:
@@ -66,18 +57,6 @@ class OneOfSeveral:
                     f"the {len(codes)} classes ({excerpt(list(codes))}). {remedy(name)}"
                 )
         return np.array([codes[label] for label in labels], dtype=np.int64)
-
-    def proba(self, scores: np.ndarray) -> np.ndarray:
-        """Compute the probabilities of the classes, float64."""
-        return softmax(scores.astype(np.float64), axis=1)
-
-    def decide(self, proba: np.ndarray) -> np.ndarray:
-        """Choose the most probable label."""
-        return self.classes[proba.argmax(axis=1)]
-
-    def decision(self, scores: np.ndarray) -> np.ndarray:
-        """Return the logits; for two classes their difference."""
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def class_weights(
         self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any
@@ -116,23 +95,9 @@ class OneOfSeveral:
         return by_class[targets]
 
 
-@dataclass(frozen=True)
-class AnyOfSeveral:
-    """Every text has any number of labels: y is a 2-D indicator.
+class AnyOfSeveral(AnyLabels):
+    """Every text has any number of labels, to be learnt: y is a 2-D indicator."""
 
-    Attributes
-    ----------
-    classes : ndarray of shape (n_labels,)
-        The columns' numbers.
-    dtype : str
-        Of the indicator.
-    sparse : {None, "array", "matrix"}
-        What kind of sparse indicator it was; None: a dense one.
-    """
-
-    classes: np.ndarray
-    dtype: str
-    sparse: str | None
     merge_windows = staticmethod(BinaryCrossEntropy.merge_windows)
 
     def attributes(self) -> dict[str, Any]:
@@ -159,21 +124,6 @@ class AnyOfSeveral:
                 f"the {len(self.classes)} labels."
             )
         return indicator.astype(np.float32)
-
-    def proba(self, scores: np.ndarray) -> np.ndarray:
-        """Compute the probability of each label, float64."""
-        return expit(scores.astype(np.float64))
-
-    def decide(self, proba: np.ndarray) -> Any:
-        """Set 1 where a label is more probable than not; of the kind in fit."""
-        found = (proba > 0.5).astype(self.dtype)
-        if self.sparse is None:
-            return found
-        return csr_array(found) if self.sparse == "array" else csr_matrix(found)
-
-    def decision(self, scores: np.ndarray) -> np.ndarray:
-        """Return the logits of each label."""
-        return scores
 
     def class_weights(
         self, class_weight: Any, targets: np.ndarray, weights: np.ndarray, train: Any

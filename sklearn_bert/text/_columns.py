@@ -1,20 +1,21 @@
 """Any container of the caller -> columns of cells, and the name of a cell in errors.
 
-Only this module knows data frames.
+Only this module knows data frames. It imports no library of them before it is handed
+one: `sklearn_bert.onnx` reads lists and arrays where none is installed.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-import narwhals as nw
 import numpy as np
-import pandas as pd
-from scipy.sparse import issparse
 
 N_ROWS_NAMED = 5  # how many offending rows an error lists
+# The types of pandas' NA and NaT.
+PANDAS_GAPS = ("NAType", "NaTType")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Column:
 
     cells: list[Any]
     name: Any = None
-    index: pd.Index | None = None  # the labels of its rows in pandas
+    index: Any = None  # pandas.Index: the labels of its rows in pandas
     of: str = "X"
 
     def cell_name(self, row: int) -> str:
@@ -62,17 +63,16 @@ class Container:
 
 def open_container(X: Any) -> Container:
     """Return the columns of the caller's container; their cells are not checked."""
-    X = nw.to_native(X, pass_through=True)
-    _check_is_column(X)
+    X, kind = _native(X)
+    _check_is_column(X, kind)
     if all(hasattr(X, name) for name in ("schema", "columns", "to_pylist")):  # Arrow
         # Not through narwhals: Arrow allows a column name to occur twice.
         columns = zip(X.schema.names, X.columns, strict=True)
         return _frame((name, cells.to_pylist()) for name, cells in columns)
-    if nw.dependencies.is_into_dataframe(X):
+    if kind == "frame":
         return _open_frame(X)
-    if nw.dependencies.is_into_series(X):
-        index = X.index if nw.dependencies.is_pandas_series(X) else None
-        return _open_rows(nw.from_native(X, series_only=True).to_list(), index)
+    if kind == "series":
+        return _open_rows(_list_of_series(X), X.index if _is_pandas(X) else None)
     if hasattr(X, "to_pylist"):  # an Arrow array
         return _open_rows(X.to_pylist())
     if isinstance(X, Sequence):
@@ -85,14 +85,57 @@ def open_container(X: Any) -> Container:
     )
 
 
-def _check_is_column(X: Any, name: str = "X") -> None:
+def _native(X: Any) -> tuple[Any, str]:
+    """Return X, out of the wrapper of narwhals, and what it is.
+
+    That is a "frame", a "series", a "lazy" frame, or "other".
+    """
+    library = type(X).__module__.partition(".")[0]
+    is_plain = isinstance(X, (Sequence, Mapping, Set, Iterator))
+    if is_plain or library in ("builtins", "numpy", "scipy"):
+        return X, "other"
+    if _is_pandas(X):
+        return X, "frame" if X.ndim == 2 else "series"
+    nw = _narwhals(X)
+    X = nw.to_native(X, pass_through=True)
+    if nw.dependencies.is_into_dataframe(X):
+        return X, "frame"
+    if nw.dependencies.is_into_series(X):
+        return X, "series"
+    return X, "lazy" if nw.dependencies.is_polars_lazyframe(X) else "other"
+
+
+def _narwhals(X: Any) -> Any:
+    """Return the library that reads the frames of any other."""
+    try:
+        import narwhals
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"to read X of type {type(X).__name__} takes narwhals, which is not "
+            "installed. Install it (pip install narwhals), or hand in a list of texts."
+        ) from error
+    return narwhals
+
+
+def _is_pandas(X: Any) -> bool:
+    pandas = sys.modules.get("pandas")  # nobody has a frame of it before it is imported
+    return pandas is not None and isinstance(X, (pandas.DataFrame, pandas.Series))
+
+
+def is_sparse(X: Any) -> bool:
+    """Return whether X is a sparse matrix or array of SciPy."""
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(X))
+
+
+def _check_is_column(X: Any, kind: str, name: str = "X") -> None:
     """Raise TypeError if X is a container that cannot be a column of texts."""
     if isinstance(X, (str, bytes, bytearray)):
         raise TypeError(
             f"{name} is a single {type(X).__name__} ({excerpt(X)}); expected a "
             "sequence of texts. Wrap it in a list: [text]."
         )
-    if issparse(X):
+    if is_sparse(X):
         raise TypeError(
             f"{name} is a sparse matrix of shape {X.shape}; expected raw texts. Hand "
             "in the text column itself instead of its vectorised form."
@@ -119,22 +162,26 @@ def _check_is_column(X: Any, name: str = "X") -> None:
             f"{name} is a {type(X).__name__}, which can be read only once; expected a "
             "sequence of texts. Turn it into a list first: list(X)."
         )
-    if nw.dependencies.is_polars_lazyframe(X):
+    if kind == "lazy":
         raise TypeError(f"{name} is a polars LazyFrame; call .collect() on it first.")
 
 
 def _open_frame(X: Any) -> Container:
-    if nw.dependencies.is_pandas_dataframe(X):
+    if _is_pandas(X):
         # Not through narwhals: pandas allows a column name to occur twice.
         columns = ((n, X.iloc[:, i].tolist()) for i, n in enumerate(X.columns))
         return _frame(columns, X.index)
-    frame = nw.from_native(X, eager_only=True)
+    frame = _narwhals(X).from_native(X, eager_only=True)
     return _frame((name, frame[name].to_list()) for name in frame.columns)
 
 
-def _frame(
-    columns: Iterable[tuple[Any, list[Any]]], index: pd.Index | None = None
-) -> Container:
+def _list_of_series(X: Any) -> list[Any]:
+    if _is_pandas(X):
+        return X.tolist()
+    return _narwhals(X).from_native(X, series_only=True).to_list()
+
+
+def _frame(columns: Iterable[tuple[Any, list[Any]]], index: Any = None) -> Container:
     named = [Column(cells, name, index) for name, cells in columns]
     return Container(named, is_2d=True, has_names=True)
 
@@ -164,7 +211,7 @@ def _open_array(X: Any) -> Container:
     return Container(columns, is_2d=True)
 
 
-def _open_rows(rows: list[Any], index: pd.Index | None = None) -> Container:
+def _open_rows(rows: list[Any], index: Any = None) -> Container:
     """Return the columns of one-dimensional input: texts, or 2-tuples as pairs."""
     if not any(isinstance(row, tuple) for row in rows):
         return Container([Column(rows, index=index)], is_2d=False)
@@ -182,9 +229,9 @@ def _open_rows(rows: list[Any], index: pd.Index | None = None) -> Container:
 
 def rows_of_column(X: Any, name: str = "X") -> list[Any]:
     """Return the cells of a one-dimensional container or of a frame's only column."""
-    X = nw.to_native(X, pass_through=True)
-    _check_is_column(X, name)
-    if nw.dependencies.is_into_dataframe(X):
+    X, kind = _native(X)
+    _check_is_column(X, kind, name)
+    if kind == "frame":
         columns = _open_frame(X).columns
         if len(columns) != 1:
             raise ValueError(
@@ -192,8 +239,8 @@ def rows_of_column(X: Any, name: str = "X") -> list[Any]:
                 "lists."
             )
         rows = columns[0].cells
-    elif nw.dependencies.is_into_series(X):
-        rows = nw.from_native(X, series_only=True).to_list()
+    elif kind == "series":
+        rows = _list_of_series(X)
     elif hasattr(X, "to_pylist"):
         rows = X.to_pylist()
     elif isinstance(X, (Sequence, np.ndarray)) and not isinstance(X, (str, bytes)):
@@ -213,9 +260,9 @@ def rows_of_column(X: Any, name: str = "X") -> list[Any]:
 
 def holds_lists(X: Any) -> bool:
     """Return whether the first row that is not missing is a list (of sentences)."""
-    native = nw.to_native(X, pass_through=True)
-    is_frame = nw.dependencies.is_into_dataframe(native) and native.shape[1] == 1
-    is_column = nw.dependencies.is_into_series(native) or hasattr(native, "to_pylist")
+    native, kind = _native(X)
+    is_frame = kind == "frame" and native.shape[1] == 1
+    is_column = kind == "series" or hasattr(native, "to_pylist")
     if not (is_frame or is_column or isinstance(native, (list, tuple, np.ndarray))):
         return False
     if isinstance(native, np.ndarray) and native.ndim != 1 or not len(native):
@@ -226,15 +273,16 @@ def holds_lists(X: Any) -> bool:
 
 def cell_name(values: Any, name: str, row: int, column: int | None = None) -> str:
     """Name a cell of `y` or the like, by its row and its label in pandas' index."""
-    values = nw.to_native(values, pass_through=True)
-    kinds = (nw.dependencies.is_pandas_series, nw.dependencies.is_pandas_dataframe)
-    index = values.index if any(kind(values) for kind in kinds) else None
+    values, _ = _native(values)
+    index = values.index if _is_pandas(values) else None
     return Column([], column, index, name).cell_name(row)
 
 
 def is_missing(cell: object) -> bool:
     """Return whether a cell marks a missing value: None, NaN, NA, NaT, or masked."""
-    if cell is None or cell is pd.NA or cell is pd.NaT or cell is np.ma.masked:
+    if isinstance(cell, str):  # as most are
+        return False
+    if cell is None or cell is np.ma.masked or type(cell).__name__ in PANDAS_GAPS:
         return True
     kinds = (float, np.floating, np.datetime64, np.timedelta64)
     # Of all numbers and dates NaN and NaT alone differ from themselves.
@@ -249,7 +297,10 @@ def listed(items: Iterable[Any]) -> str:
 
 def excerpt(value: object, width: int = 60) -> str:
     """Return the repr of a value, shortened to `width` characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a whole number of thousands of digits has none
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

@@ -16,6 +16,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from sklearn_bert._process._interrupts import check_heard
 from sklearn_bert.compute._device import (
     available_device,
     check_not_forked,
@@ -394,6 +395,7 @@ class BertNet(NeuralNet):
             n_targets.append(len(examples.table.targets_of(rows)))
             if place < n_past:
                 continue
+            check_heard()
             if self.states_ is not None:
                 self.states_.note(self)
             rate = self.updates_.rate
