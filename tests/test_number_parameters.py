@@ -30,6 +30,7 @@ TRAINING = {
     "weight_decay": 0.25,
     "warmup": 0.5,
     "dropout": 0.25,
+    "checkpoint_minutes": 0.5,
     "random_state": 3,
     "verbose": 0,
     "gradient_checkpointing": True,

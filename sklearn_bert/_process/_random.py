@@ -56,16 +56,21 @@ class Seeds:
     Parameters
     ----------
     random_state : int, RandomState or None
+
+    Attributes
+    ----------
+    entropy : int
+        What all seeds are made of.
     """
 
     def __init__(self, random_state: Any) -> None:
-        self._entropy = draw_seed(random_state)
+        self.entropy = draw_seed(random_state)
 
     def __call__(self, use: str) -> int:
         """Return the seed of a use, below 2**32; the same one in every call."""
         # Not by `spawn`, which counts: a seed would depend on the uses before it.
         key = (USES.index(use),)
-        child = np.random.SeedSequence(self._entropy, spawn_key=key)
+        child = np.random.SeedSequence(self.entropy, spawn_key=key)
         return int(child.generate_state(1)[0])
 
 

@@ -64,6 +64,8 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     "warm_start": ["boolean"],
     "callbacks": [list, None],
+    "checkpoint_folder": [str, os.PathLike, None],
+    "checkpoint_minutes": [Interval(Real, 0, None, closed="left")],
     "verbose": ["verbose"],
 }
 
@@ -98,6 +100,8 @@ class BertEstimator(
     dropout: float | None
     gradient_checkpointing: bool | str
     callbacks: list[Any] | None
+    checkpoint_folder: str | os.PathLike[str] | None
+    checkpoint_minutes: float
     verbose: int
     net_: BertNet
     tokenizer_: TextTokenizer

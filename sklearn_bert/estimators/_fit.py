@@ -17,6 +17,7 @@ from sklearn_bert._process._random import Seeds, seeded
 from sklearn_bert.compute._device import resolve_device, shortage_named
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._checkpoint_folder import CheckpointFolder
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._scoring import ValidationScorer, take_rows
 from sklearn_bert.model._recompute import can_checkpoint
@@ -162,6 +163,12 @@ class FitCall:
             self._check_unchanged()
         self.seeds = Seeds(estimator.random_state)
         resolve_device(estimator.device)  # raises where it is no device
+        self.folder = None
+        # A portion of the texts is soon learnt; where there is no epoch, nothing is.
+        learns = not self.is_partial and self.n_epochs != 0
+        if estimator.checkpoint_folder is not None and learns:
+            folder = CheckpointFolder(estimator, self.seeds)
+            self.folder = self._stack.enter_context(folder)
         self._stack.enter_context(heard())
         self._stack.enter_context(shortage_named("fitting"))
         return self
@@ -389,7 +396,10 @@ class FitCall:
             scorer=None if self.scorer is None else self._score,
             callbacks=self._callbacks(is_validated=valid is not None),
         )
-        net.fit(train, valid)
+        states = None
+        if self.folder is not None:
+            states = self.folder.states(net, train, valid, goes_on=self.goes_on)
+        net.fit(train, valid, states)
         # It was trained on the device that was free; it predicts where the user says.
         net.place(estimator.device)
         return self.attributes_of(net, net)

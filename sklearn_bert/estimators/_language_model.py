@@ -73,6 +73,8 @@ LANGUAGE_MODEL_CONSTRAINTS: dict[str, list[Any]] = {
             "n_iter_no_change",
             "warm_start",
             "callbacks",
+            "checkpoint_folder",
+            "checkpoint_minutes",
             "verbose",
         )
     },

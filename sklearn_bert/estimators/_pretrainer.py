@@ -153,6 +153,14 @@ class BertPretrainer(
         Copied for each fit; the copies are in `net_.callbacks_` afterwards. Those that
         cannot work are refused; the guide has a table. One ends the fit by
         `net.stop()`.
+    checkpoint_folder : str or path, default=None
+        Where `fit` leaves what it needs to go on should its process be killed: the same
+        call goes on from there, and removes it at its end. A search, and whatever else
+        fits more than once, needs `{fit}` in the path: each fit has a folder of its
+        own, and what it has learnt stays there. None: nothing is written.
+    checkpoint_minutes : float, default=10
+        Minutes of training between two states in `checkpoint_folder`; the two newest
+        are kept. 0: there is one before each update.
     random_state : int, RandomState or None, default=None
         Seed of a new BERT's weights, of masks, pairs, dropout, order and held-out part.
         None: a new one for each fit.
@@ -266,6 +274,8 @@ class BertPretrainer(
         precision: str = "auto",
         device: str = "auto",
         callbacks: list[Any] | None = None,
+        checkpoint_folder: str | os.PathLike[str] | None = None,
+        checkpoint_minutes: float = 10,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -298,6 +308,8 @@ class BertPretrainer(
         self.precision = precision
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint_folder = checkpoint_folder
+        self.checkpoint_minutes = checkpoint_minutes
         self.random_state = random_state
         self.verbose = verbose
 

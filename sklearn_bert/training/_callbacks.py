@@ -125,11 +125,13 @@ class FitProgress(Callback):
         """Open the bar, empty, or say what begins."""
         # Off a terminal a bar would fill a log with control characters.
         self.start_ = time.perf_counter()
+        self.n_past_ = len(net.history)  # epochs of a call that was killed
         self.console_ = Console(stderr=True)
         if not self.console_.is_terminal or self.console_.is_dumb_terminal:
+            past = f", of which {self.n_past_} are done" if self.n_past_ else ""
             self._say(
                 f"{len(X)} examples, {len(net.batches_)} updates per epoch, up to "
-                f"{net.max_epochs} epochs on {net.device}"
+                f"{net.max_epochs} epochs{past} on {net.device}"
             )
             return
         self.progress_ = Progress(
@@ -152,7 +154,7 @@ class FitProgress(Callback):
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         """Move on by one update."""
         if self.progress_ is not None:
-            self.progress_.advance(self.task_)
+            self.progress_.update(self.task_, completed=net.updates_.n_done)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Show the epoch's figures."""
@@ -167,7 +169,8 @@ class FitProgress(Callback):
             self.progress_.update(self.task_, epoch=n_next, news=news)
             return
         passed = time.perf_counter() - self.start_
-        left = passed / epoch["epoch"] * (net.max_epochs - epoch["epoch"])
+        per_epoch = passed / (epoch["epoch"] - self.n_past_)
+        left = per_epoch * (net.max_epochs - epoch["epoch"])
         self._say(
             f"epoch {epoch['epoch']}/{net.max_epochs}, {news}, "
             f"{timedelta(seconds=round(left))} left"

@@ -47,6 +47,16 @@ class EpochLosses:
         elif self._n % CHECK_EVERY == 0:
             self._look()
 
+    def so_far(self) -> Tensor:
+        """Return the losses that are there, on the CPU."""
+        return self._losses[: self._n].cpu()
+
+    def put_back(self, losses: Tensor, n_done: int) -> None:
+        """Go on after the losses that `so_far` returned, after so many updates."""
+        self._n = len(losses)
+        self._losses[: self._n] = losses
+        self._n_before = n_done - self._n
+
     def read(self) -> np.ndarray:
         """Return all losses, (n_updates, n_parts): here alone a GPU is waited for.
 

@@ -41,6 +41,7 @@ from sklearn_bert.training._optimizer import (
     steady,
     warmup_then_decay,
 )
+from sklearn_bert.training._resume import TrainingStates
 from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
 from sklearn_bert.training._user_callbacks import is_raised_by_skorch, with_free_names
@@ -172,7 +173,12 @@ class BertNet(NeuralNet):
     # -- training ------------------------------------------------------------------
 
     @own_torch_state()
-    def fit(self, examples: Examples, valid: Examples | None = None) -> BertNet:
+    def fit(
+        self,
+        examples: Examples,
+        valid: Examples | None = None,
+        states: TrainingStates | None = None,
+    ) -> BertNet:
         """Train, and leave nothing of the training behind, however it ends.
 
         Parameters
@@ -181,6 +187,9 @@ class BertNet(NeuralNet):
             To train on.
         valid : Examples or None
             Scored after every epoch; None: there is no validation.
+        states : TrainingStates or None
+            What the training goes on with, and what it leaves should it be killed;
+            None: it leaves nothing.
         """
         check_not_forked(torch.device(self.device))
         with matmul_precision(self.precision, torch.device(self.device)):
@@ -189,8 +198,12 @@ class BertNet(NeuralNet):
                 # Each callback, ours and the caller's, has a name of its own.
                 self.callbacks: Any = with_free_names(self.callbacks or [])
                 self.initialize()
-                self._train()
-                self._check_result()
+                self.states_ = states
+                if states is None or not states.put_back_result(self):
+                    self._train()
+                    self._check_result()
+                    if states is not None:
+                        states.finish(self)
             finally:
                 self._come_to_rest()
         return self
@@ -288,6 +301,7 @@ class BertNet(NeuralNet):
         self.stops_ = False
         self.last_rows_ = examples.rows[:1]  # where there is no epoch
         try:
+            n_past = 0 if self.states_ is None else self.states_.begin(self)
             self.notify("on_train_begin", **data)
             for epoch in range(self.max_epochs):
                 if epoch > 0:
@@ -295,6 +309,10 @@ class BertNet(NeuralNet):
                     examples = self.examples_ = examples.renewed()
                     if isinstance(self.batches_, ShuffledBatches):
                         self.batches_.lengths = examples.lengths()
+                if epoch < n_past:
+                    for _ in self.batches_:  # their order is drawn once more
+                        pass
+                    continue
                 datasets = {
                     "dataset_train": examples,
                     "dataset_valid": self.valid_examples_,
@@ -360,29 +378,36 @@ class BertNet(NeuralNet):
 
     def train_epoch(self, examples: Examples) -> None:
         """Pass over the examples once; the losses are read at the end."""
-        start = time.perf_counter()
+        self.epoch_began_ = time.perf_counter()
         parts = self.criterion_.parts
         device, n_before = torch.device(self.device), self.updates_.n_done
-        losses = EpochLosses(len(self.batches_), n_before, device, max(1, len(parts)))
+        losses = self.losses_ = EpochLosses(
+            len(self.batches_), n_before, device, max(1, len(parts))
+        )
+        n_past = 0 if self.states_ is None else self.states_.go_on(self)
         sizes, n_targets = [], []
         # Nothing in this loop waits for a GPU: losses stay there until the epoch ends.
         # Anew in each epoch: validation has switched dropout off.
         self.module_.train()
-        for places in self.batches_:
+        for place, places in enumerate(self.batches_):
             rows = examples.rows[places]
+            sizes.append(len(rows))
+            n_targets.append(len(examples.table.targets_of(rows)))
+            if place < n_past:
+                continue
             check_heard()
+            if self.states_ is not None:
+                self.states_.note(self)
             rate = self.updates_.rate
             self.notify("on_batch_begin", batch=rows, training=True)
             losses.append(self.train_step(rows)["loss"])
-            sizes.append(len(rows))
-            n_targets.append(len(examples.table.targets_of(rows)))
             self.notify("on_batch_end", batch=rows, training=True)
             if self.stops_:
                 break
         self.last_rows_ = rows[:LAST_TEXTS]
         part_losses = losses.read()
         batch_losses = part_losses.sum(axis=1).tolist()
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - self.epoch_began_
         for row, loss, size in zip(
             self.history[-1]["batches"], batch_losses, sizes, strict=True
         ):
@@ -517,6 +542,9 @@ TRAINING_STATE = (
     "batches_",
     "masters_",
     "updates_",
+    "losses_",
+    "epoch_began_",
+    "states_",
     "kept_",
     "module_",
     "optimizer_",

@@ -95,6 +95,13 @@ class MasterWeights:
         return {n: p.detach().to("cpu", copy=True) for n, p in self.trained.items()}
 
     @torch.no_grad()
+    def put_back(self, snapshot: dict[str, Tensor]) -> None:
+        """Go on from a snapshot, on the device and in the format of the training."""
+        for name, weight in self.trained.items():
+            weight.copy_(snapshot[name])
+        self.update_working()
+
+    @torch.no_grad()
     def restore(self, model: nn.Module, snapshot: dict[str, Tensor] | None) -> None:
         """Leave the model in float32 with its masters, or with a snapshot of them."""
         # Frozen weights come back as they were before they were rounded.

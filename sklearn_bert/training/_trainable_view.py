@@ -127,6 +127,13 @@ class TrainableView:
             masters.snapshot(), None if compact is None else compact.snapshot()
         )
 
+    def put_back(self, masters: MasterWeights, snapshot: Snapshot) -> None:
+        """Go on with the training from a snapshot."""
+        masters.put_back(snapshot.weights)
+        if self._compact is not None:
+            assert snapshot.embedding is not None
+            self._compact.put_back(snapshot.embedding)
+
     def restore(self, masters: MasterWeights | None, kept: Snapshot | None) -> None:
         """Put the whole model together again, in float32 on the CPU.
 

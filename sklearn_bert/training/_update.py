@@ -34,6 +34,7 @@ from sklearn_bert.training.acceleration._cuda_graphs import (
 )
 
 MAX_GRADIENT_NORM = 1.0
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a weight
 # Tokens that pass through a model at a time on a CPU: what they leave for the backward
 # pass stays near its caches. Whatever the number of cores, for a seed to mean the same.
 TRAINING_TOKENS = 1024
@@ -145,6 +146,37 @@ class Updates:
             self._step()
         self.n_done += 1
         return loss
+
+    def moments(self) -> dict[str, Tensor]:
+        """Return what the optimizer knows of each weight: `name/exp_avg`, and so on."""
+        state = self.optimizer.state
+        return {
+            f"{name}/{kind}": value
+            for name, weight in self.masters.trained.items()
+            for kind, value in state.get(weight, {}).items()
+        }
+
+    def put_back(
+        self,
+        n_done: int,
+        moments: dict[str, Tensor],
+        part_size: int,
+        *,
+        keeps_less: bool,
+    ) -> None:
+        """Go on after so many updates, with the moments that there were then."""
+        self.n_done = n_done
+        for name, weight in self.masters.trained.items():
+            if f"{name}/step" not in moments:  # it has had no gradient yet
+                continue
+            found = {kind: moments[f"{name}/{kind}"] for kind in MOMENTS}
+            if any(found[kind].shape != weight.shape for kind in MOMENTS[1:]):
+                raise ValueError(f"the moments of {name!r} have another shape")
+            self.optimizer.state[weight] = {
+                kind: value.to(weight.device, copy=True)
+                for kind, value in found.items()
+            }
+        self.micro_batches.put_back(part_size, keeps_less=keeps_less)
 
     def finish(self) -> None:
         """Leave the model as it was, except for its weights."""
@@ -332,6 +364,19 @@ class MicroBatches:
             raise nothing_fits("training", self._device, len(rows), n_tokens, shortage)
         # Half of what was tried, not of the size: a last batch may be smaller.
         self.size = tried // 2
+
+    @property
+    def keeps_less(self) -> bool:
+        """Tell whether the layers keep less for the backward pass."""
+        return self._checkpointing is not None
+
+    def put_back(self, size: int, *, keeps_less: bool) -> None:
+        """Go on with what has fitted into memory."""
+        if not 1 <= size <= self.size:
+            raise ValueError(f"parts of {size} texts in batches of {self.size}")
+        self.size = size
+        if keeps_less and not self.keeps_less:
+            self._keep_less()
 
     def finish(self) -> None:
         """Let the layers keep everything again."""

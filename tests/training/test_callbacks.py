@@ -80,10 +80,12 @@ def screen(monkeypatch):
 
 def run_bar(**more):
     net = SimpleNamespace(max_epochs=9, device="cpu", batches_=range(3), history=[])
+    net.updates_ = SimpleNamespace(n_done=0)
     bar = FitProgress("Some")
     bar.on_train_begin(net, X=range(20))
     for number in (1, 2):
         for _ in range(3):
+            net.updates_.n_done += 1
             bar.on_batch_end(net, training=True)
         net.history.append(
             {"epoch": number, "train_loss": 0.5, "texts_per_second": 123.0, **more}

@@ -70,6 +70,10 @@ class CompactEmbedding:
         """Return what `restore` takes to bring rows outside back as they are now."""
         return self._decay
 
+    def put_back(self, snapshot: float) -> None:
+        """Go on from where a snapshot was taken."""
+        self._decay = snapshot
+
     def restore(self, snapshot: float | None = None) -> None:
         """Bring the whole table back.
 
