@@ -12,6 +12,7 @@ import sklearn
 from safetensors import SafetensorError
 from sklearn.base import BaseEstimator
 
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._versions import warn_of_other_versions
 from sklearn_bert._version import __version__
 from sklearn_bert.compute._device import is_shortage, resolve_device
@@ -23,7 +24,6 @@ from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._save import FORMAT, MANIFEST, canonical, save, sha256_of
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._files import read_model
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet

@@ -4,5 +4,5 @@
 - `_random`: a seed for each use in a call, and torch's random numbers
 - `_atomic_folder`, `_versions`: folders that are written whole; versions of libraries
 - `_techniques`: the switches of what saves time or memory
-- `_sklearn`: scikit-learn's private names; `_warn`
+- `_sklearn`: scikit-learn's private names; `_warn`, `_errors`
 """

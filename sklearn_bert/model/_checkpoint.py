@@ -20,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from sklearn_bert._process._cache import WEIGHTS
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._checkpoint_encoder import (
     LEAST_LENGTH,
@@ -37,13 +38,7 @@ from sklearn_bert.model._checkpoint_tokenizer import (
     read_checkpoint_tokenizer,
     tokenizers_of,
 )
-from sklearn_bert.model._damage import (
-    CONFIG,
-    CheckpointError,
-    DamagedCheckpointError,
-    damage_named,
-    token_limit,
-)
+from sklearn_bert.model._damage import CONFIG, damage_named, token_limit
 from sklearn_bert.model._find import find_checkpoint
 from sklearn_bert.model._pooling import (
     ATTENTION_FILE,

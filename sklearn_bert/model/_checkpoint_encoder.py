@@ -21,14 +21,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._damage import (
     CONFIG,
     FIT,
     WEIGHTS,
-    CheckpointError,
-    DamagedCheckpointError,
     check_finite,
     check_weights,
     damage_named,

@@ -17,12 +17,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from sklearn_bert.model._damage import (
-    OF_THE_WEIGHTS,
-    SAVE_TOKENIZER,
+from sklearn_bert._process._errors import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
+)
+from sklearn_bert.model._damage import (
+    OF_THE_WEIGHTS,
+    SAVE_TOKENIZER,
     as_path,
     check_file,
     damage_named,

@@ -22,16 +22,16 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
-from sklearn_bert.model._checkpoint_encoder import check_folder
-from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
-from sklearn_bert.model._damage import (
+from sklearn_bert._process._errors import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
     GatedCheckpointError,
     OfflineCheckpointError,
-    as_path,
 )
+from sklearn_bert.model._checkpoint_encoder import check_folder
+from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
+from sklearn_bert.model._damage import as_path
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
 
