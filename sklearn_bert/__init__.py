@@ -11,7 +11,7 @@ From the ground up; imports point down only:
 - `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `datasets`, `testing`: what is done with a fitted estimator
+- `save`, `load`, `onnx`, `datasets`, `testing`: what is done with a fitted estimator
 
 A name is imported when it is first used: `import sklearn_bert` imports no library.
 """
@@ -43,7 +43,7 @@ _MODULES = {
     "load": "persistence",
     "save": "persistence",
 }
-_SUBPACKAGES = ("datasets", "testing")
+_SUBPACKAGES = ("datasets", "onnx", "testing")
 
 __all__ = sorted(["__version__", *_MODULES])
 
