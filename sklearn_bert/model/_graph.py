@@ -129,14 +129,12 @@ def _write(
         names = list(module(**inputs))
         n_bytes = sum(p.numel() * p.element_size() for p in module.parameters())
         try:
-            torch.onnx.export(
+            program = torch.onnx.export(
                 module,
                 kwargs=inputs,
-                f=path,
                 input_names=list(inputs),
                 output_names=names,
                 dynamic_shapes=shapes,
-                external_data=n_bytes > MOST_BYTES,
                 dynamo=True,
                 verbose=False,
             )
@@ -148,6 +146,11 @@ def _write(
                 f"torch's exporter fails ({type(error).__name__}: {reason}). Take one "
                 "of a family that can, such as BERT, RoBERTa or DistilBERT."
             ) from error
+        assert program is not None
+        # Of each operation, the lines of the files on this machine that it comes from.
+        for node in program.model.graph.all_nodes():
+            node.metadata_props.clear()
+        program.save(path, external_data=n_bytes > MOST_BYTES)
 
 
 @contextmanager
