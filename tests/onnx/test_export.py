@@ -103,7 +103,7 @@ def test_report_stands_in_the_folder(exported):
 
 
 def test_products_and_embeddings_are_in_int8(exported):
-    """No matrix of weights but the head's is in float32, and no path of files is told."""
+    """No matrix of weights but the head's is in float32; no path of files is told."""
     path = exported[0] / "model.onnx"
     weights = load_graph(path).graph.initializer
     in_float = [w.dims for w in weights if w.data_type == TensorProto.FLOAT]
