@@ -114,7 +114,7 @@ def test_products_and_embeddings_are_in_int8(exported):
 def test_int8_that_changes_too_many_labels_is_refused(exported):
     """The error says how many labels change, and what to do."""
     report = dict(exported[1]) | {"labels_changed": 30}
-    words = r"int8 changes 30 of 204 labels \(14\.7%\) .* built-in .* Pass texts of"
+    words = r"int8 changes 30 of 204 labels \(14\.7%\) .* built-in .* pass texts of"
     with pytest.raises(ValueError, match=words):
         _check._refuse(report, "int8", 0.1)
     _check._refuse(report, "int8", 0.2)
