@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from sklearn.base import BaseEstimator
 
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
+from sklearn_bert._process._file_hash import sha256_of_file
 from sklearn_bert._process._versions import warn_of_other_versions
 from sklearn_bert._version import __version__
 from sklearn_bert.compute._device import is_shortage, resolve_device
@@ -25,6 +26,7 @@ from sklearn_bert.estimators._save import FORMAT, MANIFEST, canonical, save, sha
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._files import read_model
+from sklearn_bert.model._shared_weights import read_once
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet
 
@@ -76,7 +78,8 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     -------
     estimator of the class that was saved
         Fitted. With `device=None` a model that was trained on a GPU works on the CPU
-        where there is none.
+        where there is none. Estimators of equal files share their weights in memory,
+        as long as `cache_info` counts them; a fit that goes on trains a copy.
 
     Warns
     -----
@@ -130,15 +133,17 @@ def _build(source: Path, content: dict[str, Any], device: str | None) -> Estimat
         path = source / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; the saved folder is damaged.")
-        if sha256_of(path.read_bytes()) != sha256:
+        if sha256_of_file(path) != sha256:
             raise DamagedCheckpointError(
                 f"{path} is damaged: its sha256 is not the one noted when it was "
                 f"saved. {AGAIN}"
             )
-    cls = ESTIMATORS[content["class"]]
+    cls, settings = ESTIMATORS[content["class"]], content["model"]
     estimator = cls(**_decode(content["params"]))
     try:
-        model = read_model(source, content["model"])
+        model = read_once(
+            content["files"], settings, lambda: read_model(source, settings)
+        )
     except (RuntimeError, KeyError, SafetensorError) as error:
         if is_shortage(error):
             raise

@@ -26,6 +26,7 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.__main__ import main
+from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.estimators._save import canonical, sha256_of
 from sklearn_bert.model._post_processing import write_step
@@ -809,6 +810,7 @@ def test_what_is_no_damage_of_a_saved_estimator(saved, monkeypatch, error, place
     def fail(*args, **kwargs):
         raise error
 
+    WEIGHTS.clear()  # which may hold the model
     monkeypatch.setattr(persistence, place, fail)
     with pytest.raises(type(error)) as caught:
         load(saved)

@@ -14,6 +14,24 @@ READS_AND_ANSWERS = (
     "sklearn_bert._process._atomic_folder, sklearn_bert.text._reports, "
     "sklearn_bert.targets._answers"
 )
+# What comes with transformers' models, in two seconds, and what nobody asks for.
+NEEDED_LATER = {
+    "IPython",
+    "accelerate",
+    "kernels",
+    "matplotlib",
+    "peft",
+    "polars",
+    "sentence_transformers",
+    "sympy",
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.distributed.tensor",
+    "transformers.generation.continuous_batching",
+    "transformers.integrations.hub_kernels",
+    "transformers.modeling_utils",
+    "transformers.models",
+}
 WITHOUT_TORCH = """
 import importlib, sys
 
@@ -37,10 +55,14 @@ def run(code):
     return done.stdout
 
 
+def modules_after(code):
+    """The modules that some code has imported, in a Python of its own."""
+    return set(run(f"{code}; import sys; print(*sys.modules)").split())
+
+
 def libraries_after(code):
-    """The outside libraries that are imported after some code, in a Python of its own."""
-    printed = run(f"{code}; import sys; print(*sys.modules)")
-    found = {name.partition(".")[0] for name in printed.split()}
+    """The outside libraries among them."""
+    found = {name.partition(".")[0] for name in modules_after(code)}
     return found - set(sys.stdlib_module_names) - {"sklearn_bert"}
 
 
@@ -53,6 +75,13 @@ def test_reading_and_answering_import_no_torch():
     """Texts are read, and scores become labels, by NumPy and tokenizers alone."""
     found = libraries_after(f"import {READS_AND_ANSWERS}")
     assert found - libraries_after("import numpy") <= {"numpy", "tokenizers"}
+
+
+def test_names_import_no_model_of_transformers():
+    """All names together import torch, but nothing that only a model needs."""
+    found = modules_after("from sklearn_bert import *")
+    assert {"torch", "transformers", "skorch"} <= found
+    assert not found & NEEDED_LATER
 
 
 def test_texts_are_read_and_scores_answered_without_torch():

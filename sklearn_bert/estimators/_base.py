@@ -16,6 +16,7 @@ from sklearn.utils import Tags
 from sklearn_bert._process._sklearn import Interval, StrOptions
 from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.compute._device import give_back
+from sklearn_bert.compute._runner import WORKING_COPY
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel
@@ -207,6 +208,8 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
             for name, value in vars(self).items()
             if not name.endswith("_") or name.startswith("__")
         }
+        # Made to compare with the texts of validation; `predict` makes it again.
+        WORKING_COPY.forget(fitted["net_"].runner_)
         # In one step: another thread, or an interrupt, finds either fit and no mixture.
         self.__dict__ = kept | fitted
         give_back(torch.device("cpu"))  # the weights of the earlier fit

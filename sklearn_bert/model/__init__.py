@@ -6,6 +6,7 @@
 - `_text_model`, `_language_model`: an encoder with a head, or with its first ones
 - `_pooling`, `_post_processing`, `_layers`, `_lora`: their parts
 - `_attention`, `_dropout`, `_recompute`: the same numbers in less time or memory
+- `_one_piece`: weights that are given back to the system whole
 - `_torch_state`: random numbers and settings of its own
-- `_files`: a model is written and read
+- `_files`, `_shared_weights`: a model is written, and read once
 """

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
 
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
@@ -104,7 +104,7 @@ class Checkpoint:
     folder: Path
     encoder_folder: Path
     state: tuple[Any, ...]
-    full_model: PreTrainedModel
+    full_model: transformers.PreTrainedModel
     tokenizer_of_length: Callable[[int, str, int | None], TextTokenizer]
     trained_length: int
     longest_length: int
@@ -395,7 +395,7 @@ def _size(checkpoint: Checkpoint) -> int:
 
 def _trained_pooling(
     modules: SentenceModules,
-    config: PreTrainedConfig,
+    config: transformers.PreTrainedConfig,
     has_pooler: bool,
     attention: AttentionPooling | None,
     left_to_right: bool,

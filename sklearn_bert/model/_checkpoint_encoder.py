@@ -11,15 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import (
-    CONFIG_MAPPING,
-    MODEL_MAPPING,
-    AutoModel,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
 
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
@@ -187,12 +180,12 @@ def _without_weights(name: str, folder: Path) -> DamagedCheckpointError:
 # -- configuration -----------------------------------------------------------------
 
 
-def read_config(name: str, folder: Path) -> PreTrainedConfig:
+def read_config(name: str, folder: Path) -> transformers.PreTrainedConfig:
     """Read the configuration of a text encoder, without the entries in `LEFT_OUT`."""
     path = folder / CONFIG
     values = read_json(path, {})
     kind = values.get("model_type")
-    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
         _refuse_kind(name, folder, values)
     if values.get("quantization_config"):
         raise CheckpointError(
@@ -203,7 +196,7 @@ def read_config(name: str, folder: Path) -> PreTrainedConfig:
     kept = {key: value for key, value in values.items() if key not in LEFT_OUT}
     with damage_named(f"{path}, with values that do not fit,", FIT):
         # Not by AutoConfig, which follows an auto_map to code in the folder.
-        config = CONFIG_MAPPING[kind].from_dict(kept)
+        config = transformers.CONFIG_MAPPING[kind].from_dict(kept)
     n_layers = getattr(config, "num_hidden_layers", None)
     if isinstance(n_layers, int) and n_layers < 1:
         raise damaged(path, f"says {n_layers} layers; expected at least 1", FIT)
@@ -234,9 +227,11 @@ def _refuse_kind(name: str, folder: Path, values: dict[str, Any]) -> None:
     )
 
 
-def _check_is_encoder(name: str, path: Path, config: PreTrainedConfig) -> None:
+def _check_is_encoder(
+    name: str, path: Path, config: transformers.PreTrainedConfig
+) -> None:
     """Raise CheckpointError if the model is no encoder of texts."""
-    classes: Any = MODEL_MAPPING.get(type(config), None)
+    classes: Any = transformers.MODEL_MAPPING.get(type(config), None)
     model = classes[0] if isinstance(classes, tuple) else classes
     family = f"{config.model_type!r} in {path}"
     if getattr(config, "is_encoder_decoder", False):
@@ -257,7 +252,7 @@ def _check_is_encoder(name: str, path: Path, config: PreTrainedConfig) -> None:
 
 
 def prepare_config(
-    config: PreTrainedConfig, dropout: float | None
+    config: transformers.PreTrainedConfig, dropout: float | None
 ) -> tuple[float, bool]:
     """Make a configuration fit for `TextModel`, with this dropout.
 
@@ -289,8 +284,8 @@ def prepare_config(
 
 
 def read_encoder(
-    name: str, folder: Path, config: PreTrainedConfig, *, with_heads: bool
-) -> tuple[PreTrainedModel, bool, tuple[str, ...]]:
+    name: str, folder: Path, config: transformers.PreTrainedConfig, *, with_heads: bool
+) -> tuple[transformers.PreTrainedModel, bool, tuple[str, ...]]:
     """Read the weights of a folder in float32, and see whether they are all there.
 
     Returns
@@ -302,7 +297,7 @@ def read_encoder(
     new_heads : tuple of str
         Weights of the heads that the folder lacks, so that they are random.
     """
-    kind: Any = AutoModel
+    kind: Any = transformers.AutoModel
     if with_heads:
         try:
             kind = language_class(config)
@@ -382,8 +377,8 @@ def position_limit(encoder: nn.Module, source: Path) -> int:
 def check_encoder(
     name: str,
     folder: Path,
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    encoder: transformers.PreTrainedModel,
+    tokenizer: transformers.PreTrainedTokenizerFast,
     limit: int,
 ) -> None:
     """Raise CheckpointError if an encoder does not read texts, or minds their padding.

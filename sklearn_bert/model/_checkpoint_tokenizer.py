@@ -8,14 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import transformers
 from tokenizers import Tokenizer, normalizers
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
 
 from sklearn_bert._process._errors import (
     CheckpointError,
@@ -71,13 +65,15 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
     with quiet_transformers(), damage_named(what, SAVE_TOKENIZER):
         check_tokenizer_files(what, path)
         tokenizer = read_checkpoint_tokenizer(what, path, None)
-    of_length = tokenizers_of(tokenizer, BertConfig(), max_length, n_embeddings=None)
+    of_length = tokenizers_of(
+        tokenizer, transformers.BertConfig(), max_length, n_embeddings=None
+    )
     return of_length(max_length, "truncate", None)
 
 
 def read_checkpoint_tokenizer(
-    what: str, folder: Path, config: PreTrainedConfig | None
-) -> PreTrainedTokenizerFast:
+    what: str, folder: Path, config: transformers.PreTrainedConfig | None
+) -> transformers.PreTrainedTokenizerFast:
     """Read the tokenizer of a folder whose files have been checked."""
     path = folder / "tokenizer.json"
     files = f"{path}, made by a newer or older version of tokenizers perhaps,"
@@ -87,7 +83,7 @@ def read_checkpoint_tokenizer(
         found = (p for names in TOKENIZER_FILES for n in names for p in folder.glob(n))
         files = f"tokenizer in {folder} ({', '.join(p.name for p in found)})"
     with damage_named(files, SAVE_TOKENIZER):
-        tokenizer: Any = AutoTokenizer.from_pretrained(
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
     _check_tokenizer(what, folder, tokenizer, getattr(config, "vocab_size", None))
@@ -95,8 +91,8 @@ def read_checkpoint_tokenizer(
 
 
 def tokenizers_of(
-    tokenizer: PreTrainedTokenizerFast,
-    config: PreTrainedConfig,
+    tokenizer: transformers.PreTrainedTokenizerFast,
+    config: transformers.PreTrainedConfig,
     longest_length: int,
     *,
     n_embeddings: int | None,
@@ -179,7 +175,10 @@ def check_tokenizer_files(what: str, folder: Path) -> None:
 
 
 def _check_tokenizer(
-    what: str, folder: Path, tokenizer: PreTrainedTokenizerBase, n_rows: int | None
+    what: str,
+    folder: Path,
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    n_rows: int | None,
 ) -> None:
     """Raise CheckpointError if a tokenizer does not fit the weights.
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModel
 
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._damage import check_finite
@@ -110,11 +110,11 @@ def _build_model(
 
 def _new_network(config: dict[str, Any], settings: dict[str, Any]) -> nn.Module:
     """Build the network, with random weights, whose names `full_state` uses."""
-    configuration = CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    configuration = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
     if _is_language_model(settings):
         return language_class(configuration)(configuration)
     steps = build_steps(settings.get("steps", ()))
-    encoder = AutoModel.from_config(
+    encoder = transformers.AutoModel.from_config(
         configuration, dtype=torch.float32, trust_remote_code=False
     )
     return TextModel(encoder, **{**settings, "steps": steps})

@@ -8,17 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    BertConfig,
-    BertForMaskedLM,
-    BertForPreTraining,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from sklearn_bert.model._layers import with_submodule
@@ -32,7 +24,9 @@ WORDS_AT_ONCE = 2048
 POOLER, NSP_HEAD = "bert.pooler.", "cls.seq_relationship."
 
 
-def language_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+def language_class(
+    config: transformers.PreTrainedConfig,
+) -> type[transformers.PreTrainedModel]:
     """Return the class of transformers with this encoder and its head for words.
 
     For BERT it is the class with both heads of Devlin et al. (2019, section 3.1).
@@ -43,13 +37,13 @@ def language_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
         If there is none.
     """
     if config.model_type == "bert":
-        return BertForPreTraining
-    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        return transformers.BertForPreTraining
+    if type(config) not in transformers.MODEL_FOR_MASKED_LM_MAPPING:
         raise ValueError(
             f"the family {config.model_type!r} has no head for masked words in "
             "transformers; expected an encoder such as BERT, RoBERTa or DistilBERT."
         )
-    found: Any = MODEL_FOR_MASKED_LM_MAPPING[type(config)]
+    found: Any = transformers.MODEL_FOR_MASKED_LM_MAPPING[type(config)]
     return found
 
 
@@ -84,7 +78,7 @@ class LanguageModel(TextModel):
 
     def __init__(
         self,
-        full_model: PreTrainedModel,
+        full_model: transformers.PreTrainedModel,
         *,
         pooling: str,
         normalize: bool = False,
@@ -212,7 +206,7 @@ class LanguageModel(TextModel):
     def reads_as_decoder(self) -> bool:
         """Whether transformers has a left-to-right class for this model."""
         return self.left_to_right and (
-            type(self.encoder.config) in MODEL_FOR_CAUSAL_LM_MAPPING
+            type(self.encoder.config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
         )
 
     def settings(self) -> dict[str, Any]:
@@ -243,11 +237,11 @@ class LanguageModel(TextModel):
         """Return the name of the class of transformers that opens a saved folder."""
         if self.reads_as_decoder:
             config: Any = self.encoder.config
-            found: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            found: Any = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
             return found.__name__
         is_bert = self.encoder.config.model_type == "bert"  # type: ignore[union-attr]
         if is_bert and NSP_HEAD in self.untrained:
-            return BertForMaskedLM.__name__
+            return transformers.BertForMaskedLM.__name__
         return type(self.language_head).__name__
 
     def full_state(self) -> dict[str, Tensor]:
@@ -319,13 +313,13 @@ def new_language_model(
     pad_id: int,
     dropout: float | None,
     position_encoding: str,
-) -> PreTrainedModel:
+) -> transformers.PreTrainedModel:
     """Build a BERT with random weights and both heads, as Devlin et al. start it.
 
     `position_encoding` is "learned" or "sinusoidal".
     """
     rate = 0.1 if dropout is None else dropout  # Devlin et al., appendix A.2
-    config = BertConfig(
+    config = transformers.BertConfig(
         vocab_size=n_words,
         hidden_size=hidden_size,
         num_hidden_layers=n_layers,
@@ -337,7 +331,7 @@ def new_language_model(
         attention_probs_dropout_prob=rate,
     )
     with building():
-        full_model = BertForPreTraining(config).eval()
+        full_model = transformers.BertForPreTraining(config).eval()
         if position_encoding == "sinusoidal":
             use_sinusoids(full_model.base_model)
     return full_model
@@ -346,7 +340,7 @@ def new_language_model(
 START_DEVIATION = 0.02  # of BERT's embeddings before training
 
 
-def use_sinusoids(encoder: PreTrainedModel) -> None:
+def use_sinusoids(encoder: transformers.PreTrainedModel) -> None:
     """Fill the encoder's position embeddings with sines and cosines."""
     embeddings: Any = encoder.embeddings
     table = embeddings.position_embeddings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import transformers
 from torch.utils import checkpoint
-from transformers import PreTrainedModel
 
 from sklearn_bert.model._torch_state import same_draws
 
@@ -39,7 +39,7 @@ class Checkpointing:
     encoder : transformers.PreTrainedModel
     """
 
-    def __init__(self, encoder: PreTrainedModel) -> None:
+    def __init__(self, encoder: transformers.PreTrainedModel) -> None:
         self._encoder = encoder
         self._use_cache = getattr(encoder.config, "use_cache", None)
         # transformers warns if use_cache is on, although encoders have no cache.

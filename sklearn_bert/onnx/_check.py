@@ -82,7 +82,9 @@ def _refuse(report: dict[str, Any], quantize: str | None, most: float) -> None:
     if quantize is not None and changed > most * n_labels:
         advice = "Export with quantize=None, or allow more."
         if report["texts"] == "built-in":
-            advice += " Or pass texts of the kind that is to be served: those of others "
+            advice += (
+                " Or pass texts of the kind that is to be served: those of others "
+            )
             advice += "are the first to change."
         raise ValueError(
             f"{quantize} changes {changed} of {n_labels} labels "

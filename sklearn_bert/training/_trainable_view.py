@@ -12,6 +12,7 @@ from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._runner import Runner
 from sklearn_bert.model._layers import layer_depths, split
 from sklearn_bert.model._lora import add_lora
+from sklearn_bert.model._one_piece import move_to_one_piece
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._table import Table, TokenTable
 from sklearn_bert.training._optimizer import MasterWeights, layer_factors
@@ -146,4 +147,6 @@ class TrainableView:
             self.whole.encoder = self._lora.merge_and_unload().requires_grad_(True)
         if self._shared is not None:
             self.whole.encoder = self._shared
+        # What is frozen may be another's too, and keeps its place.
+        move_to_one_piece(p for p in self.whole.parameters() if p.requires_grad)
         self.whole.eval()
