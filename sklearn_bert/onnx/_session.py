@@ -83,21 +83,27 @@ class Session:
         ndarray of shape (n_rows, width), float32
             In the table's order; of words (n_words, width).
         """
+        if len(table) == 1:  # as a service is asked most often
+            return self._batch(table, np.zeros(1, dtype=np.int64), output, pad_id)
         rows, row_of = table.distinct()
         counts = table.n_outputs(rows)
         starts = np.cumsum(counts) - counts
         values = np.empty((int(counts.sum()), self.outputs[output]), dtype=np.float32)
         for batch in token_budget_batches(table.lengths[rows], TOKENS_PER_BATCH):
-            laid_out = table.lay_out(rows[batch], pad_id, packed=False, multiple=None)
-            if "attention_mask" not in laid_out:  # there is no padding
-                shape = laid_out["input_ids"].shape
-                laid_out["attention_mask"] = np.ones(shape, dtype=bool)
-            inputs = {name: laid_out[name] for name in self.inputs}
             where = ragged_indices(starts[batch], counts[batch])
-            values[where] = self.run(output, inputs)
+            values[where] = self._batch(table, rows[batch], output, pad_id)
         if len(rows) == len(row_of) and np.array_equal(row_of, np.arange(len(rows))):
             return values  # each row once, in order
         return values[ragged_indices(starts[row_of], counts[row_of])]
+
+    def _batch(
+        self, table: TokenTable, rows: np.ndarray, output: str, pad_id: int
+    ) -> np.ndarray:
+        laid_out = table.lay_out(rows, pad_id, packed=False, multiple=None)
+        if "attention_mask" not in laid_out:  # there is no padding
+            shape = laid_out["input_ids"].shape
+            laid_out["attention_mask"] = np.ones(shape, dtype=bool)
+        return self.run(output, {name: laid_out[name] for name in self.inputs})
 
 
 def has_weights_beside(path: Path) -> bool:

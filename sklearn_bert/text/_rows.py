@@ -9,6 +9,7 @@ import numpy as np
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._reports import (
     count_unknown,
+    has_unknown,
     truncation_report,
     unknown_report,
     warn_if_cut,
@@ -55,14 +56,15 @@ def rows_of_texts(
         whole_lengths.append(table.whole_lengths)
         assert table.is_cut is not None
         is_cut.append(table.is_cut)
-        unknown.append(count_unknown(tokenizer, table))
+        # Of one part, as a service reads them, nothing is counted that is not there.
+        if not remember or has_unknown(tokenizer, table):
+            unknown.append(count_unknown(tokenizer, table))
     assert output is not None  # there is at least one text
-    report = truncation_report(
-        np.concatenate(whole_lengths)[row_of],
-        tokenizer.max_length,
-        np.concatenate(is_cut)[row_of],
-    )
-    warn_if_cut(report)
-    warn_if_unknown(unknown_report(np.concatenate(unknown)[row_of]))
+    cut = np.concatenate(is_cut)[row_of]
+    if cut.any():
+        lengths = np.concatenate(whole_lengths)[row_of]
+        warn_if_cut(truncation_report(lengths, tokenizer.max_length, cut))
+    if unknown:
+        warn_if_unknown(unknown_report(np.concatenate(unknown)[row_of]))
     # Where no text occurs twice the rows are in order: no need to copy them.
     return output if len(output) == len(row_of) else output[row_of]
