@@ -74,7 +74,7 @@ class Finish(nn.Module):
 
     def forward(self, vectors: Tensor) -> dict[str, Tensor]:
         """Finish vectors: (n_texts, width) -> (n_texts, n_features)."""
-        return {"vectors": self.model.finish(vectors)}
+        return {"finished": self.model.finish(vectors)}
 
 
 def write_graphs(

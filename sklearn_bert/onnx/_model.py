@@ -145,7 +145,7 @@ class OnnxModel:
         vectors = self._rows(X, "vectors", merge)
         if self._finish is None:
             return vectors
-        return self._finish.run("vectors", {"vectors": vectors})
+        return self._finish.run("finished", {"vectors": vectors})
 
 
 class OnnxClassifier(OnnxModel):
