@@ -279,8 +279,7 @@ def load(folder: str | os.PathLike, *, n_threads: int | None = None) -> Any:
     OnnxClassifier, OnnxRegressor, OnnxTokenClassifier or OnnxEmbedder
         With `predict`, `predict_proba`, `decision_function`, `transform` and
         `classes_`, where the estimator has them. They take the same X, and raise the
-        same errors. Threads may share it, a forked process makes a session of its own,
-        and a pickle holds the path.
+        same errors. Threads may share it, and a pickle holds the path.
 
     Raises
     ------

@@ -21,10 +21,15 @@ TOKENS_PER_BATCH = 2048
 # Fusions of ONNX Runtime that cost time: its sum and norm in one take five times as
 # long as one after the other, a quarter of an int8 batch of short texts.
 SLOWER = ["SkipLayerNormFusion"]
+# Sessions of parents of this process: to free one would wait for its threads for ever.
+OF_PARENTS: list[Any] = []
 
 
 class Session:
-    """A graph in ONNX Runtime, for any thread, and made anew in a forked process.
+    """A graph in ONNX Runtime, for any thread, and for a forked process.
+
+    A child computes with its parent's memory where a call takes one thread. Threads do
+    not live on in a child, so that for several there is a session of its own.
 
     Parameters
     ----------
@@ -67,10 +72,11 @@ class Session:
 
     def run(self, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Compute one output of a batch."""
-        if self._process != os.getpid():
-            # The threads of the parent do not live on here, and would be waited for.
+        # The threads of the parent do not live on here, and would be waited for.
+        if self._process != os.getpid() and self.n_threads > 1:
             with self._lock:
                 if self._process != os.getpid():
+                    OF_PARENTS.append(self._session)
                     self._start()
         found: list[Any] = self._session.run([output], inputs)
         return found[0]

@@ -312,9 +312,10 @@ def test_pickle_holds_the_path(model):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_forked_process_answers(exported):
-    """The threads of the session do not live on in a child, which makes its own."""
-    model = onnx.load(exported[0], n_threads=2)
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_forked_process_answers(exported, n_threads):
+    """In one thread or, as those of its parent do not live on in it, in new ones."""
+    model = onnx.load(exported[0], n_threads=n_threads)
     expected = model.predict(FRAME).tolist()
     fork = multiprocessing.get_context("fork")
     answers = fork.SimpleQueue()  # the model is not pickled: the child inherits it
