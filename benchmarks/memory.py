@@ -1,11 +1,13 @@
-"""Growth of memory with the number of fits, of texts and of calls.
+"""Growth of memory with fits, texts and calls, and what a fit and a load leave.
 
-A tiny BERT with random weights, each case in a process of its own.
+Growth is that of a tiny BERT with random weights; what stays is that of
+all-MiniLM-L6-v2, in multiples of its weights. Each case has a process of its own.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,13 +16,14 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import psutil
 import torch
-from _common import ON_GPU, checkpoint, command_line, finish, table
+from _common import CHECKPOINT, ON_GPU, checkpoint, command_line, finish, table
 
-from sklearn_bert import BertClassifier, cache_info
+from sklearn_bert import BertClassifier, cache_info, load, save
 
 MEBIBYTE = 2**20
 WORDS = ["film", "plot", "cat", "dog", "was", "very", "not", "good", "bad", "dull"]
 N_SAMPLES = 50  # looks at the memory in a long run of calls
+N_AT_REST = 5  # fits whose memory is looked at, and loads
 
 
 def main() -> None:
@@ -35,6 +38,12 @@ def main() -> None:
         few = alone(peak_of_predict, folder, 1000)
         many = alone(peak_of_predict, folder, options.n_texts)
         calls = alone(memory_of_calls, folder, options.n_calls)
+        at_rest = []
+        for is_new, kind in ((False, "one estimator"), (True, "a new one each time")):
+            for precision in ("auto", "float32"):
+                found = alone(at_rest_of_fits, folder, is_new, precision)
+                at_rest.append({"case": f"{kind}, {precision}", **found})
+        loads = alone(times_of_loads)
     rows = [
         {"case": f"{options.n_fits} fits", "per": "fit", **fits},
         {"case": f"{options.n_calls:,} calls of predict", "per": "call", **calls},
@@ -46,7 +55,12 @@ def main() -> None:
             "peak_mebibytes_many": many / MEBIBYTE,
         },
     ]
-    finish("memory", options, [table("Growth of the process's memory", rows)])
+    tables = [
+        table("Growth of the process's memory", rows),
+        table("Memory at rest after a fit, less that before, by weights", at_rest),
+        table("Loads of one saved folder", loads),
+    ]
+    finish("memory", options, tables)
 
 
 def alone(case: Callable, *arguments):
@@ -77,6 +91,51 @@ def memory_of_calls(folder: str, n_calls: int) -> dict:
             samples.append(memory())
             numbers.append(number)
     return growth(samples, np.array(numbers))
+
+
+def at_rest_of_fits(tiny: str, is_new: bool, precision: str) -> dict:
+    """Memory after each of several fits, above that after a fit of a tiny model.
+
+    That one has loaded the libraries, once for the process.
+    """
+    fitted(tiny)
+    cache_info(clear=True)
+    texts, labels = short_texts(32), np.arange(32) % 2
+    clf = BertClassifier(max_epochs=2, random_state=0, precision=precision)
+    before, after = memory()["resident"], []
+    for _ in range(N_AT_REST):
+        if is_new:
+            clf = BertClassifier(**clf.get_params())
+        clf.fit(texts, labels)
+        after.append(memory()["resident"])
+    weights = sum(p.nbytes for p in clf.net_.module.parameters())
+    return {
+        "first": (after[0] - before) / weights,
+        "most": (max(after) - before) / weights,
+        "weights_mebibytes": weights / MEBIBYTE,
+    }
+
+
+def times_of_loads() -> list[dict]:
+    """Seconds, and memory that is added, by each load of the same folder."""
+    rows, loaded = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        save(fitted(CHECKPOINT), f"{folder}/saved")
+        cache_info(clear=True)
+        time.sleep(3)  # a file just written is hashed each time
+        for number in range(N_AT_REST):
+            before, start = memory()["resident"], time.perf_counter()
+            cpu = time.process_time()
+            loaded.append(load(f"{folder}/saved"))
+            rows.append(
+                {
+                    "load": number + 1,
+                    "seconds": time.perf_counter() - start,
+                    "cpu_seconds": time.process_time() - cpu,
+                    "mebibytes": (memory()["resident"] - before) / MEBIBYTE,
+                }
+            )
+    return rows
 
 
 def peak_of_predict(folder: str, n_texts: int) -> int:

@@ -11,7 +11,8 @@ From the ground up; imports point down only:
 - `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `onnx`, `datasets`, `testing`: what is done with a fitted estimator
+- `save`, `load`, `model_card`, `onnx`, `datasets`, `testing`: what is done with a
+  fitted estimator
 
 A name is imported when it is first used: `import sklearn_bert` imports no library.
 """
@@ -41,6 +42,7 @@ _MODULES = {
     "WordPieceVocabulary": "estimators._wordpiece_vocabulary",
     "cache_info": "_process._cache",
     "load": "persistence",
+    "model_card": "estimators._model_card",
     "save": "persistence",
 }
 _SUBPACKAGES = ("datasets", "onnx", "testing")

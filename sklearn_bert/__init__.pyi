@@ -16,6 +16,7 @@ from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.estimators._classifier import BertClassifier
 from sklearn_bert.estimators._embedder import BertEmbedder
 from sklearn_bert.estimators._generator import BertGenerator
+from sklearn_bert.estimators._model_card import model_card
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
@@ -42,5 +43,6 @@ __all__ = [
     "__version__",
     "cache_info",
     "load",
+    "model_card",
     "save",
 ]

@@ -73,6 +73,14 @@ def processor():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Leave out `fsync`: no test cuts the power, and hundreds of them save."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def collected_garbage():
     """Let collections pass over what the imports have made: it never goes.
 

@@ -29,6 +29,7 @@ from sklearn_bert.__main__ import main
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.estimators._save import canonical, sha256_of
+from sklearn_bert.model import _checkpoint_encoder
 from sklearn_bert.model._post_processing import write_step
 
 TEXTS = ["the good film", "the awful plot", "i love it", "i hate it"]
@@ -267,7 +268,7 @@ DAMAGE = in_every_file() | {
     ),
     "vocab.txt without unknown": (
         vocabulary("[PAD]", "[CLS]", "[SEP]", "good"),
-        "lacks the special token|cannot be read",
+        "lacks the special token|cannot be read|no entry for its unknown token",
     ),
     "vocab.txt pointer": (
         both(NO_TOKENIZER, write("vocab.txt", POINTER)),
@@ -589,7 +590,7 @@ def test_damaged_checkpoint(copied, damage):
 
 def test_refused_before_weights_are_read(copied, monkeypatch):
     """What is wrong with the tokenizer is said before any weight is read."""
-    monkeypatch.setattr(AutoModel, "from_pretrained", _refuse)
+    monkeypatch.setattr(_checkpoint_encoder, "load_file", _refuse)
     NO_TOKENIZER(copied)
     with pytest.raises(DamagedCheckpointError, match="has weights but no tokenizer"):
         BertEmbedder(copied, **SETTINGS).fit(TEXTS)
@@ -609,7 +610,7 @@ def test_checkpoint_that_is_no_folder(checkpoint, name):
     for cls, data in FITS.items():
         with pytest.raises(CheckpointError) as caught:
             cls(given, **SETTINGS).fit(*data)
-        assert repr(given) in str(caught.value)
+        assert repr(given)[:400] in str(caught.value)
 
 
 VOCABULARY_DAMAGE = [

@@ -28,11 +28,21 @@ ROADS = {
     "simcse": (BertEmbedder, {"objective": "simcse"}),
     "supervised": (BertEmbedder, {"objective": "supervised"}),
     "mlm": (BertEmbedder, {"objective": "mlm"}),
+    "few labels": (BertClassifier, {"max_epochs": "auto"}),
+    "self-training": (BertClassifier, {"max_epochs": "auto"}),
+    "random head": (BertClassifier, {"head_init": "random"}),
+    "no calibration": (BertClassifier, {"calibrate": False}),
+    "numbers random head": (BertRegressor, {"head_init": "random"}),
+    "huber": (BertRegressor, {"loss": "huber"}),
+    "pairs": (BertEmbedder, {"objective": "pairs"}),
+    "whitened": (BertEmbedder, {"objective": "simcse", "whiten": True}),
     "pretrainer": (BertPretrainer, {}),
+    "next sentences": (BertPretrainer, {"next_sentence": True}),
     "generator": (BertGenerator, {}),
 }
 # The last is the largest that a float can hold, nearly.
 RATES = [1e4, 1e6, 1e36, 1.7e308]
+ALL_RATES = (10.0 ** np.linspace(-4, np.log10(1.7e308), 56)).tolist()
 
 
 @pytest.fixture
@@ -42,7 +52,7 @@ def fit(settings, reviews):
 
     def fit(road, rate, **more):
         cls, params = ROADS[road]
-        X, y = texts, labels
+        X, y, fit_params = texts, labels, {}
         if cls is BertRegressor:
             y = np.arange(len(texts)) * 1e6
         elif road == "labels":
@@ -50,24 +60,32 @@ def fit(settings, reviews):
         elif road == "words":
             X = [text.split() for text in texts]
             y = [["B-X", *["O"] * (len(words) - 1)] for words in X]
+        elif road in ("few labels", "self-training"):
+            X, y = texts[:8], labels[:8]
+            if road == "self-training":
+                fit_params = {"unlabeled": texts}
+        elif road == "pairs":
+            X, y = list(zip(texts, reversed(texts), strict=True)), None
+        elif road == "next sentences":
+            X = [texts[i : i + 4] for i in range(0, len(texts), 4)]
         if road == "lora":
             pytest.importorskip("peft")
-        params = {**settings, **params, "max_epochs": 1, "warmup": 0.0}
+        params = {**settings, "max_epochs": 1, **params, "warmup": 0.0}
         params |= {"batch_size": 1000, "learning_rate": rate, **more}
-        return cls(**params).fit(X, y), X
+        return cls(**params).fit(X, y, **fit_params), X
 
     return fit
 
 
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("road", ROADS)
-def test_answers_are_finite_or_an_error_is_raised(road, rate, fit):
-    """Also where the last update spoils what the loss before it did not show."""
+def assert_finite_or_raised(fit, road, rate):
+    """Fit and answer; an error is that of a training that has diverged."""
     try:
         model, X = fit(road, rate)
+        if road == "pairs":  # learnt from pairs, asked for texts
+            X = [text for pair in X for text in pair]
         names = [name for name in ANSWERS if hasattr(model, name)]
-        if road == "generator":
-            names = ["score_samples"]
+        if hasattr(model, "score_samples"):
+            names.append("score_samples")
         answers = [getattr(model, name)(X) for name in names]
     except FloatingPointError:
         return
@@ -75,6 +93,22 @@ def test_answers_are_finite_or_an_error_is_raised(road, rate, fit):
         values = np.concatenate(answer) if road == "words" else answer
         if values.dtype.kind == "f":
             assert np.isfinite(values).all()
+    assert np.isfinite([list(epoch.values()) for epoch in model.history_]).all()
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("road", ROADS)
+def test_answers_are_finite_or_an_error_is_raised(road, rate, fit):
+    """Also where the last update spoils what the loss before it did not show."""
+    assert_finite_or_raised(fit, road, rate)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("road", ROADS)
+def test_answers_are_finite_at_any_rate(road, fit):
+    """At 56 rates, from useful ones to the largest that a float can hold."""
+    for rate in ALL_RATES:
+        assert_finite_or_raised(fit, road, rate)
 
 
 @pytest.mark.parametrize("road", ROADS)

@@ -1,6 +1,7 @@
 """A fitted or loaded estimator needs no file of its checkpoint any more."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,11 +83,18 @@ def truncate(path):
         file.truncate(0)
 
 
+def replace(path):
+    """Put another file into its place."""
+    other = path.with_name("other")
+    other.write_bytes(b"\1" * 1000)
+    other.replace(path)
+
+
 def assert_needs_no_file(estimator, folder):
     """Whatever becomes of the folder's files, the answers stay, to the last bit."""
     expected = answers(estimator)
     # In this order: on a file that is mapped, the second would end the process.
-    for spoil in (overwrite, truncate, lambda path: path.unlink()):
+    for spoil in (overwrite, truncate, replace, Path.unlink):
         for path in [path for path in folder.rglob("*") if path.is_file()]:
             spoil(path)
         np.testing.assert_array_equal(answers(estimator), expected)

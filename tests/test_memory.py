@@ -5,10 +5,17 @@ import subprocess
 import sys
 import weakref
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from sklearn_bert import BertClassifier, cache_info
+from sklearn_bert import (
+    BertClassifier,
+    BertOutOfMemoryError,
+    BertRegressor,
+    cache_info,
+)
 from sklearn_bert._process._cache import FEATURES, TOKENS, WEIGHTS
 from sklearn_bert.compute._device import is_shortage, make_room
 from sklearn_bert.estimators import _base
@@ -120,6 +127,7 @@ CPU_SHORTAGES = [
     "memory)",
     "[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: "
     "you tried to allocate 400000000000 bytes.",
+    "std::bad_alloc",
 ]
 
 
@@ -152,6 +160,81 @@ def test_batches_are_halved_on_a_cpu(settings, reviews, monkeypatch, message):
     assert found.predict_proba(texts).shape == expected.shape
     assert max(sizes) <= 40
     assert found.net_.batch_size_used_ == 4
+
+
+WORDS = "Unable to allocate 9 TiB for an array"  # of NumPy's MemoryError
+ROADS = {
+    "classes": (BertClassifier, {}),
+    "few labels": (BertClassifier, {"max_epochs": "auto"}),
+    "self-training": (BertClassifier, {"max_epochs": "auto"}),
+    "held out": (BertClassifier, {"early_stopping": True}),
+    "numbers": (BertRegressor, {}),
+}
+
+
+def fit_road(road, settings, reviews):
+    """Fit one of the roads on which a head starts from a probe."""
+    cls, params = ROADS[road]
+    X, y = reviews
+    if road in ("few labels", "self-training"):
+        X, y = X[:8], y[:8]
+    if cls is BertRegressor:
+        y = np.arange(len(X))
+    more = {"unlabeled": reviews[0]} if road == "self-training" else {}
+    return cls(**{**settings, "max_epochs": 1, **params}).fit(X, y, **more)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_probes_and_calibration_are_halved(
+    settings, reviews, monkeypatch, quick_room, road
+):
+    """What is computed before and after a training goes on with smaller batches."""
+    plainly = _update.nn.functional.layer_norm
+    refused = []
+
+    def of_few(x, *args, **kwargs):
+        if x.ndim == 3 and x.shape[0] > 4:
+            refused.append(len(x))
+            raise MemoryError(WORDS)
+        return plainly(x, *args, **kwargs)
+
+    monkeypatch.setattr("torch.nn.functional.layer_norm", of_few)
+    model = fit_road(road, settings, reviews)
+    assert len(model.predict(reviews[0])) == len(reviews[0])
+    assert len(refused) > 1
+
+
+@pytest.mark.parametrize("road", ["classes", "numbers"])
+@pytest.mark.parametrize("where", ["texts", "a probe"])
+def test_no_room_at_all_is_one_error(
+    settings, reviews, monkeypatch, quick_room, road, where
+):
+    """Where nothing can be halved, the error is ours, and says what to do."""
+
+    def fail(*args, **kwargs):
+        raise MemoryError(WORDS)
+
+    if where == "texts":
+        monkeypatch.setattr("torch.nn.functional.layer_norm", fail)
+    else:
+        for cls in (LogisticRegression, Ridge):
+            monkeypatch.setattr(cls, "fit", fail)
+    with pytest.raises(
+        BertOutOfMemoryError, match=r"memory .*choose a smaller"
+    ) as error:
+        fit_road(road, settings, reviews)
+    assert WORDS in str(error.value)
+
+
+def test_other_errors_are_no_shortage(settings, reviews, monkeypatch):
+    """They are raised as they are."""
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("of a library")
+
+    monkeypatch.setattr(LogisticRegression, "fit", fail)
+    with pytest.raises(RuntimeError, match="^of a library$"):
+        fit_road("classes", settings, reviews)
 
 
 def test_an_interrupt_while_memory_is_given_back(settings, reviews, monkeypatch):

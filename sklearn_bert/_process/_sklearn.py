@@ -6,6 +6,7 @@ from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
+    InvalidParameterError,
     StrOptions,
     validate_params,
 )
@@ -15,6 +16,7 @@ from sklearn.utils.validation import _get_feature_names as get_feature_names
 __all__ = [
     "HasMethods",
     "Interval",
+    "InvalidParameterError",
     "Scorer",
     "StrOptions",
     "check_sample_weight",

@@ -11,13 +11,17 @@ from contextlib import contextmanager
 import torch
 
 from sklearn_bert._process._warn import warn
+from sklearn_bert.text._columns import excerpt
 
 # glibc keeps what is freed, several times what a small fit needs, until it is asked.
 _TRIM = None
 if sys.platform == "linux":
     _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
-# How torch begins to say that a CPU has no memory left: it has no class for that.
-_CPU_SHORTAGES = ("can't allocate memory", "not enough memory")
+# How torch and oneDNN say that a CPU has no memory left: they have no class for that.
+_CPU_SHORTAGES = (
+    *("can't allocate memory", "not enough memory", "bad_alloc"),
+    *("could not create a memory object", "Cannot allocate memory"),
+)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -35,7 +39,8 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
-            f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:<number>'."
+            f"device is {excerpt(device)}; expected 'auto', 'cpu', 'cuda' or "
+            "'cuda:<number>'."
         ) from error
     if not _is_here(resolved):
         raise ValueError(
@@ -142,11 +147,34 @@ def give_back(device: torch.device) -> None:
         _TRIM(0)
 
 
-def is_shortage(error: Exception) -> bool:
-    """Return whether this is torch's error for too little memory, of a GPU or CPU."""
-    if isinstance(error, torch.OutOfMemoryError):
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an error says that there is too little memory, of a GPU or CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
+    if not isinstance(error, (RuntimeError, OSError)):
+        return False
     return any(words in str(error) for words in _CPU_SHORTAGES)
+
+
+@contextmanager
+def shortage_named(what: str) -> Iterator[None]:
+    """Raise BertOutOfMemoryError where memory runs out in here, and no batch is halved.
+
+    Parameters
+    ----------
+    what : str
+        What is done, for the message.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if isinstance(error, BertOutOfMemoryError) or not is_shortage(error):
+            raise
+        raise BertOutOfMemoryError(
+            f"memory ran out while {what}. Hand in fewer texts at a time, lower "
+            "max_length, hidden_size or n_layers, or choose a smaller checkpoint. "
+            f"{_first_line(str(error))}"
+        ) from error
 
 
 def make_room(device: torch.device) -> None:

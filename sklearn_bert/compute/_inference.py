@@ -22,7 +22,10 @@ from sklearn_bert.text._table import Table, ragged_indices, token_budget_batches
 INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536}
 # No answer of a sound model is this large; the squares of those below are finite.
 LARGEST = 2.0**60
-REMEDY = "Lower learning_rate, raise warmup, or set precision='float32'."
+REMEDY = (
+    "Lower learning_rate (or a large weight_decay), raise warmup, or set "
+    "precision='float32'."
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _try(
     # Its words, and not the error itself: its frames would hold on to tensors.
     try:
         return function(**feed(table, rows)), ""
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_shortage(error):
             raise
         return None, str(error)

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_bert._process._interrupts import heard
 from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._device import (
     check_not_forked,
     matmul_precision,
     resolve_precision,
+    shortage_named,
 )
 from sklearn_bert.compute._features import FeatureTable, features_of
 from sklearn_bert.compute._inference import Feed, compute
@@ -268,7 +270,8 @@ class Runner:
     def _computing(self) -> Iterator[None]:
         """Compute with this object's settings of torch, not with the caller's."""
         check_not_forked(self.device)
-        with own_torch_state(), matmul_precision(self.precision, self.device):
+        precisely = matmul_precision(self.precision, self.device)
+        with heard(), shortage_named("predicting"), own_torch_state(), precisely:
             yield
 
     def _above(

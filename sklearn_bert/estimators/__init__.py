@@ -5,5 +5,6 @@
 - `_base`, `_text_predictor`, `_language_model`, `_texts`: their bases
 - `_fit`: one call of `fit`; `_nested_pretraining`: a step of it
 - `_zero_shot`: descriptions of classes in a fit, or instead of texts
-- `_sampling`: the next token; `_save`: a fitted estimator becomes a folder
+- `_sampling`: the next token
+- `_save`, `_transformers_layout`, `_model_card`: a fitted estimator becomes a folder
 """

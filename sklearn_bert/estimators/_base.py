@@ -17,11 +17,12 @@ from sklearn_bert._process._sklearn import Interval, StrOptions
 from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.compute._device import give_back
 from sklearn_bert.compute._runner import WORKING_COPY
+from sklearn_bert.estimators._parameters import CheckedParameters
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._columns import as_python, excerpt, to_float
+from sklearn_bert.text._columns import as_python
 from sklearn_bert.text._long import LONG_TEXT
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._net import BertNet
@@ -74,7 +75,9 @@ AUTO_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
+class BertEstimator(
+    CheckedParameters, PickledWithVersion, CallbackSupportMixin, BaseEstimator
+):
     """Base of the estimators that have a net: load its model, publish what is fitted.
 
     `fit` of a subclass reads from top to bottom (`FitCall` says how); nothing here
@@ -103,16 +106,6 @@ class BertEstimator(PickledWithVersion, CallbackSupportMixin, BaseEstimator):
     history_: list[dict[str, float]]
     # Fitted attributes that are not public, which a saved folder has to hold as well.
     _private_state: ClassVar[tuple[str, ...]] = ("_template", "_made_of")
-
-    def _validate_params(self) -> None:
-        super()._validate_params()
-        # Interval compares Python's integers exactly: 10**400 is below infinity there.
-        for name, value in self.get_params(deep=False).items():
-            if isinstance(value, Real) and np.isinf(to_float(value)):
-                raise ValueError(
-                    f"The {name!r} parameter of {type(self).__name__} must be a number "
-                    f"that fits into a float. Got {excerpt(value)} instead."
-                )
 
     @own_torch_state()
     def _load_model(

@@ -282,7 +282,8 @@ class BertEmbedder(
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "whiten": ["boolean"],
         "objective": [StrOptions({"simcse", "mlm", "supervised", "pairs"}), None],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
+        # Beyond these no float32 tells similarities apart, or holds them.
+        "temperature": [Interval(Real, 1e-6, 1e6, closed="both")],
         "trainable": [
             StrOptions({"all"}),
             Interval(Integral, 1, None, closed="left"),

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from sklearn_bert._process._interrupts import heard
 from sklearn_bert._process._random import Seeds, seeded
-from sklearn_bert.compute._device import resolve_device
+from sklearn_bert.compute._device import resolve_device, shortage_named
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._recipe import Recipe
@@ -161,6 +162,8 @@ class FitCall:
             self._check_unchanged()
         self.seeds = Seeds(estimator.random_state)
         resolve_device(estimator.device)  # raises where it is no device
+        self._stack.enter_context(heard())
+        self._stack.enter_context(shortage_named("fitting"))
         return self
 
     def __exit__(

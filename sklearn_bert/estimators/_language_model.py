@@ -31,7 +31,7 @@ from sklearn_bert.model._language_model import (
     LanguageModel,
     new_language_model,
 )
-from sklearn_bert.text._columns import as_python, holds_lists
+from sklearn_bert.text._columns import as_python, excerpt, holds_lists
 from sklearn_bert.text._corpus import (
     Corpus,
     check_documents,
@@ -45,6 +45,7 @@ from sklearn_bert.text._tokenizer import TextTokenizer
 
 # Positions of a network that starts from nothing, as Devlin et al. (2019) have them.
 DEFAULT_LENGTH = 512
+MOST_WEIGHTS = 10**10  # thirty times those of the largest BERT
 
 LANGUAGE_MODEL_CONSTRAINTS: dict[str, list[Any]] = {
     **CHECKPOINT_CONSTRAINTS,
@@ -103,9 +104,10 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         """Raise ValueError where parameters of a new network do not fit together."""
         if self.checkpoint is not None and self.vocabulary is not None:
             raise ValueError(
-                f"checkpoint is {self.checkpoint!r} and vocabulary is "
-                f"{self.vocabulary!r}, but a checkpoint has a vocabulary of its own. "
-                "Set vocabulary=None, or checkpoint=None to start from nothing."
+                f"checkpoint is {excerpt(self.checkpoint, 500)} and vocabulary is "
+                f"{excerpt(self.vocabulary, 500)}, but a checkpoint has a vocabulary "
+                "of its own. Set vocabulary=None, or checkpoint=None to start from "
+                "nothing."
             )
         if self.checkpoint is not None:
             return
@@ -118,6 +120,15 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
             raise ValueError(
                 f"hidden_size is {self.hidden_size} and n_heads is {self.n_heads}; "
                 "expected a number of heads that divides the width."
+            )
+        width, n_layers = int(self.hidden_size), int(self.n_layers)
+        length = as_python(self.max_length) or DEFAULT_LENGTH
+        n_weights = width * (12 * width * n_layers + length)
+        if n_weights > MOST_WEIGHTS:
+            raise ValueError(
+                f"hidden_size is {width}, n_layers is {n_layers} and max_length is "
+                f"{length}: a network of more than {n_weights:.1e} weights; expected "
+                f"up to {MOST_WEIGHTS:.0e}. Lower one of them."
             )
 
     def _read_documents(

@@ -435,6 +435,8 @@ class BertPretrainer(
         FileExistsError
             Where the folder holds something else and no saved estimator, or a file of
             others has a name that is needed now.
+        OSError
+            Where the disk is full, or the folder read-only. The old model stays.
         """
         save(self, folder)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -16,18 +15,26 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._model_card import CARD, write_card
+from sklearn_bert.estimators._transformers_layout import write_for_transformers
 from sklearn_bert.model._files import write_model
+from sklearn_bert.model._manifest import MANIFEST, canonical, sha256_of
 
 FORMAT = 5
-MANIFEST = "estimator.json"
 PACKAGE = "sklearn_bert."
 # What older versions wrote; scikit-learn's own; and what has files of its own.
 OTHER_STATE = ("_missing", "_sklearn_output_config")
 IN_OWN_FILES = ("net_", "tokenizer_")
+LAYOUTS = ("sklearn_bert", "transformers")
 METHODS_WITH_METADATA = ("fit", "partial_fit", "score")
 
 
-def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
+def save(
+    estimator: BertEstimator,
+    folder: str | os.PathLike,
+    *,
+    layout: str = "sklearn_bert",
+) -> None:
     """Write a fitted estimator to a folder.
 
     The folder holds JSON, safetensors and tokenizer files, and nothing that could run
@@ -35,9 +42,13 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
     `sentence_transformers` open it as well, but the encoder only: the head of a
     classifier is in a file of its own, which `load` alone reads.
 
-    The files are written beside the folder and put in its place at the end: a save that
-    is killed leaves the old model or none, never a mixture. Files of others in the
-    folder, such as README.md or `.git`, stay.
+    At every moment, and after a kill or a loss of power, the folder holds a whole
+    model, the old one or the new one; the next save removes what a killed one has left
+    beside it. Several processes may save to one folder, and load from it meanwhile.
+    Files of others in the folder, such as `.git`, stay, and so does a README.md that is
+    not the model card which `save` has written there, or was changed since. The modes
+    of the folder and of each file that is replaced stay, too. See Notes for what
+    depends on the system.
 
     Parameters
     ----------
@@ -45,6 +56,11 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
         Fitted. A whole pipeline is saved with `joblib.dump`.
     folder : str or path
         Made if needed; a saved estimator in it is replaced.
+    layout : {"sklearn_bert", "transformers"}, default="sklearn_bert"
+        "transformers": a `...ForSequenceClassification` or `...ForTokenClassification`
+        with its labels, for servers and the `pipeline` of transformers. Its scores of
+        built-in sentences are compared with the estimator's before it is put in place.
+        It can be a `checkpoint`; `load` does not read it.
 
     Raises
     ------
@@ -53,13 +69,39 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
     TypeError
         Where it is no estimator of this package, or a parameter cannot be written as
         JSON (`callbacks`, or `scoring` that is a function).
+    ValueError
+        Where transformers cannot say what the estimator says; the message names what to
+        fit with.
     FileExistsError
         Where the folder holds something else and no saved estimator, or a file of
         others has a name that is needed now.
+    OSError
+        Where the disk is full, or the folder read-only (`PermissionError`). The old
+        model stays.
 
     See Also
     --------
     load : The way back.
+    model_card : The text of README.md, for editing.
+
+    Notes
+    -----
+    On Linux the new folder and the old one change places at one moment. Where they
+    cannot, the files are replaced one by one: on other systems and on network folders;
+    where the folder is a mount point or holds one, as a volume of a container does;
+    where it is the working directory or above it; where nothing may be written beside
+    it. Meanwhile the new model lies in its sub-folder `.sklearn_bert.saved`. After a
+    kill in these milliseconds `load` and `checkpoint=` find it there, and the next save
+    finishes; `transformers` and others find files missing until then.
+
+    Savers take turns by `flock` of the folder. Where the file system has no such lock
+    (Windows), or does not tell other machines of it (some network folders), two saves
+    at a time may leave no whole model, and drafts of killed ones
+    (`.<name>.*.saving` beside the folder) stay: for a day on network folders and after
+    a restart, for ever where there is no lock.
+
+    A process that works in the folder (a shell) is in the removed one after the save of
+    another process, and does `cd .` to be in the new one.
 
     Examples
     --------
@@ -82,29 +124,59 @@ def save(estimator: BertEstimator, folder: str | os.PathLike) -> None:
             "method save."
         )
     check_is_fitted(estimator)
-    content = _describe(estimator)  # complains before anything is written
-    with new_folder(Path(folder), written=files_written) as draft:
-        write_model(estimator.net_.module, draft, tokenizer=estimator.tokenizer_)
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; expected one of {LAYOUTS}.")
+    content = _about(estimator) | {"layout": layout}
+    if layout == "sklearn_bert":
+        content |= _describe(estimator)  # complains before anything is written
+    # A card that is not ours, or that was changed, stays.
+    has_card = os.path.lexists(Path(folder) / CARD)
+    writes_card = not has_card or CARD in (files_written(Path(folder)) or ())
+    with new_folder(Path(folder), written=files_written, last=MANIFEST) as draft:
+        if layout == "transformers":
+            write_for_transformers(estimator, draft)
+        else:
+            write_model(estimator.net_.module, draft, tokenizer=estimator.tokenizer_)
         content["files"] = {
             path.relative_to(draft).as_posix(): sha256_of(path.read_bytes())
             for path in sorted(draft.rglob("*"))
             if path.is_file()
         }
+        if writes_card:
+            card = write_card(estimator, layout, {}).encode()
+            (draft / CARD).write_bytes(card)
+            content["card"] = sha256_of(card)
         manifest = {"sha256": sha256_of(canonical(content)), "content": content}
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
 def files_written(folder: Path) -> set[str] | None:
-    """Return the files that `save` wrote into the folder; None: it wrote nothing."""
+    """Return the files that `save` wrote into the folder; None: it wrote nothing.
+
+    A card that was changed since is a file of the user's.
+    """
     # If the manifest is damaged, no file in the folder is known to be ours.
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return {MANIFEST, *manifest["content"]["files"]}
+        content = json.loads((folder / MANIFEST).read_bytes())["content"]
+        ours = {MANIFEST, *content["files"]}
+        card = folder / CARD
+        if card.is_file() and sha256_of(card.read_bytes()) == content.get("card"):
+            ours.add(CARD)
+        return ours
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 # -- writing -----------------------------------------------------------------------
+
+
+def _about(estimator: BertEstimator) -> dict[str, Any]:
+    """Return what the manifest says in every layout."""
+    return {
+        "format": FORMAT,
+        "class": type(estimator).__name__,
+        "versions": {"python": platform.python_version()} | versions(),
+    }
 
 
 def _describe(estimator: BertEstimator) -> dict[str, Any]:
@@ -117,15 +189,12 @@ def _describe(estimator: BertEstimator) -> dict[str, Any]:
         if (name.endswith("_") and name not in IN_OWN_FILES) or name in private
     }
     return {
-        "format": FORMAT,
-        "class": type(estimator).__name__,
         "params": {name: _encode(value, name) for name, value in params.items()},
         "fitted": {name: _encode(value, name) for name, value in fitted.items()},
         "requests": _requests(estimator),
         "model": estimator.net_.module.settings(),
         "net": estimator.net_.settings(),
         "tokenizer": estimator.tokenizer_.settings(),
-        "versions": {"python": platform.python_version()} | versions(),
     }
 
 
@@ -138,15 +207,6 @@ def _requests(estimator: BaseEstimator) -> dict[str, dict[str, Any]]:
         for method, wishes in found.items()
     }
     return {method: wishes for method, wishes in asked.items() if wishes}
-
-
-def canonical(content: Any) -> bytes:
-    # Sorted: what `load` reads back has the same hash, whatever the order of keys.
-    return json.dumps(content, sort_keys=True).encode()
-
-
-def sha256_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 # -- values as JSON: whatever JSON lacks becomes {"kind": ..., ...} -------------------

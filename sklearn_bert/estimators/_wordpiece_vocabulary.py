@@ -16,13 +16,14 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_bert._process._atomic_folder import new_folder
+from sklearn_bert._process._atomic_folder import entries, new_folder
 from sklearn_bert._process._sklearn import (
     Interval,
     StrOptions,
     fit_context,
 )
 from sklearn_bert._process._versions import PickledWithVersion
+from sklearn_bert.estimators._parameters import CheckedParameters
 from sklearn_bert.estimators._texts import TextInputMixin
 from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import check_single_texts
@@ -43,6 +44,7 @@ FRAME = ("[PAD]", "[CLS]", "[SEP]")  # what stands around texts, and is none of 
 
 
 class WordPieceVocabulary(  # type: ignore[call-arg]
+    CheckedParameters,
     PickledWithVersion,
     TransformerMixin,
     TextInputMixin,
@@ -346,9 +348,11 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         """Write the vocabulary as a folder that `transformers.AutoTokenizer` opens.
 
         The folder holds `vocab.txt`, which can be the `vocabulary` of another
-        estimator, `tokenizer.json` and `tokenizer_config.json`. They are written beside
-        the folder and put in its place at the end: a save that is killed leaves the old
-        vocabulary or none, never a mixture.
+        estimator, `tokenizer.json` and `tokenizer_config.json`. They are put in place
+        as those of `sklearn_bert.save`: a save that is killed leaves the old vocabulary
+        or the new one, never a mixture. Where the files are replaced one by one
+        (another system than Linux, a mount point, the working directory) a kill may
+        leave the folder without `vocab.txt`, until the next save finishes.
 
         Parameters
         ----------
@@ -362,6 +366,8 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
         ------
         FileExistsError
             Where the folder holds something else.
+        OSError
+            Where the disk is full, or the folder read-only. The old one stays.
         TypeError, ValueError
             Where `max_length` is no whole number, or leaves no room for a token.
         """
@@ -442,4 +448,4 @@ def _config_for_transformers(
 
 def _files_written(folder: Path) -> set[str] | None:
     """Return the files of `save`; None where there are others, of a model perhaps."""
-    return set(FILES) if {p.name for p in folder.iterdir()} == set(FILES) else None
+    return set(FILES) if {p.name for p in entries(folder)} == set(FILES) else None

@@ -9,4 +9,5 @@
 - `_one_piece`: weights that are given back to the system whole
 - `_torch_state`: random numbers and settings of its own
 - `_files`, `_shared_weights`: a model is written, and read once
+- `_transformers_layout`: a model becomes one of transformers with its own head
 """

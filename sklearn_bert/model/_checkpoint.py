@@ -23,6 +23,8 @@ from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._checkpoint_encoder import (
+    ADAPTER,
+    INDEX,
     LEAST_LENGTH,
     check_encoder,
     check_folder,
@@ -33,28 +35,52 @@ from sklearn_bert.model._checkpoint_encoder import (
 )
 from sklearn_bert.model._checkpoint_tokenizer import (
     TOKENIZER_CONFIG,
+    TOKENIZER_SETTINGS,
     check_tokenizer_files,
     lowercase,
     read_checkpoint_tokenizer,
     tokenizers_of,
 )
-from sklearn_bert.model._damage import CONFIG, damage_named, token_limit
+from sklearn_bert.model._damage import CONFIG, damage_named, damaged, token_limit
+from sklearn_bert.model._damage import (
+    WEIGHTS as WEIGHTS_FILE,
+)
 from sklearn_bert.model._find import find_checkpoint
+from sklearn_bert.model._manifest import MANIFEST, check_listed, read_manifest
 from sklearn_bert.model._pooling import (
     ATTENTION_FILE,
     POOLINGS,
     AttentionPooling,
     read_attention,
 )
-from sklearn_bert.model._post_processing import Normalize
+from sklearn_bert.model._post_processing import OWN_MODULES, Normalize, check_widths
 from sklearn_bert.model._sentence_transformers import (
     PROMPTS_FILE,
+    SENTENCE_FILES,
     SentenceModules,
     read_sentence_modules,
 )
+from sklearn_bert.model._text_model import FILE_OF_PART
 from sklearn_bert.model._torch_state import quiet_transformers
+from sklearn_bert.model._transformers_layout import (
+    AddedLayer,
+    without_added_layer,
+)
 from sklearn_bert.text._tokenizer import TextTokenizer
 
+# Of a folder that `save` wrote: what it needs at least, and what else would be read.
+SAVED = (CONFIG, WEIGHTS_FILE, "tokenizer.json")
+HEAD_FILE = FILE_OF_PART["head"]
+READ_BESIDE = {
+    *TOKENIZER_SETTINGS,
+    *SENTENCE_FILES,
+    *("modules.json", OWN_MODULES, PROMPTS_FILE, ATTENTION_FILE, ADAPTER, INDEX),
+}
+SAVE_OR_REMOVE = (
+    f"Save the estimator again; if the change was meant, remove {MANIFEST} to take the "
+    "folder as it is"
+)
+OTHERS = f"Remove it, or {MANIFEST} to take the folder as it is"
 # The approximate memory of a tokenizer per token of its vocabulary.
 BYTES_PER_TOKEN = 200
 
@@ -299,11 +325,13 @@ def _read(
     with_heads: bool,
 ) -> Checkpoint:
     with quiet_transformers(), damage_named(f"checkpoint {name!r} in {folder}"):
+        _check_saved(folder, state)
         modules = read_sentence_modules(folder)
         source = modules.encoder_folder
-        check_folder(name, source)
+        shapes = check_folder(name, source)
         check_tokenizer_files(f"checkpoint {name!r}", source)
-        config = read_config(name, source)
+        config = read_config(name, source, shapes)
+        added = without_added_layer(config)
         head_dropout, left_to_right = prepare_config(config, dropout)
         tokenizer = read_checkpoint_tokenizer(f"checkpoint {name!r}", source, config)
         # do_lower_case of sentence-transformers acts before the tokenizer's settings.
@@ -313,13 +341,14 @@ def _read(
         # The tokenizer's limit is a setting; that of the position embeddings is not.
         soft_limit = token_limit(limit, "model_max_length", source / TOKENIZER_CONFIG)
         full_model, has_pooler, new_heads = read_encoder(
-            name, source, config, with_heads=with_heads
+            name, source, config, added, with_heads=with_heads
         )
         encoder: Any = full_model.base_model
         attention = None
         if (folder / ATTENTION_FILE).exists():
             width = encoder.config.hidden_size
             attention = read_attention(folder / ATTENTION_FILE, width)
+        check_widths(folder, modules.steps, encoder.config.hidden_size)
         longest = position_limit(encoder, source / CONFIG)
         check_encoder(name, source, encoder, tokenizer, longest)
     trained = min(longest, soft_limit, modules.max_length)
@@ -341,10 +370,13 @@ def _read(
             config,
             min(longest, soft_limit),
             n_embeddings=getattr(config, "vocab_size", None),
+            owner=f"checkpoint {name!r}",
         ),
         trained_length=trained,
         longest_length=longest,
-        pooling=_trained_pooling(modules, config, has_pooler, attention, left_to_right),
+        pooling=_trained_pooling(
+            modules, config, has_pooler, attention, left_to_right, added
+        ),
         has_trained_pooler=has_pooler,
         attention=attention,
         sentence_steps=modules.steps,
@@ -370,6 +402,30 @@ def _state_of(folder: Path) -> tuple[Any, ...]:
             for path, s in stats
         )
     )
+
+
+@functools.lru_cache(maxsize=32)  # once for each state of the files
+def _check_saved(folder: Path, state: tuple[Any, ...]) -> None:
+    """Compare the files of a folder that `save` wrote with its manifest.
+
+    Raises
+    ------
+    CheckpointError
+        If a file differs or is missing, or a file beside them would be read as well.
+    """
+    manifest = folder / MANIFEST
+    if not (manifest.exists() or manifest.is_symlink()):
+        return
+    files: Any = read_manifest(manifest).get("files")
+    # The head is not read here, and not downloaded.
+    check_listed(
+        manifest, files, needed=SAVED, optional=[HEAD_FILE], remedy=SAVE_OR_REMOVE
+    )
+    for path in sorted(folder.iterdir()):
+        if path.name in READ_BESIDE and path.name not in files:
+            raise damaged(
+                path, f"is not in {MANIFEST}, and would be read with the model", OTHERS
+            )
 
 
 @functools.lru_cache(maxsize=32)
@@ -399,7 +455,10 @@ def _trained_pooling(
     has_pooler: bool,
     attention: AttentionPooling | None,
     left_to_right: bool,
+    added: AddedLayer | None,
 ) -> str:
+    if added is not None:
+        return added.pooling
     if attention is not None:
         return "attention"
     if modules.pooling is not None:

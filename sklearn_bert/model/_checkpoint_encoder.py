@@ -6,15 +6,19 @@ with the files that are left, or raise errors about its own code.
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
+from sklearn_bert._process._warn import warn
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
 from sklearn_bert.model._damage import (
@@ -30,6 +34,8 @@ from sklearn_bert.model._damage import (
     token_limit,
 )
 from sklearn_bert.model._language_model import language_class
+from sklearn_bert.model._sizes import Shapes, check_config_sizes, check_model_size
+from sklearn_bert.model._transformers_layout import AddedLayer, undo_scale
 
 # Where a folder that is no checkpoint may have one: in it, or as the Hub's cache does.
 CONFIGS_BELOW = ("*/config.json", "snapshots/*/config.json")
@@ -47,6 +53,20 @@ LEFT_OUT = (
     "attn_implementation",
     "_attn_implementation",
     "_attn_implementation_internal",
+    "experts_implementation",
+    "_experts_implementation",
+    "_experts_implementation_internal",
+    "fusion_config",
+    "distributed_config",
+    "quantization_config",
+    # Other files and other code, which are never read.
+    "auto_map",
+    "transformers_weights",
+    # Of heads that are not read. transformers would make a name for each label.
+    "num_labels",
+    # First values of weights that the files hold.
+    "sinusoidal_pos_embds",
+    "sinusoidal_embeddings",
 )
 # Weights in formats that are not read, and how to convert them to safetensors.
 OTHER_WEIGHTS = {
@@ -75,6 +95,8 @@ CONVERT = {
         "Convert it once with the command `transformers-cli convert` of transformers 4"
     ),
 }
+# Tensors that checkpoints hold beside their weights: they are computed anew.
+NO_WEIGHTS = ("position_ids", "token_type_ids", "inv_freq", ".masked_bias")
 LEAST_LENGTH = 4  # the least value of the parameter max_length
 NUMBER = re.compile(r"\.\d+(?=\.)")  # of a layer, in the name of a weight
 # The largest change of a text's states by padding, as a share of the largest state;
@@ -95,8 +117,14 @@ HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_pr
 # -- files that have to be there ---------------------------------------------------
 
 
-def check_folder(name: str, folder: Path) -> None:
-    """Raise CheckpointError if a needed file is missing, or an adapter is present."""
+def check_folder(name: str, folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a folder, by the headers of its files.
+
+    Raises
+    ------
+    CheckpointError
+        If a needed file is missing or damaged, or an adapter is present.
+    """
     if not (folder / CONFIG).exists():
         raise _without_config(name, folder)
     if (folder / ADAPTER).exists():
@@ -106,8 +134,13 @@ def check_folder(name: str, folder: Path) -> None:
             "then save_pretrained to a new folder), or remove the file to take the "
             "weights without it."
         )
+    shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(name, folder):
-        check_weights(path)
+        found = check_weights(path)
+        if twice := sorted(found.keys() & shapes.keys()):
+            raise damaged(path, f"holds {twice[0]!r}, which another file holds as well")
+        shapes |= found
+    return shapes
 
 
 def _without_config(name: str, folder: Path) -> DamagedCheckpointError:
@@ -180,8 +213,11 @@ def _without_weights(name: str, folder: Path) -> DamagedCheckpointError:
 # -- configuration -----------------------------------------------------------------
 
 
-def read_config(name: str, folder: Path) -> transformers.PreTrainedConfig:
-    """Read the configuration of a text encoder, without the entries in `LEFT_OUT`."""
+def read_config_values(name: str, folder: Path, shapes: Shapes) -> dict[str, Any]:
+    """Read the entries of a configuration, without those in `LEFT_OUT`.
+
+    No number in it asks for more than the tensors beside it, of these shapes, have.
+    """
     path = folder / CONFIG
     values = read_json(path, {})
     kind = values.get("model_type")
@@ -194,9 +230,26 @@ def read_config(name: str, folder: Path) -> transformers.PreTrainedConfig:
             "were made from."
         )
     kept = {key: value for key, value in values.items() if key not in LEFT_OUT}
+    family = transformers.CONFIG_MAPPING[kind]
+    # What the family does not know may be anything, and changes nothing.
+    known = {key: value for key, value in kept.items() if _knows(family, key)}
+    check_config_sizes(path, known, shapes)
+    return kept
+
+
+def _knows(family: type, key: str) -> bool:
+    return hasattr(family, key) or key in getattr(family, "attribute_map", {})
+
+
+def read_config(
+    name: str, folder: Path, shapes: Shapes
+) -> transformers.PreTrainedConfig:
+    """Read the configuration of a text encoder; see `read_config_values`."""
+    path = folder / CONFIG
+    kept = read_config_values(name, folder, shapes)
     with damage_named(f"{path}, with values that do not fit,", FIT):
         # Not by AutoConfig, which follows an auto_map to code in the folder.
-        config = transformers.CONFIG_MAPPING[kind].from_dict(kept)
+        config = transformers.CONFIG_MAPPING[kept["model_type"]].from_dict(kept)
     n_layers = getattr(config, "num_hidden_layers", None)
     if isinstance(n_layers, int) and n_layers < 1:
         raise damaged(path, f"says {n_layers} layers; expected at least 1", FIT)
@@ -284,9 +337,16 @@ def prepare_config(
 
 
 def read_encoder(
-    name: str, folder: Path, config: transformers.PreTrainedConfig, *, with_heads: bool
+    name: str,
+    folder: Path,
+    config: transformers.PreTrainedConfig,
+    added: AddedLayer | None,
+    *,
+    with_heads: bool,
 ) -> tuple[transformers.PreTrainedModel, bool, tuple[str, ...]]:
     """Read the weights of a folder in float32, and see whether they are all there.
+
+    A layer that `save` has added for transformers is left out.
 
     Returns
     -------
@@ -297,20 +357,30 @@ def read_encoder(
     new_heads : tuple of str
         Weights of the heads that the folder lacks, so that they are random.
     """
-    kind: Any = transformers.AutoModel
+    build: Callable[[transformers.PreTrainedConfig], Any] = (
+        transformers.AutoModel.from_config
+    )
     if with_heads:
         try:
-            kind = language_class(config)
+            build = language_class(config)
         except ValueError as error:
             raise CheckpointError(f"checkpoint {name!r}: {error}") from error
     # The files of weights were checked before: an error here is one of config.json.
     what = f"model of {folder / CONFIG}, with values that do not fit,"
+    tensors: dict[str, Tensor] = {}
+    for path in weight_files(name, folder):
+        with damage_named(str(path)):
+            tensors |= load_file(path)
     with damage_named(what, FIT):
-        full_model, report = kind.from_pretrained(
-            folder,
+        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+        sketch: Any = check_model_size(
+            folder / CONFIG, lambda: build(copy.deepcopy(config)), shapes
+        )
+        full_model, report = type(sketch).from_pretrained(
+            None,  # it would look for other files in the folder
+            state_dict=tensors,
             config=config,
             dtype=torch.float32,  # whatever the dtype of the file
-            use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -321,6 +391,9 @@ def read_encoder(
     for tensor in (*full_model.parameters(), *full_model.buffers()):
         tensor.data = tensor.data.clone()
     encoder = full_model.base_model
+    if added is not None:
+        report["unexpected_keys"] = []
+        undo_scale(encoder, added)
     _check_fit(folder, full_model, encoder, report)
     # Of a model with heads, the weights of the encoder have a prefix.
     prefix = "" if encoder is full_model else f"{full_model.base_model_prefix}."
@@ -335,6 +408,7 @@ def read_encoder(
         )
     check_finite(folder, full_model.state_dict().items())
     has_pooler = getattr(encoder, "pooler", None) is not None and not of_pooler
+    has_pooler &= added is None  # the head of such a folder is no trained pooler
     new_heads = tuple(key for key in missing if not key.startswith(prefix))
     return full_model, has_pooler, new_heads
 
@@ -363,6 +437,31 @@ def _check_fit(
                 f"has fewer layers than the weights beside it, which hold {key!r}",
                 FIT,
             )
+    _warn_of_unused(folder, encoder, sorted(report["unexpected_keys"]))
+
+
+def _warn_of_unused(folder: Path, encoder: nn.Module, unexpected: list[str]) -> None:
+    """Warn of weights inside the encoder that its class does not have.
+
+    Those of a head, of a pooler, and what a checkpoint has written down of positions
+    are left out without a word.
+    """
+    prefix = f"{encoder.base_model_prefix}."
+    inside = tuple(f"{name}." for name, _ in encoder.named_children())
+    names = [(key, key.removeprefix(prefix)) for key in unexpected]
+    unused = [
+        key
+        for key, name in names
+        if name.startswith(inside) and not name.startswith("pooler.")
+        if not name.endswith(NO_WEIGHTS)
+    ]
+    if unused:
+        warn(
+            f"the weights in {folder} hold {len(unused)} tensors that a "
+            f"{type(encoder).__name__} of its config.json does not have, first "
+            f"{unused[0]!r}; they are left out, so its vectors may differ from those "
+            f"of the model that was trained. {FIT}."
+        )
 
 
 def position_limit(encoder: nn.Module, source: Path) -> int:
@@ -396,6 +495,8 @@ def check_encoder(
         if states.shape[:2] != tokens.shape:
             n_tokens = tokens.shape[1]
             raise ValueError(f"{tuple(states.shape)} states for {n_tokens} tokens")
+        if not torch.isfinite(states).all():
+            raise ValueError("its states hold NaN or infinity")
     if encoder.config.model_type in ATTENDING:  # families with our attention
         return
     ids = torch.tensor([tokenizer("padding").input_ids])

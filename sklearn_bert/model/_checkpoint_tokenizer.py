@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +22,20 @@ from sklearn_bert.model._damage import (
     SAVE_TOKENIZER,
     as_path,
     check_file,
+    check_plain_files,
     damage_named,
     damaged,
     read_json,
 )
+from sklearn_bert.model._tokenizer_parts import (
+    check_backend,
+    check_sentencepiece,
+    check_tokenizer_json,
+    check_tokenizer_parts,
+    check_tokenizer_settings,
+)
 from sklearn_bert.model._torch_state import quiet_transformers
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._tokenizer import SPECIAL_NAMES, TextTokenizer
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -56,19 +66,68 @@ def read_tokenizer(folder: str | os.PathLike[str], max_length: int) -> TextToken
         If there is none that can be used.
     """
     name, path = os.fspath(folder), as_path(os.fspath(folder))
-    if not any((path / file).exists() for file in ("tokenizer.json", "vocab.txt")):
+    try:
+        is_there = any((path / f).exists() for f in ("tokenizer.json", "vocab.txt"))
+    except OSError:  # too long a name
+        is_there = False
+    if not is_there:
         raise CheckpointNotFoundError(
-            f"vocabulary {name!r} is not a folder with a tokenizer.json or a "
-            "vocab.txt; expected one that WordPieceVocabulary.save has written."
+            f"vocabulary {excerpt(name, 500)} is not a folder with a tokenizer.json "
+            "or a vocab.txt; expected one that WordPieceVocabulary.save has written."
         )
     what = f"vocabulary {name!r}"
-    with quiet_transformers(), damage_named(what, SAVE_TOKENIZER):
+    path = path.resolve()
+    with quiet_transformers(), damage_named(f"{what} in {path}", SAVE_TOKENIZER):
+        check_plain_files(path, path)
         check_tokenizer_files(what, path)
         tokenizer = read_checkpoint_tokenizer(what, path, None)
     of_length = tokenizers_of(
-        tokenizer, transformers.BertConfig(), max_length, n_embeddings=None
+        tokenizer,
+        transformers.BertConfig(),
+        max_length,
+        n_embeddings=None,
+        owner=what,
     )
     return of_length(max_length, "truncate", None)
+
+
+def read_saved_tokenizer(
+    folder: Path, settings: dict[str, Any], n_rows: int, longest_length: int
+) -> TextTokenizer:
+    """Read the tokenizer of a saved estimator; `settings` are those of the tokenizer.
+
+    Parameters
+    ----------
+    n_rows : int
+        The number of word embeddings.
+    longest_length : int
+        The number of positions that have an embedding.
+    """
+    path = folder / "tokenizer.json"
+    check_tokenizer_json(path)
+    with damage_named(str(path)):
+        tokenizer = TextTokenizer.from_json(path.read_text("utf-8"), settings)
+        largest = check_backend(path, tokenizer.backend)
+        tokenizer.backend.encode(PROBE)
+        frame = tokenizer.special_tokens()
+        ids = [tokenizer.pad_id, *frame.before, *frame.after]
+    stride = tokenizer.window_stride
+    is_right = (
+        0 <= min(ids) <= max(ids) < n_rows
+        and frame.n_special < tokenizer.max_length <= longest_length
+        and (stride is None or stride > 0)
+    )
+    if not is_right:
+        raise damaged(
+            path,
+            f"does not fit its settings: ids around a text {ids}, for {n_rows} "
+            f"embeddings; max_length {tokenizer.max_length}, for {longest_length} "
+            f"positions; window_stride {stride}",
+        )
+    if largest >= n_rows:
+        tokenizer.n_embeddings = min(tokenizer.n_embeddings or n_rows, n_rows)
+    tokenizer.owner = f"the model of {folder}"
+    return tokenizer
 
 
 def read_checkpoint_tokenizer(
@@ -77,17 +136,53 @@ def read_checkpoint_tokenizer(
     """Read the tokenizer of a folder whose files have been checked."""
     path = folder / "tokenizer.json"
     files = f"{path}, made by a newer or older version of tokenizers perhaps,"
-    if path.exists():
-        read_json(path, {}, SAVE_TOKENIZER)
+    if is_whole := path.exists():
+        check_tokenizer_json(path)
     else:
-        found = (p for names in TOKENIZER_FILES for n in names for p in folder.glob(n))
+        found = [p for names in TOKENIZER_FILES for n in names for p in folder.glob(n)]
         files = f"tokenizer in {folder} ({', '.join(p.name for p in found)})"
+    _check_class(what, folder, config)
     with damage_named(files, SAVE_TOKENIZER):
+        if not is_whole:
+            for model in folder.glob("*.model"):
+                check_sentencepiece(model)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
+    if not isinstance(tokenizer, transformers.PreTrainedTokenizerFast):
+        raise _in_python(what, type(tokenizer))
+    backend = tokenizer.backend_tokenizer
+    if not is_whole:
+        check_tokenizer_parts(folder, json.loads(backend.to_str()))
+    check_backend(folder, backend)
     _check_tokenizer(what, folder, tokenizer, getattr(config, "vocab_size", None))
     return tokenizer
+
+
+def _check_class(
+    what: str, folder: Path, config: transformers.PreTrainedConfig | None
+) -> None:
+    """Raise CheckpointError if the files name a class that is written in Python.
+
+    Some run programs, or read further files, that the settings name.
+    """
+    settings = read_json(folder / TOKENIZER_CONFIG, {})
+    for owner in (
+        settings.get("tokenizer_class"),
+        getattr(config, "tokenizer_class", 0),
+    ):
+        found = getattr(transformers, owner, None) if isinstance(owner, str) else None
+        if isinstance(found, type) and not issubclass(
+            found, transformers.PreTrainedTokenizerFast
+        ):
+            raise _in_python(what, found)
+
+
+def _in_python(what: str, found: type) -> CheckpointError:
+    return CheckpointError(
+        f"{what} has a tokenizer written in Python ({found.__name__}); expected one "
+        "with a tokenizer.json."
+    )
 
 
 def tokenizers_of(
@@ -96,6 +191,7 @@ def tokenizers_of(
     longest_length: int,
     *,
     n_embeddings: int | None,
+    owner: str,
 ) -> Callable[[int, str, int | None], TextTokenizer]:
     """Return a function from a length limit, and so on, to a `TextTokenizer`."""
     backend = tokenizer.backend_tokenizer
@@ -109,7 +205,7 @@ def tokenizers_of(
     saved: dict[str, Any] = {
         # This class takes a tokenizer.json as it is. BertTokenizer and others would
         # build a new normaliser from options that are not in this file.
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": "transformers.PreTrainedTokenizerFast",
         "model_max_length": longest_length,
         "model_input_names": inputs,
     }
@@ -123,7 +219,7 @@ def tokenizers_of(
     def of_length(
         max_length: int, long_text: str, window_stride: int | None
     ) -> TextTokenizer:
-        return TextTokenizer(
+        limited = TextTokenizer(
             backend,
             max_length=max_length,
             pad_id=tokenizer.pad_token_id or 0,
@@ -134,6 +230,8 @@ def tokenizers_of(
             n_embeddings=n_embeddings,
             shares_backend=True,
         )
+        limited.owner = owner
+        return limited
 
     return of_length
 
@@ -172,12 +270,13 @@ def check_tokenizer_files(what: str, folder: Path) -> None:
         )
     for file in TOKENIZER_SETTINGS:
         read_json(folder / file, {}, SAVE_TOKENIZER)
+    check_tokenizer_settings(folder / TOKENIZER_CONFIG)
 
 
 def _check_tokenizer(
     what: str,
     folder: Path,
-    tokenizer: transformers.PreTrainedTokenizerBase,
+    tokenizer: transformers.PreTrainedTokenizerFast,
     n_rows: int | None,
 ) -> None:
     """Raise CheckpointError if a tokenizer does not fit the weights.
@@ -189,11 +288,6 @@ def _check_tokenizer(
     n_rows : int or None
         The number of word embeddings; None: there are no weights yet.
     """
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise CheckpointError(
-            f"{what} has a tokenizer written in Python "
-            f"({type(tokenizer).__name__}); expected one with a tokenizer.json."
-        )
     backend = tokenizer.backend_tokenizer
     n_tokens = backend.get_vocab_size()
     n_added = len(backend.get_added_tokens_decoder())
@@ -207,6 +301,7 @@ def _check_tokenizer(
     with damage_named(f"{what}: tokenizer in {folder}", SAVE_TOKENIZER):
         # Some vocabularies fail only when they meet a character that they lack.
         backend.encode(PROBE)
+        backend.encode(PROBE, PROBE)
         frame = backend.encode("")
     # A vocab.txt that is cut short still makes a tokenizer, silently: special tokens
     # that it lacks get new ids. It is read only if there is no tokenizer.json.

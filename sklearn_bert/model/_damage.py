@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -37,10 +37,24 @@ FOREIGN: dict[bytes, tuple[str, str]] = {
 # What to do.
 AGAIN = "Download or copy the folder again, or write it anew with save_pretrained"
 FIT = "Take config.json and weights of the same checkpoint"
+OWN_COPY = "Copy what it points to into the folder"
 SAVE_TOKENIZER = "Write it with tokenizer.save_pretrained(folder)"
 OF_THE_WEIGHTS = ", of the tokenizer that the weights were trained with"
 NO_LIMIT = 10**9
+LARGEST_NUMBER = 1e18  # of a weight
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+# The endings of files that a library below may read, and how large they may be: JSON
+# takes some 30 times its bytes in memory.
+READABLE = {".json", ".txt", ".model", ".safetensors", ".jinja", ".codes", ".spm"}
+MOST_BYTES = 2**24
+MOST_BYTES_OF = {
+    "tokenizer.json": 2**28,
+    "vocab.json": 2**28,
+    "vocab.txt": 2**28,
+    "merges.txt": 2**28,
+    "estimator.json": 2**28,
+}
+LARGE = {".model": 2**28, ".safetensors": 2**63}
 
 
 def damaged(path: Path, problem: str, remedy: str = AGAIN) -> DamagedCheckpointError:
@@ -69,6 +83,50 @@ def damage_named(what: str, remedy: str = AGAIN) -> Iterator[None]:
         raise DamagedCheckpointError(
             f"{what} cannot be read: {text} ({type(error).__name__}). {remedy}."
         ) from error
+
+
+def check_plain_files(folder: Path, root: Path) -> None:
+    """Raise DamagedCheckpointError if a file that may be read is not a plain one.
+
+    Parameters
+    ----------
+    folder : Path
+        `root`, or a folder in it.
+    root : Path
+        The checkpoint's folder.
+    """
+    root = root.resolve()
+    if not folder.resolve().is_relative_to(root):
+        raise damaged(folder, f"is a link out of {root}", OWN_COPY)
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.suffix in READABLE:
+                check_plain(path, root)
+
+
+def check_plain(path: Path, root: Path) -> None:
+    """Raise DamagedCheckpointError if a file is a device, a link outside or too large.
+
+    What is missing, or a folder, is for others to name.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise damaged(path, "is a device, a pipe or a socket; expected a file")
+    root = root.resolve()
+    places = [root]
+    if root.parent.name == "snapshots":  # in the Hub's cache, links point to the blobs
+        places.append(root.parent.parent / "blobs")
+    target = path.resolve()
+    if not any(target.is_relative_to(place) for place in places):
+        raise damaged(path, f"is a link to {target}, out of the folder", OWN_COPY)
+    most = MOST_BYTES_OF.get(path.name, LARGE.get(path.suffix, MOST_BYTES))
+    if status.st_size > most:
+        raise damaged(path, f"has {status.st_size:,} bytes; expected {most:,} at most")
 
 
 def check_file(path: Path, remedy: str = AGAIN) -> None:
@@ -148,27 +206,44 @@ def token_limit(value: Any, name: str, source: Path) -> int:
     return int(min(value, NO_LIMIT)) if value > 0 else NO_LIMIT
 
 
-def check_weights(path: Path) -> None:
-    """Raise DamagedCheckpointError if a file of weights is damaged or quantised."""
+def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a file's tensors, by its header.
+
+    Raises
+    ------
+    DamagedCheckpointError
+        If the file is damaged or quantised.
+    """
     check_file(path)
+    shapes = {}
     with damage_named(str(path)), safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no dict
-            kind = file.get_slice(name).get_dtype()
+            tensor = file.get_slice(name)
+            kind = tensor.get_dtype()
+            shapes[name] = tuple(tensor.get_shape())
             if name.endswith(".weight") and kind not in ("F64", "F32", "F16", "BF16"):
                 raise damaged(
                     path,
                     f"holds {name!r} in {kind}: quantised weights are not read",
                     "Choose the checkpoint that they were made from",
                 )
+    return shapes
 
 
 def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise DamagedCheckpointError at the first tensor that holds NaN or infinity."""
+    """Raise DamagedCheckpointError at the first tensor that makes answers infinite.
+
+    It holds NaN, infinity, or a number whose square is as good as infinite.
+    """
     for name, value in tensors:
-        if not value.is_floating_point() or torch.isfinite(value.sum()):
+        if not value.is_floating_point() or not value.numel():
             continue
-        if not torch.isfinite(value).all():  # not only the sum has overflowed
-            raise DamagedCheckpointError(
-                f"the weights in {folder} are damaged: {name!r} holds NaN or infinity, "
-                f"and so would every result. {AGAIN}."
-            )
+        low, high = (float(number) for number in value.aminmax())
+        if -LARGEST_NUMBER <= low <= high <= LARGEST_NUMBER:
+            continue
+        is_finite = math.isfinite(low) and math.isfinite(high)
+        what = f"{max(high, -low):.2g}" if is_finite else "NaN or infinity"
+        raise DamagedCheckpointError(
+            f"the weights in {folder} are damaged: {name!r} holds {what}, and every "
+            f"result would be infinite. {AGAIN}."
+        )

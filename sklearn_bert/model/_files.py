@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert.model._damage import check_finite
+from sklearn_bert.model._checkpoint_encoder import read_config_values
+from sklearn_bert.model._damage import (
+    CONFIG,
+    FIT,
+    WEIGHTS,
+    check_finite,
+    check_weights,
+    damage_named,
+    damaged,
+)
 from sklearn_bert.model._language_model import LanguageModel, language_class
 from sklearn_bert.model._post_processing import (
     OWN_MODULES,
@@ -22,8 +32,9 @@ from sklearn_bert.model._post_processing import (
     read_step_weights,
     write_step,
 )
+from sklearn_bert.model._sizes import check_model_size
 from sklearn_bert.model._text_model import ENCODER_FILE, FILE_OF_PART, TextModel
-from sklearn_bert.model._torch_state import building
+from sklearn_bert.model._torch_state import Undrawn, building
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # What a configuration says of transformers' own heads. transformers would make up a
@@ -67,22 +78,73 @@ def write_model(model: TextModel, folder: Path, *, tokenizer: TextTokenizer) -> 
     _write_sentence_modules(model, folder, tokenizer.max_length)
 
 
+def files_of_model(settings: dict[str, Any]) -> list[str]:
+    """Return the files that a model of these settings is read from."""
+    files = ["config.json", "tokenizer.json", ENCODER_FILE]
+    if _is_language_model(settings):
+        return files
+    if settings["n_outputs"] is not None:
+        files.append(FILE_OF_PART["head"])
+    if settings["pooling"] == "attention":
+        files.append(FILE_OF_PART["attention"])
+    steps = [_step_path(Path(), place) for place in _dense_steps(settings)]
+    return files + [(step / WEIGHTS).as_posix() for step in steps]
+
+
 def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
-    """Build the model that `write_model` wrote; `settings` are those of the model."""
-    weights = load_file(folder / ENCODER_FILE)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    if not _is_language_model(settings):
-        weights = {f"encoder.{name}": value for name, value in weights.items()}
-        if settings["n_outputs"] is not None:
-            weights |= load_file(folder / FILE_OF_PART["head"])
-        if settings["pooling"] == "attention":
-            weights |= load_file(folder / FILE_OF_PART["attention"])
-        for place, (kind, *_) in enumerate(settings.get("steps", [])):
-            if kind == "dense":
-                of_step = read_step_weights(_step_path(folder, place))
-                weights |= {f"steps.{place}.{n}": value for n, value in of_step.items()}
+    """Build the model that `write_model` wrote; `settings` are those of the model.
+
+    The files have been compared with the manifest.
+    """
+    is_language_model = _is_language_model(settings)
+    weights: dict[str, Tensor] = {}
+    for file in files_of_model(settings):
+        path = folder / file
+        if path.suffix != ".safetensors":
+            continue
+        check_weights(path)
+        if path.parent != folder:  # of a step
+            continue
+        found = load_file(path)
+        if file == ENCODER_FILE and not is_language_model:
+            found = {f"encoder.{name}": value for name, value in found.items()}
+        weights |= found
+    for place in _dense_steps(settings):
+        found = read_step_weights(_step_path(folder, place))
+        weights |= {f"steps.{place}.{name}": value for name, value in found.items()}
     check_finite(folder, weights.items())
-    return _build_model(config, settings, weights)
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    config = read_config_values(f"of {folder}", folder, shapes)
+    sketched = {**config, "is_decoder": False}
+    with (
+        damage_named(f"{folder / CONFIG}, with values that do not fit,", FIT),
+        seeded(0, torch.device("cpu")),
+    ):
+        check_model_size(
+            folder / CONFIG, lambda: _new_network(sketched, settings), shapes
+        )
+    model = _build_model(config, settings, weights)
+    _check_answer(folder, model)
+    return model
+
+
+def _check_answer(folder: Path, model: TextModel) -> None:
+    """Raise DamagedCheckpointError if what the model says of a text is not finite."""
+    tokens = torch.tensor([[0, 0]])
+    say = model.vectors if isinstance(model, LanguageModel) else model
+    with torch.inference_mode():
+        answer = say(tokens, torch.ones_like(tokens, dtype=torch.bool))
+    if not torch.isfinite(answer).all():
+        raise damaged(folder / CONFIG, "makes vectors that hold NaN or infinity", FIT)
+
+
+def _dense_steps(settings: dict[str, Any]) -> list[int]:
+    """Return the places of the steps that have weights."""
+    plan = settings.get("steps", [])  # the first formats have none
+    for _, *sizes in plan:
+        if not all(isinstance(size, int) and size >= 0 for size in sizes):
+            raise ValueError(f"the steps {plan} have no sizes")
+    return [place for place, (kind, *_) in enumerate(plan) if kind == "dense"]
 
 
 def _is_language_model(settings: dict[str, Any]) -> bool:
@@ -97,8 +159,10 @@ def _build_model(
     # Folders of the first formats have no "left_to_right", and read as they were saved.
     if is_language_model or "left_to_right" in settings:
         config = {**config, "is_decoder": False}  # the model itself masks later tokens
-    # The random weights that it starts with must not cost the caller random numbers.
-    with seeded(0, torch.device("cpu")), building():
+    # Where all weights are overwritten, random ones would take half of the time. Those
+    # that stay must not cost the caller random numbers.
+    fills = nullcontext() if settings.get("untrained") else Undrawn()
+    with seeded(0, torch.device("cpu")), building(), fills:
         network: Any = _new_network(config, settings)
     if is_language_model:
         weights = _with_second_names(network, weights, settings["untrained"])
@@ -121,7 +185,9 @@ def _new_network(config: dict[str, Any], settings: dict[str, Any]) -> nn.Module:
 
 
 def _with_second_names(
-    full_model: nn.Module, weights: dict[str, Tensor], untrained: list[str]
+    full_model: transformers.PreTrainedModel,
+    weights: dict[str, Tensor],
+    untrained: list[str],
 ) -> dict[str, Tensor]:
     """Add the weights that were not saved: second names of a tensor, and random ones.
 
@@ -130,10 +196,13 @@ def _with_second_names(
     state = full_model.state_dict(keep_vars=True)
     given = {id(state[name]): weights[name] for name in weights if name in state}
     weights = dict(weights)
+    prefix = f"{full_model.base_model_prefix}."
     for name, value in state.items():
+        # Of the encoder no weight is random, but for those of the pooler.
+        is_needed = name.startswith(prefix) and not name.startswith(f"{prefix}pooler.")
         if id(value) in given:
             weights[name] = given[id(value)]
-        elif name.startswith(tuple(untrained)):
+        elif name.startswith(tuple(untrained)) and not is_needed:
             weights[name] = value.detach()
     return weights
 

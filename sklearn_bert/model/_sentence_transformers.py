@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from sklearn_bert.model._damage import (
+    check_plain_files,
     damage_named,
     damaged,
     path_in,
@@ -67,8 +68,10 @@ class SentenceModules:
 def read_sentence_modules(folder: Path) -> SentenceModules:
     """Read the modules, the pooling and the settings of a folder.
 
-    A folder without such files is a transformer alone.
+    A folder without such files is a transformer alone. All files that may be read
+    after this are plain ones in the folder.
     """
+    check_plain_files(folder, folder)
     source = folder / "modules.json"
     if not source.exists():
         source = folder / OWN_MODULES
@@ -82,6 +85,7 @@ def read_sentence_modules(folder: Path) -> SentenceModules:
         # The classes have moved between modules of the library, but kept their names.
         kind = module["type"].rpartition(".")[2]
         path = path_in(folder, module.get("path"), source)
+        check_plain_files(path, folder)
         if kind in TRANSFORMER and place == 0:
             encoder_folder = path
         elif kind == "Pooling":

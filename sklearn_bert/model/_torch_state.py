@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from transformers.utils import logging
 
 from sklearn_bert._process._fork import process_lock
+from sklearn_bert._process._interrupts import interrupts_wait
 from sklearn_bert._process._random import OWN, going_back
 from sklearn_bert.model._attention import NAME, attend_plainly
 from sklearn_bert.model._dropout import drop
@@ -44,6 +45,11 @@ DRAWING = {
     ),
     *(torch.bernoulli, torch.multinomial, torch.normal, torch.poisson),
     *(torch.rand, torch.randint, torch.randn, torch.randperm),
+}
+# Those of them that fill a tensor, and what torch.nn.init hands to a mode as a whole.
+FILLING = {
+    *(func for func in DRAWING if func.__name__.endswith("_")),
+    *(nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_),
 }
 
 
@@ -73,7 +79,8 @@ def building() -> Iterator[None]:
     switches off the tying of weights and sets torch's default dtype. Another thread
     must not build a network meanwhile.
     """
-    with _settings_lock, own_torch_state(), OwnDraws():
+    # An interrupt in torch's or transformers' own contexts would leave them entered.
+    with _settings_lock, interrupts_wait(), own_torch_state(), OwnDraws():
         dtype = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
@@ -130,6 +137,19 @@ class OwnDraws(TorchFunctionMode):
                 func = _dropout
             elif func is functional.scaled_dot_product_attention:
                 func = _attention
+        return func(*args, **kwargs)
+
+
+class Undrawn(TorchFunctionMode):
+    """Context in which new weights keep what is in memory, as files overwrite them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch, but none that fills a tensor at random."""
+        kwargs = kwargs or {}
+        if func in FILLING:
+            return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 
 

@@ -297,7 +297,10 @@ def listed(items: Iterable[Any]) -> str:
 
 def excerpt(value: object, width: int = 60) -> str:
     """Return the repr of a value, shortened to `width` characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a whole number of thousands of digits has none
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

@@ -21,14 +21,15 @@ def parse_template(template: str) -> list[tuple[str, str | None, str]]:
         pieces = list(string.Formatter().parse(template))
     except ValueError as error:
         raise ValueError(
-            f"template is {template!r}, which is not a valid format string ({error}); "
+            f"template is {excerpt(template, 500)}, which is not a valid format string "
+            f"({error}); "
             "expected column names in braces, e.g. '{title}. {body}'."
         ) from error
     names = [name for _, name, _, _ in pieces if name is not None]
     if not names or not all(names):
         raise ValueError(
-            f"template is {template!r}; expected at least one column name, and a name "
-            "in every pair of braces, e.g. '{title}. {body}'."
+            f"template is {excerpt(template, 500)}; expected at least one column name, "
+            "and a name in every pair of braces, e.g. '{title}. {body}'."
         )
     conversions = [conversion for *_, conversion in pieces if conversion]
     if conversions:

@@ -63,6 +63,9 @@ class TextTokenizer:
         If the stride is longer than a window, so that tokens would be left out.
     """
 
+    # Whom an error names.
+    owner = "the checkpoint"
+
     def __init__(
         self,
         backend: Tokenizer,
@@ -160,7 +163,7 @@ class TextTokenizer:
             token = self.backend.id_to_token(largest)
             raise ValueError(
                 f"the tokenizer makes the token {token!r} with the id {largest}, but "
-                f"the checkpoint has embeddings for ids below {self.n_embeddings} "
+                f"{self.owner} has embeddings for ids below {self.n_embeddings} "
                 "only: tokens were added to its tokenizer and not to its model. Call "
                 "model.resize_token_embeddings(len(tokenizer)) and save both again, "
                 "or save the tokenizer without the added tokens."

@@ -31,6 +31,7 @@ from sklearn_bert.text._tokenizer import encode_texts
 PREFIX = "##"  # marks a piece inside a word
 # A word of more letters is unknown to the tokenizer.
 LONGEST_WORD = 100
+MOST_OFTEN = 2**62  # counts of words are of 64 bits
 CHARACTERS_PER_PART = 2**22  # the part of a stream that is in memory at a time
 CHARACTERS_PER_LINE = 2**16  # the length of a line of repeated words, for the trainer
 # Warn if a larger share of the texts loses marks on letters that are not Latin.
@@ -140,11 +141,14 @@ def train_pieces(
             f"{PREFIX}letter) need {least}; expected at least vocab_size={least}. Keep "
             "fewer letters with limit_alphabet, if rare ones may be unknown."
         )
+    # The trainer reserves memory for all pieces at once, and ends the process where
+    # there is too little. A join shortens a word by one piece, so there are no more.
+    most = least + sum(len(word) - 1 for word in words)
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
+        vocab_size=min(int(vocab_size), most),
+        min_frequency=min(int(min_frequency), MOST_OFTEN),
         special_tokens=[*BERT_SPECIAL, *letters],
         limit_alphabet=0,  # none in addition to those in special_tokens
         continuing_subword_prefix=PREFIX,
@@ -291,16 +295,27 @@ def read_pieces(
             "piece's place is its id; hand in a list."
         )
     else:
-        pieces, name = list(vocabulary), "vocabulary"
+        try:
+            pieces, name = list(vocabulary), "vocabulary"
+        except TypeError as error:
+            raise TypeError(
+                f"vocabulary is {excerpt(vocabulary)} of type "
+                f"{type(vocabulary).__name__}; expected the path of a vocab.txt, a "
+                "mapping of pieces to ids, or a list of pieces."
+            ) from error
     return _check_pieces(pieces, name)
 
 
 def _read_file(path: Path) -> list[str]:
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError:  # too long a name
+        is_file = is_folder = False
+    if not is_file:
+        problem = "is a folder" if is_folder else "does not exist"
         raise FileNotFoundError(
-            f"vocabulary is {str(path)!r}, which {problem}; expected a vocab.txt with "
-            "one piece per line."
+            f"vocabulary is {excerpt(str(path), 500)}, which {problem}; expected a "
+            "vocab.txt with one piece per line."
         )
     # Not splitlines, which also splits at U+2028 and others: they may be pieces.
     lines = path.read_text("utf-8").split("\n")

@@ -16,6 +16,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from sklearn_bert._process._interrupts import check_heard
 from sklearn_bert.compute._device import (
     available_device,
     check_not_forked,
@@ -369,6 +370,7 @@ class BertNet(NeuralNet):
         self.module_.train()
         for places in self.batches_:
             rows = examples.rows[places]
+            check_heard()
             rate = self.updates_.rate
             self.notify("on_batch_begin", batch=rows, training=True)
             losses.append(self.train_step(rows)["loss"])

@@ -179,7 +179,7 @@ class Updates:
                         self._collect(scores, targets, weights, n_targets, len(rows))
                     )
             return torch.stack(losses).sum(0), ""
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
             return None, str(error)
@@ -236,7 +236,7 @@ class Updates:
         nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         try:
             self.optimizer.step()
-        except RuntimeError as error:  # no smaller batch helps
+        except (RuntimeError, MemoryError) as error:  # no smaller batch helps
             if not is_shortage(error):
                 raise
             n_weights = sum(weight.numel() for weight in weights)

@@ -485,18 +485,15 @@ def test_a_failed_save_leaves_the_old_one(fitted, tmp_path, monkeypatch, module,
     assert [path.name for path in tmp_path.iterdir()] == ["v"]
 
 
-def test_an_interrupt_puts_the_old_folder_back(fitted, tmp_path, monkeypatch):
-    """Interrupted between the two renamings, a save puts the old folder back."""
+def test_an_interrupt_leaves_the_old_folder(fitted, tmp_path, monkeypatch):
+    """Interrupted before the two folders change places, a save leaves the old one."""
     fitted.save(tmp_path / "v")
     before = contents(tmp_path / "v")
-    rename = Path.rename
 
-    def interrupted(path, target):
-        if path.name.endswith(".saving"):
-            raise KeyboardInterrupt
-        return rename(path, target)
+    def interrupted(*folders):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "rename", interrupted)
+    monkeypatch.setattr(_folder, "exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         WordPieceVocabulary(vocab_size=50).fit(TEXTS).save(tmp_path / "v")
     assert contents(tmp_path / "v") == before

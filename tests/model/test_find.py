@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub.errors as hub
@@ -28,11 +29,38 @@ def test_default_comes_from_its_weight_package(monkeypatch):
     assert found.encoder.config.hidden_size == 384
 
 
-def test_weight_package_is_checked(monkeypatch):
-    """Weights with another sha256 than the official file's are refused."""
+def change(path):
+    """Change a single byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def add(path):
+    """Put another file beside it."""
+    (path.parent / "adapter_config.json").write_text("{}")
+
+
+@pytest.mark.parametrize("spoil", [change, add, Path.unlink])
+@pytest.mark.parametrize("name", ["tokenizer.json", "1_Pooling/config.json", "all"])
+def test_weight_package_is_checked(monkeypatch, tmp_path, spoil, name):
+    """Each of its files, not the weights alone: none is changed, missing or added."""
+    package = tmp_path / "weights_of_a_test"
+    for path in ("tokenizer.json", "1_Pooling/config.json", "model.safetensors"):
+        (package / "model" / path).parent.mkdir(parents=True, exist_ok=True)
+        (package / "model" / path).write_text(f"some bytes of {path}")
+    (package / "__init__.py").write_text("raise AssertionError('not to be run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    official = _find._sha256_of_files(package / "model")
+    monkeypatch.setattr(_find, "BUNDLED_SHA256", official)
+    monkeypatch.setattr(_find, "BUNDLED", {MINILM: package.name})
     _find._bundled.cache_clear()
-    monkeypatch.setattr(_find, "BUNDLED_SHA256", "0" * 64)
-    with pytest.raises(DamagedCheckpointError, match="expected 0000.*Reinstall"):
+    assert _find._bundled(package.name) == package / "model"
+    _find._bundled.cache_clear()
+    files = [p for p in (package / "model").rglob("*") if p.is_file()]
+    for path in files if name == "all" else [package / "model" / name]:
+        spoil(path)
+    with pytest.raises(DamagedCheckpointError, match=f"expected {official}.*Reinstall"):
         load_checkpoint(MINILM)
 
 

@@ -1,13 +1,24 @@
 """A folder is written whole or not at all, however the writing ends."""
 
+import json
 import os
 import re
 import stat
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from sklearn_bert._process._atomic_folder import check_replaceable, new_folder
+from sklearn_bert._process import _atomic_folder as _folder
+from sklearn_bert._process import _folder_journal as _journal
+from sklearn_bert._process._atomic_folder import (
+    check_replaceable,
+    new_folder,
+    read_whole,
+    whole_folder,
+)
+from sklearn_bert._process._file_system import lock
 
 
 def written(folder):
@@ -197,29 +208,41 @@ def test_an_error_leaves_what_was_there(tmp_path, error, is_old):
     assert len(list(tmp_path.iterdir())) == is_old
 
 
-@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [
+        (_folder, "exchange"),
+        (_folder, "replace_files"),
+        (_journal, "finish"),
+        (_journal, "_place"),
+    ],
+)
 @pytest.mark.parametrize("when", ["before", "behind"])
-def test_an_interrupt_while_it_is_put_in_place(tmp_path, monkeypatch, step, when):
-    """Between the two renamings too, one of the two is there, whole and alone."""
+def test_an_interrupt_while_it_is_put_in_place(
+    tmp_path, monkeypatch, module, step, when
+):
+    """In the last steps too, one of the two is there, whole and alone."""
     write(tmp_path / "one", "old")
-    rename = Path.rename
+    function = getattr(module, step)
     calls = []
 
-    def interrupted(self, target):
-        calls.append(target)
-        if len(calls) - 1 != step:
-            return rename(self, target)
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) > 1:
+            return function(*args)
         if when == "behind":
-            rename(self, target)
+            function(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "rename", interrupted)
+    if step != "exchange":
+        monkeypatch.setattr(_folder, "exchange", lambda *folders: False)
+    monkeypatch.setattr(module, step, interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "one")
     monkeypatch.undo()
     old = dict.fromkeys(NEW, "old")
-    is_done = (step, when) == (1, "behind")
-    assert content_of(tmp_path / "one") == (NEW if is_done else old)
+    is_new = when == "behind" or step in ("finish", "_place")
+    assert content_of(tmp_path / "one") == (NEW if is_new else old)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
@@ -257,3 +280,245 @@ def test_folder_is_checked_before_anything_is_written(tmp_path):
         new_folder(tmp_path / "other", written=written),
     ):
         raise AssertionError("a draft was made")
+
+
+# -- modes, places, turns and readers ------------------------------------------------
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes and locks are POSIX's")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="as Linux does")
+
+
+@posix
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_modes_stay(tmp_path, monkeypatch, can_exchange):
+    """A private folder, or file, stays private, and meanwhile the draft is."""
+    if not can_exchange:
+        monkeypatch.setattr(_folder, "exchange", lambda *folders: False)
+    target = tmp_path / "one"
+    write(target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o777 & ~umask(tmp_path)
+    target.chmod(0o750)
+    (target / "mark").chmod(0o600)
+    (target / "sub").chmod(0o711)
+    with new_folder(target, written=written) as draft:
+        assert stat.S_IMODE(draft.stat().st_mode) & 0o077 == 0
+        for name in ("mark", "sub/file", "more"):
+            (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).write_text("new")
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in target.rglob("*")}
+    assert stat.S_IMODE(target.stat().st_mode) == 0o750
+    assert modes == {
+        target / "mark": 0o600,
+        target / "sub": 0o711,
+        target / "sub" / "file": 0o666 & ~umask(tmp_path),
+        target / "more": 0o666 & ~umask(tmp_path),
+    }
+
+
+def umask(folder):
+    """The umask of this process, as a new folder has it."""
+    new = folder / "umask"
+    new.mkdir()
+    mode = stat.S_IMODE(new.stat().st_mode)
+    new.rmdir()
+    return 0o777 & ~mode
+
+
+def test_the_working_directory_stays(tmp_path, monkeypatch):
+    """A process goes on in the folder that it works in and writes, or one above."""
+    target = tmp_path / "one"
+    write(target, "old")
+    (target / "inside").mkdir()
+    for here in (target, target / "inside"):
+        monkeypatch.chdir(here)
+        write(Path(os.path.relpath(target)))
+        assert os.listdir() == os.listdir(here)
+        assert content_of(target) == NEW
+    assert Path.cwd().samefile(target / "inside")
+    assert os.listdir(tmp_path) == ["one"]
+
+
+def test_a_mount_point_is_filled_from_inside(tmp_path, monkeypatch):
+    """Nothing is made beside a mount point, and nothing is left in it."""
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "one")
+    target = tmp_path / "one"
+    (target / "lost+found").mkdir(parents=True)
+    identity = target.stat().st_ino
+    for content in ("old", "new"):
+        with new_folder(target, written=written, last="mark") as draft:
+            assert os.listdir(tmp_path) == ["one"]
+            (draft / "mark").write_text(content)
+        assert content_of(target) == {"mark": content}
+        assert sorted(os.listdir(target)) == ["lost+found", "mark"]
+    assert target.stat().st_ino == identity
+
+
+def test_what_is_mounted_inside_stays(tmp_path, monkeypatch):
+    """A folder that holds a mount point stays itself."""
+    target = tmp_path / "one"
+    write(target, "old")
+    (target / "volume").mkdir()
+    (target / "volume" / "file").write_text("mine")
+    identity = (target / "volume").stat().st_ino
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "volume")
+    write(target)
+    assert content_of(target) == NEW | {"volume/file": "mine"}
+    assert (target / "volume").stat().st_ino == identity
+    assert os.listdir(tmp_path) == ["one"]
+
+
+@linux
+def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
+    """A folder that may not be written is named, and nothing is written."""
+    access = os.access
+    write(tmp_path / "one", "old")
+
+    def refuse(path, mode):  # as for root nothing is read-only
+        return access(path, mode) and not mode & os.W_OK
+
+    monkeypatch.setattr(os, "access", refuse)
+    for name in ("one", "new"):
+        with pytest.raises(PermissionError, match="read-only; nothing was written: '/"):
+            write(tmp_path / name)
+    assert content_of(tmp_path) == {"one/mark": "old", "one/sub/file": "old"}
+
+
+def test_a_full_disk_is_named(tmp_path):
+    """The system says that a disk is full, and the error says where."""
+    match = re.escape(f"No space left on device: '{tmp_path / 'one'}'")
+    with pytest.raises(OSError, match=match):
+        write_half(tmp_path / "one", OSError(28, "No space left on device"))
+    assert not os.listdir(tmp_path)
+
+
+@linux
+def test_a_draft_of_a_living_process_stays(tmp_path):
+    """Another writer removes the drafts of dead processes only, of this machine."""
+    target = tmp_path / "one"
+    start = _folder._start_of_drafts(target)
+    dead = tmp_path / _journal.new_name(start)
+    elsewhere = tmp_path / f"{start}.01234567.89{_journal.DRAFT}"
+    old = tmp_path / f"{start}.01234567.ab{_journal.DRAFT}"
+    for draft in (dead, elsewhere, old):
+        draft.mkdir()
+    os.utime(old, (0, 0))
+    with new_folder(target, written=written) as alive:
+        (alive / "mark").write_text("first")
+        write(target, "second")
+        assert not dead.exists()
+        assert not old.exists()
+        assert elsewhere.exists()
+    assert content_of(target) == {"mark": "first"}
+    assert sorted(os.listdir(tmp_path)) == sorted([elsewhere.name, "one"])
+
+
+@linux
+def test_writers_take_turns(tmp_path):
+    """Nothing is put in place while another writer holds the folder."""
+    target = tmp_path / "one"
+    write(target, "old")
+    with lock(target, wait=False) as is_held:
+        assert is_held
+        thread = threading.Thread(target=write, args=(target,))
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive()
+        assert content_of(target)["mark"] == "old"
+    thread.join()
+    assert content_of(target) == NEW
+
+
+def test_a_lost_draft_is_an_error(tmp_path):
+    """Where somebody has removed the draft, nothing is put in place."""
+    write(tmp_path / "one", "old")
+
+    def write_and_lose():
+        with new_folder(tmp_path / "one", written=written) as draft:
+            draft.rename(tmp_path / "moved")
+            draft.mkdir()
+
+    with pytest.raises(FileNotFoundError, match="was removed while .* save it again"):
+        write_and_lose()
+    assert content_of(tmp_path / "one")["mark"] == "old"
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_a_reader_sees_one_folder(tmp_path, error):
+    """What was read while the folder was replaced is read again, error or not."""
+    target = tmp_path / "one"
+    write(target, "old")
+    looks = []
+
+    def read(source):
+        looks.append((source / "mark").read_text())
+        if len(looks) == 1:
+            write(target)
+            if error:
+                raise error
+        return looks[-1] + (source / "sub" / "file").read_text()
+
+    assert read_whole(target, "mark", read) == "newnew"
+    assert looks == ["old", "new"]
+
+
+def test_an_error_of_a_reader_comes_out(tmp_path):
+    """An error of reading is the caller's, where nothing was replaced."""
+    with pytest.raises(FileNotFoundError, match="mark"):
+        read_whole(tmp_path, "mark", lambda source: (source / "mark").read_text())
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/out", "link/out", "sub/../../out"])
+def test_a_journal_names_nothing_outside(tmp_path, name):
+    """A journal that somebody made up removes and writes nothing elsewhere."""
+    target = tmp_path / "one"
+    journal = target / _journal.JOURNAL
+    (journal / "new").mkdir(parents=True)
+    (tmp_path / "out").write_text("mine")
+    (target / "link").symlink_to(tmp_path, target_is_directory=True)
+    (journal / "new" / "mark").write_text("new")
+    assert whole_folder(target, "mark") == journal / "new"
+    for plan in ({"remove": [name], "place": []}, {"remove": [], "place": [name]}):
+        (journal / "plan.json").write_text(json.dumps(plan | {"last": "mark"}))
+        with pytest.raises(FileExistsError, match="is not the journal of a save"):
+            write(target)
+    assert (tmp_path / "out").read_text() == "mine"
+    assert os.listdir(target / "link") == os.listdir(tmp_path)
+
+
+@linux
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_all_is_synchronized_before_it_is_put_in_place(
+    tmp_path, monkeypatch, can_exchange
+):
+    """Every new file and its folder outlast a loss of power before the old one goes."""
+    steps = []
+    sync, rename = _folder.sync, Path.rename
+    target = tmp_path / "one"
+    write(target, "old")
+
+    def noted(path):
+        steps.append(path.name)
+        sync(path)
+
+    def exchange(*folders):
+        steps.append("exchange")
+        return can_exchange and swap(*folders)
+
+    swap = _folder.exchange
+    monkeypatch.setattr(_folder, "sync", noted)
+    monkeypatch.setattr(_journal, "sync", noted)
+    monkeypatch.setattr(_folder, "exchange", exchange)
+    monkeypatch.setattr(
+        Path, "rename", lambda p, to: (steps.append(f"to {to.name}"), rename(p, to))[1]
+    )
+    write(target)
+    at = steps.index("exchange")
+    assert {"mark", "file", "sub"} < set(steps[:at])
+    assert steps[at - 1].startswith(".one.")  # the draft itself
+    behind = steps[at + 1 :]
+    if can_exchange:
+        assert behind == [tmp_path.name]
+    else:
+        journal = behind.index(f"to {_journal.JOURNAL}")
+        assert "plan.json" in behind[:journal]
+        assert behind[journal + 1 : journal + 3] == ["one", "one"]

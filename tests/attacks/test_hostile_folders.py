@@ -1,0 +1,132 @@
+"""Folders that were made to do harm: they are read, or refused in words of ours."""
+
+import collections
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sklearn_bert import (
+    BertClassifier,
+    BertEmbedder,
+    BertGenerator,
+    BertPretrainer,
+    BertRegressor,
+    BertTokenClassifier,
+    load,
+    save,
+)
+
+SPEC = importlib.util.spec_from_file_location(
+    "_hostile_folders", Path(__file__).with_name("_hostile_folders.py")
+)
+_hostile_folders = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(_hostile_folders)
+
+TEXTS = ["the good film", "the awful plot", "i love it", "i hate it"]
+WORDS = [text.split() for text in TEXTS]
+TAGS = [["one"] + ["more"] * (len(words) - 1) for words in WORDS]
+FITS = {
+    "classifier": (BertClassifier, {"pooling": "attention"}, TEXTS, ["a", "b"] * 2),
+    "regressor": (BertRegressor, {}, TEXTS, [1.0, 2.0, 3.0, 4.0]),
+    "tagger": (BertTokenClassifier, {}, WORDS, TAGS),
+    "embedder": (BertEmbedder, {"normalize": True}, TEXTS, None),
+    "pretrainer": (BertPretrainer, {}, TEXTS, None),
+    "generator": (BertGenerator, {}, TEXTS, None),
+}
+# In the default run, and in the slow one.
+N_QUICK, N_SLOW = 8, 3000
+N_BITS = 60
+
+
+@pytest.fixture(scope="module")
+def bases(checkpoint, tmp_path_factory):
+    """A folder with the folders that are made hostile; not to be changed."""
+    parent = tmp_path_factory.mktemp("bases")
+    shutil.copytree(checkpoint, parent / "checkpoint")
+    settings = {"device": "cpu", "precision": "float32"}
+    for name, (cls, params, X, y) in FITS.items():
+        if cls is not BertEmbedder:
+            random_state = np.random.RandomState(0)
+            params = {"max_epochs": 1, "random_state": random_state, **params}
+        save(cls(checkpoint, **settings, **params).fit(X, y), parent / name)
+    return parent
+
+
+def check(found):
+    """No code, death, hang, foreign error or error without the folder's name."""
+    bad = {
+        seed: (entry["said"], entry["word"])
+        for seed, entry in found.items()
+        if entry["word"] not in ("read", "refused")
+    }
+    assert not bad, bad
+    assert max(entry["seconds"] for entry in found.values()) < 10
+    words = collections.Counter(entry["word"] for entry in found.values())
+    # Otherwise nothing hostile was made, or nothing was read.
+    assert words["refused"] > len(found) / 3
+    assert words["read"] > 0
+
+
+def test_some_hostile_folders(bases):
+    """Folders of fixed seeds are read or refused: no code, no death, no hang."""
+    check(_hostile_folders.attack(bases, 0, N_QUICK))
+
+
+@pytest.mark.slow
+def test_many_hostile_folders(bases):
+    """So are three thousand others."""
+    check(_hostile_folders.attack(bases, N_QUICK, N_QUICK + N_SLOW))
+
+
+def test_every_flipped_bit_is_found(bases, tmp_path):
+    """One bit of a saved folder is flipped: neither reader takes it."""
+    folder = tmp_path / "saved"
+    shutil.copytree(bases / "classifier", folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    rng = np.random.default_rng(0)
+    for turn in range(N_BITS):
+        path = files[turn % len(files)]
+        data = path.read_bytes()
+        # The last byte of the manifest is a line break, which says nothing.
+        place, bit = int(rng.integers(len(data) - 1)), int(rng.integers(8))
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << bit
+        path.write_bytes(flipped)
+        for use in (load, lambda f: BertEmbedder(f, device="cpu").fit(TEXTS)):
+            with pytest.raises(ValueError, match="is damaged") as caught:
+                use(folder)
+            assert str(folder) in str(caught.value)
+        path.write_bytes(data)
+    load(folder)
+    BertEmbedder(folder, device="cpu").fit(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["special_tokens_map.json", "added_tokens.json", "adapter_config.json"],
+)
+def test_a_file_beside_a_saved_model_is_not_read(bases, tmp_path, name):
+    """What the manifest does not list, and a checkpoint would read, is refused."""
+    folder = tmp_path / "saved"
+    shutil.copytree(bases / "embedder", folder)
+    (folder / "notes.json").write_text("mine")
+    BertEmbedder(folder, device="cpu").fit(TEXTS)
+    (folder / name).write_text("{}")
+    with pytest.raises(ValueError, match=f"{name} is not in estimator.json"):
+        BertEmbedder(folder, device="cpu").fit(TEXTS)
+    load(folder)  # which reads what is listed, and nothing else
+
+
+def test_a_saved_folder_may_lack_its_head(bases, tmp_path):
+    """As a checkpoint it may: the Hub's download leaves the head out."""
+    folder = tmp_path / "saved"
+    shutil.copytree(bases / "classifier", folder)
+    (folder / "head.safetensors").unlink()
+    BertEmbedder(folder, pooling="mean", device="cpu").fit(TEXTS)
+    (folder / "modules.json").unlink(missing_ok=True)
+    (folder / "sentence_bert_config.json").unlink()
+    with pytest.raises(ValueError, match="sentence_bert_config.json is missing"):
+        BertEmbedder(folder, pooling="mean", device="cpu").fit(TEXTS)
