@@ -18,6 +18,7 @@ from sklearn_bert._version import __version__
 from sklearn_bert.model._graph import write_graphs
 from sklearn_bert.onnx._check import check
 from sklearn_bert.onnx._manifest import (
+    MANIFEST,
     REPORT,
     TOKENIZER,
     encode_array,
@@ -115,7 +116,7 @@ def export(
         check_words(texts, "texts") if reads_words else estimator._read_X_again(texts)
     target = Path(folder)
     check_replaceable(target.resolve(), files_written)
-    with new_folder(target, written=files_written) as draft:
+    with new_folder(target, written=files_written, last=MANIFEST) as draft:
         content = _describe(estimator)
         (draft / TOKENIZER).write_text(estimator.tokenizer_.to_json(), "utf-8")
         _write_graph(estimator, draft, content, quantize)
@@ -210,4 +211,4 @@ def _describe(estimator: Any) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != "onnx.json")
+    return sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_bert._process._atomic_folder import read_whole
 from sklearn_bert.onnx._manifest import (
     MANIFEST,
     TOKENIZER,
@@ -315,7 +316,13 @@ def load(folder: str | os.PathLike, *, n_threads: int | None = None) -> Any:
             'pip install "sklearn-bert[onnx]", or pip install onnxruntime.'
         )
     # Absolute: a pickle of it is read wherever the process has gone.
-    source = Path(folder).absolute()
+    path = Path(folder).absolute()
+    model = read_whole(path, MANIFEST, functools.partial(_load, n_threads=n_threads))
+    model._folder = path  # and not the journal of an export that was killed
+    return model
+
+
+def _load(source: Path, n_threads: int | None) -> OnnxModel:
     content = read_manifest(source)
     if content["class"] not in KINDS:
         raise ValueError(
