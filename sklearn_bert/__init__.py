@@ -11,8 +11,8 @@ From the ground up; imports point down only:
 - `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `model_card`, `datasets`, `testing`: what is done with a fitted
-  estimator
+- `save`, `load`, `model_card`, `onnx`, `datasets`, `testing`: what is done with a
+  fitted estimator
 
 A name is imported when it is first used: `import sklearn_bert` imports no library.
 """
@@ -32,11 +32,11 @@ _MODULES = {
     "BertPretrainer": "estimators._pretrainer",
     "BertRegressor": "estimators._regressor",
     "BertTokenClassifier": "estimators._token_classifier",
-    "CheckpointError": "model._damage",
-    "CheckpointNotFoundError": "model._damage",
-    "DamagedCheckpointError": "model._damage",
-    "GatedCheckpointError": "model._damage",
-    "OfflineCheckpointError": "model._damage",
+    "CheckpointError": "_process._errors",
+    "CheckpointNotFoundError": "_process._errors",
+    "DamagedCheckpointError": "_process._errors",
+    "GatedCheckpointError": "_process._errors",
+    "OfflineCheckpointError": "_process._errors",
     "TruncationWarning": "text._reports",
     "UnknownWordsWarning": "text._reports",
     "WordPieceVocabulary": "estimators._wordpiece_vocabulary",
@@ -45,7 +45,7 @@ _MODULES = {
     "model_card": "estimators._model_card",
     "save": "persistence",
 }
-_SUBPACKAGES = ("datasets", "testing")
+_SUBPACKAGES = ("datasets", "onnx", "testing")
 
 __all__ = sorted(["__version__", *_MODULES])
 

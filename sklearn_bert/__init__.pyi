@@ -1,8 +1,16 @@
 # The names that `__init__.py` imports on demand, for type checkers.
 
 from sklearn_bert import datasets as datasets
+from sklearn_bert import onnx as onnx
 from sklearn_bert import testing as testing
 from sklearn_bert._process._cache import cache_info
+from sklearn_bert._process._errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    DamagedCheckpointError,
+    GatedCheckpointError,
+    OfflineCheckpointError,
+)
 from sklearn_bert._version import __version__
 from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.estimators._classifier import BertClassifier
@@ -13,13 +21,6 @@ from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._regressor import BertRegressor
 from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
-from sklearn_bert.model._damage import (
-    CheckpointError,
-    CheckpointNotFoundError,
-    DamagedCheckpointError,
-    GatedCheckpointError,
-    OfflineCheckpointError,
-)
 from sklearn_bert.persistence import load, save
 from sklearn_bert.text._reports import TruncationWarning, UnknownWordsWarning
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from sklearn.base import BaseEstimator
 
 from sklearn_bert._process._atomic_folder import read_whole
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._versions import warn_of_other_versions
 from sklearn_bert._version import __version__
 from sklearn_bert.compute._device import is_shortage, resolve_device
@@ -28,11 +29,7 @@ from sklearn_bert.estimators._token_classifier import BertTokenClassifier
 from sklearn_bert.estimators._wordpiece_vocabulary import WordPieceVocabulary
 from sklearn_bert.model._checkpoint_encoder import position_limit
 from sklearn_bert.model._checkpoint_tokenizer import read_saved_tokenizer
-from sklearn_bert.model._damage import (
-    CheckpointError,
-    DamagedCheckpointError,
-    damaged,
-)
+from sklearn_bert.model._damage import damaged
 from sklearn_bert.model._files import files_of_model, read_model
 from sklearn_bert.model._manifest import (
     MANIFEST,

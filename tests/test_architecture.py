@@ -15,6 +15,7 @@ FLOORS = ["_process", "text", "model", "compute", "training", "targets", "estima
 # Libraries that an extra installs, or that are loaded with the first frame or sparse
 # indicator: `sklearn_bert.onnx` does without them.
 EXTRAS = {"peft", "narwhals", "scipy.sparse"}
+EXTRAS |= {"onnx", "onnxruntime", "onnxruntime.quantization"}
 VERSION = "sklearn_bert._version"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -90,6 +91,8 @@ def test_no_circle():
         ("safetensors", ["model/", "persistence.py"]),
         ("transformers", ["model/"]),
         ("peft", ["model/_lora.py"]),
+        ("onnx", ["onnx/_quantize.py"]),
+        ("onnxruntime", ["onnx/"]),
         ("narwhals", ["text/_columns.py"]),
         ("pandas", ["text/_columns.py", "datasets/", "__main__.py"]),
         ("rich", ["training/_callbacks.py"]),
@@ -147,7 +150,8 @@ def test_the_root_is_small():
     entries = {path.name for path in PACKAGE.iterdir()}
     entries -= {"__pycache__", "py.typed", "__init__.pyi"}
     roof = {"__init__", "__main__", "_version", "persistence"}
-    assert entries == {*FLOORS, "datasets", "testing", *(f"{m}.py" for m in roof)}
+    folders = {*FLOORS, "datasets", "onnx", "testing"}
+    assert entries == {*folders, *(f"{m}.py" for m in roof)}
 
 
 def test_version_is_the_distribution_s():

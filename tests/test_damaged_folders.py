@@ -27,9 +27,9 @@ from sklearn_bert import (
 )
 from sklearn_bert.__main__ import main
 from sklearn_bert._process._cache import WEIGHTS
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.estimators._save import canonical, sha256_of
 from sklearn_bert.model import _checkpoint_encoder
-from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model._post_processing import write_step
 
 TEXTS = ["the good film", "the awful plot", "i love it", "i hate it"]

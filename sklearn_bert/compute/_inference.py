@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sklearn_bert.compute._device import is_shortage, make_room, nothing_fits
-from sklearn_bert.text._table import Table, ragged_indices
+from sklearn_bert.text._table import Table, ragged_indices, token_budget_batches
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
 # cache; a GPU wants to be filled.
@@ -163,25 +163,6 @@ def _answers(
             raise nothing_fits("predicting", feed.device, n_texts, longest, shortage)
         budget = longest * (len(batch) // 2)
         remaining = np.concatenate(batches)
-
-
-def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Sort rows by length, longest first, and cut where padding would pass a budget.
-
-    Parameters
-    ----------
-    lengths : ndarray of shape (n_texts,)
-        In tokens.
-    max_tokens : int
-        Most tokens of a batch, padding included; a longer text is alone in its batch.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    batches, begin = [], 0
-    while begin < len(order):
-        size = max(1, max_tokens // int(lengths[order[begin]]))
-        batches.append(order[begin : begin + size])
-        begin += size
-    return batches
 
 
 @torch.inference_mode()

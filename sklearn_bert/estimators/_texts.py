@@ -15,18 +15,9 @@ from sklearn.utils.validation import (
 
 from sklearn_bert._process._sklearn import get_feature_names
 from sklearn_bert.text._input import Texts, check_texts
-from sklearn_bert.text._reports import (
-    count_unknown,
-    truncation_report,
-    unknown_report,
-    warn_if_cut,
-    warn_if_unknown,
-)
+from sklearn_bert.text._rows import rows_of_texts
 from sklearn_bert.text._template import template_columns
 from sklearn_bert.text._tokenizer import TextTokenizer
-
-# How many texts are tokenised while those before them are computed.
-TEXTS_PER_PART = 16384
 
 
 class TextInputMixin:
@@ -130,34 +121,11 @@ class TextModelMixin(TextInputMixin):
         -------
         ndarray of shape (n_texts, n_outputs), float32
         """
-        # Equal texts are computed once, and their row is given back for each.
-        texts, row_of = self._read_X_again(X).distinct()
-        output: np.ndarray | None = None
-        whole_lengths, is_cut, unknown, begin = [], [], [], 0
-        # A call of several parts is a stream: what it computes is not kept for later.
-        remember = len(texts) <= TEXTS_PER_PART
-        parts = self.tokenizer_.in_parts(texts, TEXTS_PER_PART, remember=remember)
-        for table in parts:
-            part = compute(table, *merge_windows, remember=remember)
-            # The first part tells how wide a row is.
-            if output is None:
-                output = np.empty((len(texts), part.shape[1]), dtype=np.float32)
-            output[begin : begin + len(part)] = part
-            begin += len(part)
-            whole_lengths.append(table.whole_lengths)
-            assert table.is_cut is not None
-            is_cut.append(table.is_cut)
-            unknown.append(count_unknown(self.tokenizer_, table))
-        assert output is not None  # there is at least one text
-        report = truncation_report(
-            np.concatenate(whole_lengths)[row_of],
-            self.tokenizer_.max_length,
-            np.concatenate(is_cut)[row_of],
+        return rows_of_texts(
+            self.tokenizer_,
+            self._read_X_again(X),
+            lambda table, remember: compute(table, *merge_windows, remember=remember),
         )
-        warn_if_cut(report)
-        warn_if_unknown(unknown_report(np.concatenate(unknown)[row_of]))
-        # Where no text occurs twice the rows are in order: no need to copy them.
-        return output if len(output) == len(row_of) else output[row_of]
 
 
 def check_validation_lengths(X_val: Any, y_val: ArrayLike | None) -> None:

@@ -22,6 +22,7 @@ from sklearn_bert.estimators._base import (
 from sklearn_bert.estimators._fit import FitCall, check_adapter, refuse_name
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._texts import check_validation_lengths
+from sklearn_bert.targets._answers import Rows
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._tags import TagSet, read_tag_set, read_tags
 from sklearn_bert.text._reports import text_reports, warn_of
@@ -556,17 +557,3 @@ def _read_validation(
             "could be validated."
         )
     return sentences
-
-
-class Rows(list[Any]):
-    """A list with an item for each sentence, whatever NumPy would make of its items.
-
-    scikit-learn concatenates the answers of folds: sentences of different lengths make
-    no array of numbers, and those of one length are not to become a table.
-    """
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        rows = np.empty(len(self), dtype=object)
-        for place, row in enumerate(self):
-            rows[place] = row
-        return rows if dtype is None else rows.astype(dtype)

@@ -42,6 +42,7 @@ def attend(
     cu_seq_lens: Tensor | None = None,
     longest: int | None = None,
     left_to_right: bool = False,
+    by_formula: bool = False,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Compute attention, with the arguments that a layer of transformers passes.
@@ -57,6 +58,8 @@ def attend(
         At least the number of tokens of the longest text.
     left_to_right : bool
         Whether a token attends only to itself and those before it.
+    by_formula : bool
+        Whether to use no kernel, for a graph of plain operations.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def attend(
     # draws it from that of the thread.
     is_on_cpu = query.device.type == "cpu"
     is_short = query.dtype == torch.bfloat16 and query.shape[2] <= SHORT
-    if is_on_cpu and (dropout > 0 or is_short):
+    if by_formula or is_on_cpu and (dropout > 0 or is_short):
         out = attend_plainly(query, key, value, attention_mask, scaling, dropout)
     else:
         out = functional.scaled_dot_product_attention(

@@ -20,6 +20,7 @@ import transformers
 from torch import nn
 
 from sklearn_bert._process._cache import WEIGHTS
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._random import seeded
 from sklearn_bert.model._checkpoint_encoder import (
     ADAPTER,
@@ -40,14 +41,7 @@ from sklearn_bert.model._checkpoint_tokenizer import (
     read_checkpoint_tokenizer,
     tokenizers_of,
 )
-from sklearn_bert.model._damage import (
-    CONFIG,
-    CheckpointError,
-    DamagedCheckpointError,
-    damage_named,
-    damaged,
-    token_limit,
-)
+from sklearn_bert.model._damage import CONFIG, damage_named, damaged, token_limit
 from sklearn_bert.model._damage import (
     WEIGHTS as WEIGHTS_FILE,
 )

@@ -17,6 +17,7 @@ import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._warn import warn
 from sklearn_bert.model._attention import FAMILIES as ATTENDING
 from sklearn_bert.model._attention import position_offset
@@ -24,8 +25,6 @@ from sklearn_bert.model._damage import (
     CONFIG,
     FIT,
     WEIGHTS,
-    CheckpointError,
-    DamagedCheckpointError,
     check_finite,
     check_weights,
     damage_named,

@@ -12,12 +12,14 @@ from typing import Any
 import transformers
 from tokenizers import Tokenizer, normalizers
 
-from sklearn_bert.model._damage import (
-    OF_THE_WEIGHTS,
-    SAVE_TOKENIZER,
+from sklearn_bert._process._errors import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
+)
+from sklearn_bert.model._damage import (
+    OF_THE_WEIGHTS,
+    SAVE_TOKENIZER,
     as_path,
     check_file,
     check_plain_files,

@@ -1,4 +1,4 @@
-"""The errors of checkpoints, and files that may be damaged: the error says how."""
+"""Files of a checkpoint that may be damaged: the error says how."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
+
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 
 # The first bytes of files that are not what their names say.
 PICKLE = (
@@ -53,36 +55,6 @@ MOST_BYTES_OF = {
     "estimator.json": 2**28,
 }
 LARGE = {".model": 2**28, ".safetensors": 2**63}
-
-
-class CheckpointError(OSError, ValueError):
-    """A checkpoint cannot be used; the subclasses say why."""
-
-    __module__ = "sklearn_bert"
-
-
-class CheckpointNotFoundError(CheckpointError):
-    """There is no checkpoint of this name, here or on the Hub."""
-
-    __module__ = "sklearn_bert"
-
-
-class OfflineCheckpointError(CheckpointError):
-    """The checkpoint is not on this machine, and the Hub cannot be reached."""
-
-    __module__ = "sklearn_bert"
-
-
-class GatedCheckpointError(CheckpointError):
-    """The Hub gives the checkpoint only to accounts that accepted its terms."""
-
-    __module__ = "sklearn_bert"
-
-
-class DamagedCheckpointError(CheckpointError):
-    """The folder exists, but a file is missing, broken or of an unsupported kind."""
-
-    __module__ = "sklearn_bert"
 
 
 def damaged(path: Path, problem: str, remedy: str = AGAIN) -> DamagedCheckpointError:

@@ -22,17 +22,16 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import tqdm
 
 from sklearn_bert._process._atomic_folder import whole_folder
-from sklearn_bert.model._checkpoint_encoder import check_folder
-from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
-from sklearn_bert.model._damage import (
-    WEIGHTS,
+from sklearn_bert._process._errors import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
     GatedCheckpointError,
     OfflineCheckpointError,
-    as_path,
 )
+from sklearn_bert.model._checkpoint_encoder import check_folder
+from sklearn_bert.model._checkpoint_tokenizer import check_tokenizer_files
+from sklearn_bert.model._damage import WEIGHTS, as_path
 from sklearn_bert.model._manifest import MANIFEST, sha256_of, sha256_of_file
 from sklearn_bert.model._pooling import ATTENTION_FILE
 from sklearn_bert.model._sentence_transformers import read_sentence_modules

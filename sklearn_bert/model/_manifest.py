@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sklearn_bert._process._errors import DamagedCheckpointError
 from sklearn_bert._process._file_hash import sha256_of_file
-from sklearn_bert.model._damage import DamagedCheckpointError, check_plain, damaged
+from sklearn_bert.model._damage import check_plain, damaged
 
 MANIFEST = "estimator.json"
 SAVE_AGAIN = "Save the estimator again, to another folder"

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from sklearn_bert.model._damage import FIT, DamagedCheckpointError, damaged
+from sklearn_bert._process._errors import DamagedCheckpointError
+from sklearn_bert.model._damage import FIT, damaged
 from sklearn_bert.model._torch_state import building
 
 Shapes = Mapping[str, tuple[int, ...]]

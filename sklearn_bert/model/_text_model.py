@@ -230,6 +230,7 @@ class TextModel(nn.Module):
         *,
         position_ids: Tensor | None = None,
         lower_states: Tensor | None = None,
+        by_formula: bool = False,
         **packing: Any,
     ) -> Any:
         """Run the encoder; return its output, with `last_hidden_state`.
@@ -242,8 +243,10 @@ class TextModel(nn.Module):
         inputs = {"input_ids": input_ids, "inputs_embeds": lower_states, **packing}
         if self.left_to_right:
             inputs["left_to_right"] = True
+        is_own = self.encoder.config._attn_implementation == NAME  # type: ignore[union-attr]
+        if by_formula and is_own:
+            inputs["by_formula"] = True
         if attention_mask is not None:
-            is_own = self.encoder.config._attn_implementation == NAME  # type: ignore[union-attr]
             # Some families with an attention of their own refuse a mask of bool.
             mask = attention_mask[:, None, None] if is_own else attention_mask.long()
             inputs["attention_mask"] = mask

@@ -17,12 +17,8 @@ import numpy as np
 from tokenizers import Tokenizer
 from transformers.convert_slow_tokenizer import import_protobuf
 
-from sklearn_bert.model._damage import (
-    SAVE_TOKENIZER,
-    DamagedCheckpointError,
-    damaged,
-    read_json,
-)
+from sklearn_bert._process._errors import DamagedCheckpointError
+from sklearn_bert.model._damage import SAVE_TOKENIZER, damaged, read_json
 from sklearn_bert.model._patterns import check_pattern
 
 MOST_STEPS = 16  # of a normaliser, and of each other part

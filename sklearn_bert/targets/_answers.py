@@ -74,3 +74,17 @@ class AnyLabels:
     def decision(self, scores: np.ndarray) -> np.ndarray:
         """Return the logits of each label."""
         return scores
+
+
+class Rows(list[Any]):
+    """A list with an item for each sentence, whatever NumPy would make of its items.
+
+    scikit-learn concatenates the answers of folds: sentences of different lengths make
+    no array of numbers, and those of one length are not to become a table.
+    """
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        rows = np.empty(len(self), dtype=object)
+        for place, row in enumerate(self):
+            rows[place] = row
+        return rows if dtype is None else rows.astype(dtype)

@@ -4,6 +4,6 @@
 - `_tokenizer`, `_special_tokens`, `_long`: texts to ids
 - `_table`: the rows, and some of them laid out in a batch
 - `_masking`, `_corpus`: rows of which some tokens are to be predicted
-- `_reports`: what was cut, and what is unknown
+- `_reports`: what was cut, and what is unknown; `_rows`: a row for each text
 - `_wordpiece`: a vocabulary, learnt
 """

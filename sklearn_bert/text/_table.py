@@ -177,6 +177,25 @@ def ragged_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
 
 
+def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Sort rows by length, longest first, and cut where padding would pass a budget.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_texts,)
+        In tokens.
+    max_tokens : int
+        Most tokens of a batch, padding included; a longer text is alone in its batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        size = max(1, max_tokens // int(lengths[order[begin]]))
+        batches.append(order[begin : begin + size])
+        begin += size
+    return batches
+
+
 def padded_indices(
     starts: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

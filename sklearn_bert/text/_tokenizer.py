@@ -297,7 +297,8 @@ def encode_texts(
     """
     for begin in range(0, len(texts), TEXTS_PER_CALL):
         chunk = texts[begin : begin + TEXTS_PER_CALL]
-        if not is_forked():
+        # To hand one text to another thread takes longer than to tokenise it.
+        if not is_forked() and len(chunk) > 1:
             yield from backend.encode_batch_fast(chunk, **options)
             continue
         for text in chunk:

@@ -24,9 +24,9 @@ from transformers.utils import logging
 
 from sklearn_bert import BertEmbedder
 from sklearn_bert._process._cache import BoundedCache
+from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert.model import _checkpoint
 from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.model._damage import CheckpointError, DamagedCheckpointError
 
 
 def test_weights_are_the_file_s(checkpoint):

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import huggingface_hub.errors as hub
 import pytest
 
-from sklearn_bert.model import _find
-from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.model._damage import (
+from sklearn_bert._process._errors import (
     CheckpointError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
     GatedCheckpointError,
     OfflineCheckpointError,
 )
+from sklearn_bert.model import _find
+from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._find import find_checkpoint
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sklearn_bert import BertEmbedder
+from sklearn_bert._process._errors import CheckpointError
 from sklearn_bert.model._checkpoint import load_checkpoint
-from sklearn_bert.model._damage import CheckpointError
 from sklearn_bert.text._input import check_texts
 
 MODES = ["cls_token", "mean_tokens", "max_tokens"]
