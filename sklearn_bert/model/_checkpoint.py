@@ -351,14 +351,6 @@ def _read(
         check_widths(folder, modules.steps, encoder.config.hidden_size)
         longest = position_limit(encoder, source / CONFIG)
         check_encoder(name, source, encoder, tokenizer, longest)
-    trained = min(longest, soft_limit, modules.max_length)
-    if trained < LEAST_LENGTH:
-        raise DamagedCheckpointError(
-            f"checkpoint {name!r}: its files in {folder} limit texts to {trained} "
-            "tokens, which leaves no room for a word. Correct the limit "
-            "(model_max_length in tokenizer_config.json, max_seq_length in "
-            "sentence_bert_config.json, max_position_embeddings in config.json)."
-        )
     return Checkpoint(
         name=name,
         folder=folder,
@@ -372,7 +364,9 @@ def _read(
             n_embeddings=getattr(config, "vocab_size", None),
             owner=f"checkpoint {name!r}",
         ),
-        trained_length=trained,
+        trained_length=_trained_length(
+            name, folder, longest, soft_limit, modules.max_length
+        ),
         longest_length=longest,
         pooling=_trained_pooling(
             modules, config, has_pooler, attention, left_to_right, added
@@ -386,6 +380,19 @@ def _read(
         left_to_right=left_to_right,
         new_heads=new_heads,
     )
+
+
+def _trained_length(name: str, folder: Path, *limits: int) -> int:
+    """Return the lowest of the limits that files of the folder set, in tokens."""
+    lowest = min(limits)
+    if lowest < LEAST_LENGTH:
+        raise DamagedCheckpointError(
+            f"checkpoint {name!r}: its files in {folder} limit texts to {lowest} "
+            "tokens, which leaves no room for a word. Correct the limit "
+            "(model_max_length in tokenizer_config.json, max_seq_length in "
+            "sentence_bert_config.json, max_position_embeddings in config.json)."
+        )
+    return lowest
 
 
 def _state_of(folder: Path) -> tuple[Any, ...]:
