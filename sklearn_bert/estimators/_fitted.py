@@ -74,7 +74,8 @@ def _is_indicator(value: Any) -> bool:
 def _is_layout(value: Any) -> bool:
     is_known = _is_dict(value) and {*value} <= {"mask_fraction", "whole_words", "pack"}
     share = value.get("mask_fraction", 0.5) if is_known else 0.5
-    return is_known and isinstance(share, int | float) and 0 < share <= 1
+    is_number = isinstance(share, int | float | np.number)
+    return is_known and is_number and bool(0 < share <= 1)
 
 
 Forms = dict[str, Callable[[Any], bool]]

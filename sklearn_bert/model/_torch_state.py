@@ -141,7 +141,7 @@ class OwnDraws(TorchFunctionMode):
 
 
 class Undrawn(TorchFunctionMode):
-    """Context in which new weights keep what is in memory, as files overwrite them."""
+    """Context in which new weights are 0, for files overwrite them."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -149,7 +149,10 @@ class Undrawn(TorchFunctionMode):
         """Call a function of torch, but none that fills a tensor at random."""
         kwargs = kwargs or {}
         if func in FILLING:
-            return args[0] if args else kwargs["tensor"]
+            # Not what is in memory: `trunc_normal_` draws until all are within bounds.
+            tensor = args[0] if args else kwargs["tensor"]
+            tensor.detach().zero_()
+            return tensor
         return func(*args, **kwargs)
 
 
