@@ -182,7 +182,7 @@ class TextTokenizer:
         unknown = self.named_ids.get("unk")
         if token is not None:
             unknown = self.backend.token_to_id(token)
-        # A byte-level tokenizer knows every word, and may name another token as unknown.
+        # A byte-level tokenizer knows all words, and may name another token as unknown.
         others = [i for name, i in self.named_ids.items() if name != "unk"]
         return None if unknown in others else unknown
 
