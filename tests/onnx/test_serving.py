@@ -29,16 +29,16 @@ COMMANDS = {
     "anew": ["-m", "uvicorn", "app:app", "--port", "0", "--workers", "2"],
     "forked": ["preload.py"],
 }
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 PRELOAD = """
 import os
 import signal
-import socket
 
 import uvicorn
 from app import app
 
-server = uvicorn.Server(uvicorn.Config(app))
-listener = socket.create_server(("127.0.0.1", 0))
+server = uvicorn.Server(uvicorn.Config(app, port=0))
+listener = server.config.bind_socket()
 workers = []
 for _ in range(2):
     worker = os.fork()
@@ -92,12 +92,13 @@ def address(service, request):
         )
     try:
         deadline = time.monotonic() + 120
-        while log.read_text().count("startup complete") < 2:
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
+        while not (found := ADDRESS.search(said := log.read_text())) or (
+            said.count("startup complete") < 2
+        ):
+            assert server.poll() is None, said
+            assert time.monotonic() < deadline, said
             time.sleep(0.1)
-        (port,) = set(re.findall(r"running on .*127\.0\.0\.1\D+(\d+)", log.read_text()))
-        yield f"http://127.0.0.1:{port}"
+        yield found[0]
     finally:
         server.terminate()
         server.wait(timeout=60)
