@@ -347,6 +347,10 @@ class Spy:
         self.asked += texts
         return self.backend.encode_batch_fast(texts)
 
+    def encode(self, text):
+        self.asked.append(text)
+        return self.backend.encode(text)
+
 
 def spy_on(tokenizer):
     """Note what a tokenizer tokenises."""
