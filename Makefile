@@ -41,7 +41,7 @@ lint: $(VENV)/.lint  ## check style, types, spelling and the workflows
 docs: $(VENV)/.docs  ## build docs/_build/html and run the gallery
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-BENCHMARKS := fit_short fit_long embed predict grid_search token_cache precision \
+BENCHMARKS := fit_short fit_long embed predict serve grid_search token_cache precision \
 	loop_overhead ablation memory checkpoints pretrain_speed
 
 bench: $(VENV)/.bench  ## measure speed and memory

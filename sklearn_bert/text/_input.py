@@ -47,6 +47,8 @@ class Texts:
 
     def distinct(self) -> tuple[Texts, np.ndarray]:
         """Return each distinct text (or pair) once, and for every row its index."""
+        if len(self) == 1:  # as a service is asked most often
+            return self, np.zeros(1, dtype=np.int64)
         place: dict[Any, int] = {}
         row_of = [place.setdefault(row, len(place)) for row in self.rows()]
         if self.second is None:

@@ -38,7 +38,7 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
     int64 ndarray of shape (n_texts, 2)
         For a `WordTable` of whole sentences: one row per sentence.
     """
-    unknown = _unknown_id(tokenizer)
+    unknown = tokenizer.unknown_token_id
     other = [i for i in tokenizer.named_ids.values() if i != unknown]
     space = tokenizer.backend.token_to_id("\u2581")
     is_word = ~np.isin(table.ids, other if space is None else [*other, space])
@@ -54,18 +54,8 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
 
 def has_unknown(tokenizer: TextTokenizer, table: TokenTable) -> bool:
     """Return whether any token of a table is unknown, much faster than by counting."""
-    unknown = _unknown_id(tokenizer)
+    unknown = tokenizer.unknown_token_id
     return unknown is not None and bool((table.ids == unknown).any())
-
-
-def _unknown_id(tokenizer: TextTokenizer) -> int | None:
-    token = getattr(tokenizer.backend.model, "unk_token", None)
-    unknown = tokenizer.named_ids.get("unk")
-    if token is not None:
-        unknown = tokenizer.backend.token_to_id(token)
-    # A byte-level tokenizer knows every word, and may name another token as unknown.
-    others = [i for name, i in tokenizer.named_ids.items() if name != "unk"]
-    return None if unknown in others else unknown
 
 
 def unknown_report(counts: np.ndarray) -> dict[str, int]:

@@ -221,6 +221,15 @@ def pad(table: TokenTable, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarra
         `input_ids`, int64 of shape (n_rows, n_tokens); `attention_mask`, bool, only if
         there is padding; `token_type_ids`, int64, only for pairs.
     """
+    if len(rows) == 1:  # without padding: a slice
+        row = rows[0]
+        part = slice(table.starts[row], table.starts[row] + table.lengths[row])
+        sides = {"input_ids": table.ids, "token_type_ids": table.type_ids}
+        return {
+            name: side[None, part].astype(np.int64)
+            for name, side in sides.items()
+            if side is not None
+        }
     where, is_text = padded_indices(table.starts[rows], table.lengths[rows])
     ids = np.where(is_text, table.ids[where], pad_id)
     batch = {"input_ids": ids.astype(np.int64)}

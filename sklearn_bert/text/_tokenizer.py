@@ -176,6 +176,17 @@ class TextTokenizer:
         return next((i for i in known if i is not None), self.pad_id)
 
     @functools.cached_property
+    def unknown_token_id(self) -> int | None:
+        """The id that stands for unknown words, or None where every word is known."""
+        token = getattr(self.backend.model, "unk_token", None)
+        unknown = self.named_ids.get("unk")
+        if token is not None:
+            unknown = self.backend.token_to_id(token)
+        # A byte-level tokenizer knows all words, and may name another token as unknown.
+        others = [i for name, i in self.named_ids.items() if name != "unk"]
+        return None if unknown in others else unknown
+
+    @functools.cached_property
     def for_words(self) -> Tokenizer:
         """The backend for single words: byte-level ones are read as after a space."""
         spec = json.loads(self.to_json())
@@ -228,7 +239,8 @@ class TextTokenizer:
         if self.long_text == "window":
             found, window_lengths = windows_of(windows, lengths)
             table = replace(table, windows=found, window_lengths=window_lengths)
-        return table.take(row_of)
+        # Where no text occurs twice the rows are in order.
+        return table if len(table) == len(row_of) else table.take(row_of)
 
     def in_parts(
         self, texts: Texts, size: int, *, remember: bool = True

@@ -347,6 +347,10 @@ class Spy:
         self.asked += texts
         return self.backend.encode_batch_fast(texts)
 
+    def encode(self, text):
+        self.asked.append(text)
+        return self.backend.encode(text)
+
 
 def spy_on(tokenizer):
     """Note what a tokenizer tokenises."""
@@ -520,7 +524,7 @@ def test_error_of_a_part_reaches_the_caller(make_tokenizer, place, size):
     n_threads = threading.active_count()
     for _ in range(place // size):
         next(tables)
-    with pytest.raises(TypeError, match="TextEncodeInput must be"):
+    with pytest.raises(TypeError, match=r"Text\w+ must be"):
         next(tables)
     assert threading.active_count() == n_threads
 
