@@ -211,7 +211,7 @@ def test_damaged_attention_is_named(fit, embedder_settings, tmp_path):
     save(fit(), tmp_path / "model")
     (tmp_path / "model" / "attention.safetensors").write_bytes(b"nothing")
     params = embedder_settings | {"checkpoint": tmp_path / "model"}
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="attention.safetensors is damaged"):
         BertEmbedder(**params).fit(TEXTS)
 
 

@@ -34,7 +34,7 @@ from sklearn_bert.model._post_processing import (
 )
 from sklearn_bert.model._sizes import check_model_size
 from sklearn_bert.model._text_model import ENCODER_FILE, FILE_OF_PART, TextModel
-from sklearn_bert.model._torch_state import Undrawn, building
+from sklearn_bert.model._torch_state import Undrawn, building, own_torch_state
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # What a configuration says of transformers' own heads. transformers would make up a
@@ -130,9 +130,9 @@ def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
 
 def _check_answer(folder: Path, model: TextModel) -> None:
     """Raise DamagedCheckpointError if what the model says of a text is not finite."""
-    tokens = torch.tensor([[0, 0]])
     say = model.vectors if isinstance(model, LanguageModel) else model
-    with torch.inference_mode():
+    with own_torch_state(), torch.inference_mode():
+        tokens = torch.tensor([[0, 0]])
         answer = say(tokens, torch.ones_like(tokens, dtype=torch.bool))
     if not torch.isfinite(answer).all():
         raise damaged(folder / CONFIG, "makes vectors that hold NaN or infinity", FIT)
