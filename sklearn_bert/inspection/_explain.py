@@ -23,6 +23,89 @@ def explain(
     target: Any = "predicted",
     n_steps: int = 20,
 ) -> pd.DataFrame:
+    """Score the words of texts by what they do for a prediction.
+
+    The prediction is a number f, with words that are hidden step by step: in place of
+    their tokens' embeddings stands that of the mask token (of padding, where there is
+    no mask token). Special tokens, positions and token types stay. f is
+
+    - of a classifier the log-odds of a class, log(p / (1 - p)) of the probability that
+      `predict_proba` gives: for two classes, or several labels per text, what
+      `decision_function` gives;
+    - of a regressor what `predict` gives, in the units of y;
+    - of a token classifier the mean log-odds of a tag over the words predicted to have
+      it, or at the word where it is likeliest if none has it;
+    - of an embedder the cosine similarity of two texts, where the words of one text are
+      hidden and the other stays as it is.
+
+    Parameters
+    ----------
+    estimator : fitted BertClassifier, BertRegressor, BertTokenClassifier or BertEmbedder
+    X : as the estimator takes it
+        For an embedder pairs: two columns of texts, or a list of 2-tuples.
+    method : {"integrated_gradients", "gradient", "occlusion"}, \
+            default="integrated_gradients"
+        - "integrated_gradients" [1]_: the gradient of f by the embeddings of a word,
+          times their difference from hidden ones, on average over texts whose words are
+          hidden less and less. The scores of a text add up to f(x) - f(baseline), where
+          all words of the baseline are hidden.
+        - "gradient": the same, at the text itself alone. Some ten times faster.
+        - "occlusion": how much f falls when the word alone is hidden. One forward pass
+          per word.
+    target : {"predicted", "all"} or label, default="predicted"
+        The class, label or tag that f belongs to. "predicted": the predicted one; of
+        several labels those predicted, or else the likeliest; of tags those predicted
+        in the sentence, "O" only if there is no other. Of a regressor with several
+        targets the number of a column; "predicted" are all of them.
+    n_steps : int, default=20
+        For integrated gradients: how many gradients are averaged at most, rounded up to
+        a multiple of three. A text whose scores add up within 5 % after a third of them
+        has no more.
+
+    Returns
+    -------
+    DataFrame
+        A row for each word and target:
+
+        - `text`: the row of X
+        - `part`: 0, or 1 for the second text of a pair
+        - `word`, `start`, `end`: the word, and its characters in the text as handed in,
+          `text[start:end]`; with `template` in the text that it makes, and for a token
+          classifier in `" ".join(words)`
+        - `target`: the class, label, tag or number of the column; "similarity" for an
+          embedder
+        - `score`: over 0 where the word speaks for the target, in the units of f
+
+        `attrs["completeness"]` is a list with a dict for each text and target (and
+        `part`, for an embedder): `value`, f(x); `baseline`, f(baseline); and `sum`, of
+        the scores.
+
+    Notes
+    -----
+    A word is a run of letters and digits, or a single other character, as in Chinese or
+    Japanese; words that share a token are one. Its score is the sum of its tokens'. A
+    word that the model does not read, because its text is cut, has the score 0. A text
+    without any word has no row.
+
+    f and the baseline belong to one estimator: scores of different estimators cannot be
+    compared.
+
+    References
+    ----------
+    .. [1] M. Sundararajan, A. Taly, Q. Yan, "Axiomatic Attribution for Deep Networks",
+       ICML 2017.
+
+    Examples
+    --------
+    >>> from sklearn_bert import BertClassifier
+    >>> from sklearn_bert.datasets import load_support_tickets
+    >>> from sklearn_bert.inspection import explain
+    >>> X, y = load_support_tickets(return_X_y=True)
+    >>> clf = BertClassifier(max_epochs=1, trainable="head").fit(X[:80], y[:80])
+    >>> explanation = explain(clf, ["I cannot log in."], method="gradient")
+    >>> explanation["word"].tolist()
+    ['I', 'cannot', 'log', 'in', '.']
+    """
     check_method(method, n_steps)
     subject = Subject(estimator, X)
     goals = subject.goals
@@ -32,12 +115,20 @@ def explain(
         everything = np.arange(len(goals))
         values = shares.values(everything, lambda item: 1.0)
         baselines = shares.values(everything, lambda item: 0.0)
-        scores = score_words(shares, method, n_steps, values)
+        scores = score_words(shares, method, int(n_steps), values, baselines)
     frame = _frame(subject, scores)
     frame.attrs["method"] = method
-    frame.attrs["texts"] = goals.reading.rows_of_X()
     frame.attrs["completeness"] = _completeness(subject, scores, values, baselines)
     return frame
+
+
+def check_explanation(explanation: Any) -> None:
+    """Raise TypeError unless it is a frame with the columns that `explain` gives."""
+    if not isinstance(explanation, pd.DataFrame) or not {*COLUMNS} <= {*explanation}:
+        raise TypeError(
+            f"explanation is of type {type(explanation).__name__}; expected the "
+            f"DataFrame that explain gives, with the columns {', '.join(COLUMNS)}."
+        )
 
 
 def check_method(method: Any, n_steps: Any) -> None:

@@ -58,16 +58,6 @@ class Reading:
         """Return the row of X of a text, and which side of it the text is."""
         return text % self.n_rows_of_X, text // self.n_rows_of_X
 
-    def rows_of_X(self) -> list[tuple[str, ...]]:
-        """Return the texts of each row of X, as they were read."""
-        n = self.n_rows_of_X
-        if self.n_sides == 1:
-            return self.texts
-        return [
-            (*one, *other)
-            for one, other in zip(self.texts[:n], self.texts[n:], strict=True)
-        ]
-
     def longest_rows(self) -> np.ndarray:
         """Return for each text how many tokens its rows take, padding included."""
         return np.array(
