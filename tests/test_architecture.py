@@ -12,7 +12,7 @@ import sklearn_bert
 PACKAGE = Path(sklearn_bert.__file__).parent
 # From the ground up; the roof is what lies beside them in the package.
 FLOORS = ["_process", "text", "model", "compute", "training", "targets", "estimators"]
-EXTRAS = {"peft"}
+EXTRAS = {"peft", "matplotlib"}
 VERSION = "sklearn_bert._version"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -89,7 +89,8 @@ def test_no_circle():
         ("transformers", ["model/"]),
         ("peft", ["model/_lora.py"]),
         ("narwhals", ["text/_columns.py"]),
-        ("pandas", ["text/_columns.py", "datasets/", "__main__.py"]),
+        ("pandas", ["text/_columns.py", "datasets/", "inspection/", "__main__.py"]),
+        ("matplotlib", ["inspection/_plotting.py"]),
         ("rich", ["training/_callbacks.py"]),
         ("polars", []),
         ("pyarrow", []),
@@ -139,7 +140,13 @@ def test_the_root_is_small():
     """Beside the floors the root holds what a user imports or runs."""
     entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "py.typed"}
     roof = {"__init__", "__main__", "_version", "persistence"}
-    assert entries == {*FLOORS, "datasets", "testing", *(f"{m}.py" for m in roof)}
+    assert entries == {
+        *FLOORS,
+        "datasets",
+        "inspection",
+        "testing",
+        *(f"{m}.py" for m in roof),
+    }
 
 
 def test_version_is_the_distribution_s():

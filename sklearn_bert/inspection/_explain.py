@@ -49,7 +49,9 @@ def explain(
           times their difference from hidden ones, on average over texts whose words are
           hidden less and less. The scores of a text add up to f(x) - f(baseline), where
           all words of the baseline are hidden.
-        - "gradient": the same, at the text itself alone. Some ten times faster.
+        - "gradient": the same from one gradient, where a quarter of each word is there;
+          at the text itself it would be noise, because a fine-tuned model is sure of
+          it. Some ten times faster, but the scores do not add up.
         - "occlusion": how much f falls when the word alone is hidden. One forward pass
           per word.
     target : {"predicted", "all"} or label, default="predicted"

@@ -85,7 +85,9 @@ class Goals:
         """
         raise NotImplementedError
 
-    def _merge(self, merge: Any, outputs: Tensor, item_of_row: Tensor, rows: Any) -> Any:
+    def _merge(
+        self, merge: Any, outputs: Tensor, item_of_row: Tensor, rows: Any
+    ) -> Any:
         shares = torch.from_numpy(self.reading.shares[rows]).to(outputs.device)
         return merge(outputs, item_of_row, shares, int(item_of_row[-1]) + 1)
 

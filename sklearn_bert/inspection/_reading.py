@@ -82,7 +82,9 @@ def read_texts(tokenizer: TextTokenizer, texts: Texts, n_sides: int = 1) -> Read
         starts, counts, shares = windows.starts, windows.counts, windows.shares
     # The distinct texts lie one after the other in `ids`.
     word_of_token = np.full(len(table.ids), -1, dtype=np.int64)
-    for begin, n_tokens, part in zip(table.starts, table.lengths, of_token, strict=True):
+    for begin, n_tokens, part in zip(
+        table.starts, table.lengths, of_token, strict=True
+    ):
         word_of_token[begin : begin + n_tokens] = part
     sides = [row if isinstance(row, tuple) else (row,) for row in texts.rows()]
     return Reading(

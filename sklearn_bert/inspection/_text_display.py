@@ -122,7 +122,9 @@ class TextAttributionDisplay:
         """
         plt = pyplot(self)
         if ax is None:
-            n_characters = sum(len(word) for p in self._passages() for word, _ in p.words)
+            n_characters = sum(
+                len(word) for p in self._passages() for word, _ in p.words
+            )
             n_lines = 2 * len(list(self._passages())) + n_characters // 80
             size = (8, 0.3 + LINE * (n_lines + 1))
             _, ax = plt.subplots(figsize=size, layout="constrained")

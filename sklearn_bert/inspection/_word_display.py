@@ -124,10 +124,6 @@ class WordImportanceDisplay:
                 )
         generator = check_random_state(random_state)
         found = word_importances(explanation, n_words, min_count, generator)
-        if found.empty:
-            raise ValueError(
-                f"no word occurs {min_count} times in explanation; lower min_count."
-            )
         return cls(found).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
@@ -179,12 +175,22 @@ def word_importances(
     generator: np.random.RandomState,
     n_samples: int = 500,
 ) -> pd.DataFrame:
-    """Return the mean scores of words, as `WordImportanceDisplay` has them."""
+    """Return the mean scores of words, as `WordImportanceDisplay` has them.
+
+    Raises
+    ------
+    ValueError
+        Where every word is too rare.
+    """
     frame = explanation.assign(word=explanation["word"].str.lower())
     grouped = frame.groupby(["word", "target"], sort=False)["score"]
     found = grouped.agg(["mean", "count"]).reset_index()
     found["key"] = np.arange(len(found))
     found = found[found["count"] >= min_count]
+    if found.empty:
+        raise ValueError(
+            f"no word occurs {min_count} times in explanation; lower min_count."
+        )
     order = found["mean"].abs().sort_values(ascending=False, kind="stable").index
     found = found.loc[order[:n_words]]
     # Sums and counts of the words by text; a sample weighs each text by how often it

@@ -141,9 +141,7 @@ class WordShares:
             make_room(device)
             longest = int(lengths[items].max())
             if len(items) == 1:
-                raise nothing_fits(
-                    "predicting", device, len(goals), longest, shortage
-                )
+                raise nothing_fits("predicting", device, len(goals), longest, shortage)
             budget = longest * (len(items) // 2)
             remaining = remaining[lengths[remaining] > 0]
 

@@ -81,7 +81,9 @@ def _words_of_half(
     run_of = character_runs(text)
     n_runs = run_of.max(initial=-1) + 1
     # The first and the last run that each token has a character of.
-    runs_of_token = [run_of[start:end][run_of[start:end] >= 0] for start, end in offsets]
+    runs_of_token = [
+        run_of[start:end][run_of[start:end] >= 0] for start, end in offsets
+    ]
     starts_word = np.ones(n_runs, dtype=bool)
     for runs in runs_of_token:
         if len(runs):
@@ -112,6 +114,7 @@ def character_runs(text: str) -> np.ndarray:
         before = text[place - 1] if place else " "
         category = unicodedata.category(character)
         if category[0] in "ZC" and category != "Cf":  # spaces and control characters
+            was_word = False
             continue
         is_word = category[0] in "LN" or character == "_"
         is_word = is_word and not WITHOUT_SPACES.match(character)
