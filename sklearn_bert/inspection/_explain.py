@@ -40,7 +40,8 @@ def explain(
 
     Parameters
     ----------
-    estimator : fitted BertClassifier, BertRegressor, BertTokenClassifier or BertEmbedder
+    estimator : fitted estimator
+        BertClassifier, BertRegressor, BertTokenClassifier or BertEmbedder.
     X : as the estimator takes it
         For an embedder pairs: two columns of texts, or a list of 2-tuples.
     method : {"integrated_gradients", "gradient", "occlusion"}, \
@@ -100,13 +101,15 @@ def explain(
     Examples
     --------
     >>> from sklearn_bert import BertClassifier
-    >>> from sklearn_bert.datasets import load_support_tickets
     >>> from sklearn_bert.inspection import explain
-    >>> X, y = load_support_tickets(return_X_y=True)
-    >>> clf = BertClassifier(max_epochs=1, trainable="head").fit(X[:80], y[:80])
-    >>> explanation = explain(clf, ["I cannot log in."], method="gradient")
+    >>> X = ["I like it.", "It was great!", "I hate it.", "It was awful!"]
+    >>> y = ["good", "good", "bad", "bad"]
+    >>> clf = BertClassifier(trainable="head", random_state=0).fit(X, y)
+    >>> explanation = explain(clf, ["What a great film!"])
     >>> explanation["word"].tolist()
-    ['I', 'cannot', 'log', 'in', '.']
+    ['What', 'a', 'great', 'film', '!']
+    >>> explanation.loc[explanation["score"].idxmax(), "word"]
+    'great'
     """
     check_method(method, n_steps)
     subject = Subject(estimator, X)
@@ -149,12 +152,12 @@ def _frame(subject: Subject, scores: list[np.ndarray]) -> pd.DataFrame:
     parts = {name: [] for name in COLUMNS}  # type: dict[str, list[Any]]
     order = sorted(
         range(len(goals)),
-        key=lambda i: (reading.place(goals.texts[i])[0], goals.columns[i], i),
+        key=lambda i: (reading.place(int(goals.texts[i]))[0], goals.columns[i], i),
     )
     for goal in order:
         text = goals.texts[goal]
         words, halves = reading.words[text], reading.texts[text]
-        row, side = reading.place(text)
+        row, side = reading.place(int(text))
         parts["text"] += [row] * len(words)
         parts["part"] += (words.parts + side).tolist()
         parts["word"] += [
@@ -167,9 +170,9 @@ def _frame(subject: Subject, scores: list[np.ndarray]) -> pd.DataFrame:
         parts["end"] += words.ends.tolist()
         parts["target"] += [goals.names[goals.columns[goal]]] * len(words)
         parts["score"] += scores[goal].tolist()
-    types = {name: np.int64 for name in ("text", "part", "start", "end")}
+    types = dict.fromkeys(["text", "part", "start", "end"], "int64")
     return pd.DataFrame(parts, columns=COLUMNS).astype(
-        {**types, "target": object, "score": np.float64}
+        {**types, "target": "object", "score": "float64"}
     )
 
 
@@ -183,14 +186,14 @@ def _completeness(
     goals, reading = subject.goals, subject.goals.reading
     return [
         {
-            "text": int(reading.place(text)[0]),
-            "part": int(reading.place(text)[1]) if reading.n_sides == 2 else None,
+            "text": reading.place(text)[0],
+            "part": reading.place(text)[1] if reading.n_sides == 2 else None,
             "target": goals.names[column],
             "value": float(value),
             "baseline": float(baseline),
             "sum": float(score.sum()),
         }
         for text, column, value, baseline, score in zip(
-            goals.texts, goals.columns, values, baselines, scores, strict=True
+            goals.texts.tolist(), goals.columns, values, baselines, scores, strict=True
         )
     ]

@@ -57,7 +57,8 @@ def faithfulness(
 
         - "comprehensiveness" [1]_: how much f falls when the words with the highest
           scores are hidden; higher is better.
-        - "sufficiency" [1]_: how much f falls when only these are kept; lower is better.
+        - "sufficiency" [1]_: how much f falls when only these are kept; lower is
+          better.
         - "agreement": Kendall's tau between the scores and how much f falls when each
           word alone is hidden; higher is better.
 
@@ -98,7 +99,7 @@ def faithfulness(
 def _check_parameters(shares: Any, n_random: Any) -> None:
     try:
         are_right = len(shares) > 0 and all(
-            isinstance(share, Real) and 0 < share <= 1 for share in shares
+            isinstance(share, Real) and 0 < float(share) <= 1 for share in shares
         )
     except TypeError:
         are_right = False
@@ -126,6 +127,7 @@ def _scores_of(subject: Subject, explanation: pd.DataFrame) -> list[np.ndarray]:
     goals, reading = subject.goals, subject.goals.reading
     keys = ["text", "target", *(["part"] if reading.n_sides == 2 else [])]
     texts, columns, scores = [], [], []
+    key: Any
     for key, rows in explanation.groupby(keys, sort=False):
         text = int(key[0]) + (reading.n_rows_of_X * key[2] if len(key) == 3 else 0)
         is_there = 0 <= text < len(reading)
@@ -149,7 +151,7 @@ def _measure(
     n_random: int,
     generator: np.random.RandomState,
 ) -> np.ndarray:
-    """Return the measures of the goals, of the scores and of random ones in their place.
+    """Return the measures of the goals, for the scores and for random orders.
 
     Returns
     -------
@@ -166,7 +168,7 @@ def _measure(
 
     def some_words(item: int) -> np.ndarray:
         goal, order, share, keeps = np.unravel_index(item, shape)
-        n_top = max(1, round(shares[share] * n_words[goal]))
+        n_top = max(1, round(shares[int(share)] * n_words[goal]))
         top = np.argsort(-ranked[goal][order], kind="stable")[:n_top]
         there = np.full(n_words[goal], 1.0 - keeps)
         there[top] = keeps

@@ -36,10 +36,10 @@ class TrainingHistoryDisplay:
     Examples
     --------
     >>> from sklearn_bert import BertClassifier
-    >>> from sklearn_bert.datasets import load_support_tickets
     >>> from sklearn_bert.inspection import TrainingHistoryDisplay
-    >>> X, y = load_support_tickets(return_X_y=True)
-    >>> clf = BertClassifier(max_epochs=2, trainable="head").fit(X[:40], y[:40])
+    >>> X = ["I like it.", "It was great!", "I hate it.", "It was awful!"]
+    >>> y = ["good", "good", "bad", "bad"]
+    >>> clf = BertClassifier(trainable="head").fit(X, y)
     >>> display = TrainingHistoryDisplay.from_estimator(clf)
     >>> [ax.get_ylabel() for ax in display.ax_]
     ['loss', 'learning rate']

@@ -25,7 +25,9 @@ def to_html(passages: Iterable[Any]) -> str:
 
 def _paragraph(passage: Any) -> str:
     direction = "rtl" if passage.is_rtl else "ltr"
-    words = "".join(_word(*word, passage.largest) for word in passage.words)
+    words = "".join(
+        _word(word, score, passage.largest) for word, score in passage.words
+    )
     return (
         f'<div style="{HEADING}">{escape(passage.heading)}</div>'
         f'<p dir="{direction}" style="{STYLE}">{words}</p>'
@@ -39,7 +41,8 @@ def _word(text: str, score: float, largest: float) -> str:
     if strength < 0.05:
         return escape(text)
     against = ";text-decoration:underline dotted" if score < 0 else ""
+    background = f"background:{color}{round(255 * strength):02x};border-radius:3px"
     return (
-        f'<span title="{score:+.3f}" style="background:{color}{round(255 * strength):02x}'
-        f';border-radius:3px;padding:1px 0{against}">{escape(word)}</span>{space}'
+        f'<span title="{score:+.3f}" style="{background}{against}">{escape(word)}'
+        f"</span>{space}"
     )

@@ -49,14 +49,14 @@ class TextAttributionDisplay:
     Examples
     --------
     >>> from sklearn_bert import BertClassifier
-    >>> from sklearn_bert.datasets import load_support_tickets
     >>> from sklearn_bert.inspection import TextAttributionDisplay
-    >>> X, y = load_support_tickets(return_X_y=True)
-    >>> clf = BertClassifier(max_epochs=1, trainable="head").fit(X[:80], y[:80])
+    >>> X = ["I like it.", "It was great!", "I hate it.", "It was awful!"]
+    >>> y = ["good", "good", "bad", "bad"]
+    >>> clf = BertClassifier(trainable="head").fit(X, y)
     >>> display = TextAttributionDisplay.from_estimator(
-    ...     clf, ["I cannot log in."], method="gradient"
+    ...     clf, ["What a great film!"], method="gradient"
     ... )
-    >>> "cannot" in display._repr_html_()
+    >>> "great" in display._repr_html_()
     True
     """
 
@@ -122,28 +122,25 @@ class TextAttributionDisplay:
         """
         plt = pyplot(self)
         if ax is None:
-            n_characters = sum(
-                len(word) for p in self._passages() for word, _ in p.words
-            )
-            n_lines = 2 * len(list(self._passages())) + n_characters // 80
-            size = (8, 0.3 + LINE * (n_lines + 1))
-            _, ax = plt.subplots(figsize=size, layout="constrained")
+            passages = list(self._passages())
+            n_letters = sum(len(word) for p in passages for word, _ in p.words)
+            height = 0.3 + LINE * (1 + 3 * len(passages) + n_letters / 80)
+            # Not "constrained": the lines are as wide as the axes are now.
+            ax = plt.figure(figsize=(8, height)).add_axes((0.02, 0.02, 0.96, 0.96))
         ax.set_axis_off()
-        self.ax_, self.figure_, self.words_ = ax, ax.figure, []
-        renderer = ax.figure.canvas.get_renderer()
+        self.ax_, self.figure_ = ax, ax.figure
+        self.words_: list[Any] = []
         # In pixels, from the upper left.
-        box = ax.get_window_extent(renderer)
+        box = ax.get_window_extent()
         line = LINE * ax.figure.dpi
         top = box.height - line / 2
         for passage in self._passages():
             self._draw(passage.heading, 0, top / box.height, fontstyle="italic")
-            top = self._draw_words(passage, box, top - line, line, renderer)
+            top = self._draw_words(passage, box, top - line, line)
             top -= 1.3 * line
         return self
 
-    def _draw_words(
-        self, passage: Passage, box: Any, top: float, line: float, renderer: Any
-    ) -> float:
+    def _draw_words(self, passage: Passage, box: Any, top: float, line: float) -> float:
         """Draw the words of a passage, and return where its last line lies."""
         left = 0.0
         for word, score in passage.words:
@@ -157,7 +154,7 @@ class TextAttributionDisplay:
                     "linewidth": 0,
                 }
             )
-            width = shown.get_window_extent(renderer).width
+            width = shown.get_window_extent().width
             if left and left + width > box.width:
                 left, top = 0.0, top - line
             # From the right edge, where the text is read so.

@@ -38,15 +38,15 @@ class WordImportanceDisplay:
     Examples
     --------
     >>> from sklearn_bert import BertClassifier
-    >>> from sklearn_bert.datasets import load_support_tickets
     >>> from sklearn_bert.inspection import WordImportanceDisplay
-    >>> X, y = load_support_tickets(return_X_y=True)
-    >>> clf = BertClassifier(max_epochs=1, trainable="head").fit(X[:40], y[:40])
+    >>> X = ["I like it.", "It was great!", "I hate it.", "It was awful!"]
+    >>> y = ["good", "good", "bad", "bad"]
+    >>> clf = BertClassifier(trainable="head").fit(X, y)
     >>> display = WordImportanceDisplay.from_estimator(
-    ...     clf, X[:10], method="gradient", n_words=5, random_state=0
+    ...     clf, X, target="good", n_words=3, random_state=0
     ... )
     >>> len(display.importances)
-    5
+    3
     """
 
     def __init__(self, importances: pd.DataFrame) -> None:

@@ -104,11 +104,11 @@ class WordShares:
         item_of_row = self.feed.move(item_of_row)
         word_of_token = self.feed.move(self._lay_out_words(rows))
         word_of_token = word_of_token % matrix.shape[1]  # -1: the last column
-        share = leaf[item_of_row].gather(1, word_of_token)[..., None]
+        there = leaf[item_of_row].gather(1, word_of_token)[..., None]
         ids = batch.pop("input_ids")
         own = self.embed(ids).detach()
         hidden = self.embed(ids.new_tensor(self.hidden_id)).detach()
-        batch["lower_states"] = (hidden + share * (own - hidden)).to(own.dtype)
+        batch["lower_states"] = (hidden + there * (own - hidden)).to(own.dtype)
         outputs = self.goals.outputs(self.model, batch)
         return self.goals.values(outputs, goals, item_of_row, rows), leaf
 
@@ -123,7 +123,10 @@ class WordShares:
     def _batches(
         self, goals: np.ndarray, run: Callable[[np.ndarray], Any]
     ) -> Iterator[tuple[np.ndarray, Any]]:
-        """Yield batches of items and what `run` makes of them; smaller after a shortage."""
+        """Yield batches of items, and what `run` makes of them.
+
+        After a shortage of memory they are smaller.
+        """
         lengths = self.reading.longest_rows()[self.goals.texts[goals]]
         device = self.feed.device
         budget = TOKENS.get(device.type, 8192)

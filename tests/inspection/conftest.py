@@ -5,10 +5,10 @@ import pytest
 
 from sklearn_bert import BertClassifier
 
-NEUTRAL = "the a film movie plot was is cat dog i you we it and or runs sleeps".split()
+NEUTRAL = ["the", "a", "film", "movie", "plot", "was", "is", "cat", "dog", "i", "we"]
 WORDS = {
-    "pos": "good great fine nice love".split(),
-    "neg": "bad awful poor dull hate".split(),
+    "pos": ["good", "great", "fine", "nice", "love"],
+    "neg": ["bad", "awful", "poor", "dull", "hate"],
 }
 
 

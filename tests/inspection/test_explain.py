@@ -21,7 +21,7 @@ from sklearn_bert.compute import _device
 from sklearn_bert.inspection import _word_shares, explain
 
 METHODS = ["integrated_gradients", "gradient", "occlusion"]
-DECIDING = {*"good great fine nice bad awful poor dull hate".split()}
+DECIDING = {*["good", "great", "fine", "nice", "bad", "awful", "poor", "dull", "hate"]}
 COLUMNS = ["text", "part", "word", "start", "end", "target", "score"]
 
 
@@ -49,7 +49,16 @@ def test_explanation_has_a_row_per_word(clf):
     texts = ["the Film was good !", "a  bad cat"]
     found = explain(clf, texts)
     assert list(found) == COLUMNS
-    assert found["word"].tolist() == "the Film was good ! a bad cat".split()
+    assert found["word"].tolist() == [
+        "the",
+        "Film",
+        "was",
+        "good",
+        "!",
+        "a",
+        "bad",
+        "cat",
+    ]
     assert found["text"].tolist() == [0] * 5 + [1] * 3
     assert (found["part"] == 0).all()
     for row in found.itertuples():
