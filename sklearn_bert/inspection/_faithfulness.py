@@ -72,6 +72,19 @@ def faithfulness(
        ACL 2020.
     .. [2] J. Edin et al., "Normalized AOPC: Fixing Misleading Faithfulness Metrics for
        Feature Attribution Explainability", 2024, arXiv:2408.08137.
+
+    Examples
+    --------
+    >>> from sklearn_bert import BertClassifier
+    >>> from sklearn_bert.inspection import explain, faithfulness
+    >>> X = ["I like it.", "It was great!", "I hate it.", "It was awful!"]
+    >>> y = ["good", "good", "bad", "bad"]
+    >>> clf = BertClassifier(trainable="head", random_state=0).fit(X, y)
+    >>> measured = faithfulness(clf, X, explain(clf, X), random_state=0)
+    >>> measured.index.tolist()
+    ['comprehensiveness', 'sufficiency', 'agreement']
+    >>> bool(measured.loc["agreement", "difference"] > 0)
+    True
     """
     _check_parameters(shares, n_random)
     generator = check_random_state(random_state)

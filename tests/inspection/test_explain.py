@@ -70,7 +70,7 @@ def test_scores_add_up(clf, decided):
     """The scores of integrated gradients add up to f(x) - f(baseline), within 5 %."""
     expected, sums = completeness(explain(clf, decided[0][:40]))
     assert (abs(sums - expected) <= 0.05 * abs(expected)).all()
-    assert (abs(expected) > 0.1).all()
+    assert abs(expected).median() > 1
 
 
 def test_scores_equal_those_of_captum(clf, reviews):
