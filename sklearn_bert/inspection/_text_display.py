@@ -124,7 +124,7 @@ class TextAttributionDisplay:
         if ax is None:
             passages = list(self._passages())
             n_letters = sum(len(word) for p in passages for word, _ in p.words)
-            height = 0.3 + LINE * (1 + 3 * len(passages) + n_letters / 80)
+            height = 0.3 + LINE * (1 + 2.8 * len(passages) + n_letters / 100)
             # Not "constrained": the lines are as wide as the axes are now.
             ax = plt.figure(figsize=(8, height)).add_axes((0.02, 0.02, 0.96, 0.96))
         ax.set_axis_off()
@@ -185,7 +185,8 @@ class TextAttributionDisplay:
             largest = float(of_text["score"].abs().max())
             for part, rows in of_text.groupby("part", sort=False):
                 side = f", part {part}" if has_parts else ""
-                heading = f"text {text}{side}, {target}: {rows['score'].sum():+.2f}"
+                total = f"{rows['score'].sum():+.2f}"
+                heading = f"text {text}{side}, target {target}: scores {total}"
                 words = list(spaced(rows))
                 joined = "".join(word for word, _ in words)
                 yield Passage(heading, words, largest, is_right_to_left(joined))

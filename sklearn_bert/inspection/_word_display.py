@@ -43,7 +43,7 @@ class WordImportanceDisplay:
     >>> y = ["good", "good", "bad", "bad"]
     >>> clf = BertClassifier(trainable="head").fit(X, y)
     >>> display = WordImportanceDisplay.from_estimator(
-    ...     clf, X, target="good", n_words=3, random_state=0
+    ...     clf, X, target="good", n_words=3, min_count=2, random_state=0
     ... )
     >>> len(display.importances)
     3
@@ -62,7 +62,7 @@ class WordImportanceDisplay:
         target: Any = "predicted",
         n_steps: int = 20,
         n_words: int = 20,
-        min_count: int = 2,
+        min_count: int = 5,
         random_state: int | np.random.RandomState | None = None,
         ax: Any = None,
     ) -> Self:
@@ -93,7 +93,7 @@ class WordImportanceDisplay:
         explanation: pd.DataFrame,
         *,
         n_words: int = 20,
-        min_count: int = 2,
+        min_count: int = 5,
         random_state: int | np.random.RandomState | None = None,
         ax: Any = None,
     ) -> Self:
@@ -105,7 +105,7 @@ class WordImportanceDisplay:
             What `explain` gives.
         n_words : int, default=20
             Most words to show.
-        min_count : int, default=2
+        min_count : int, default=5
             Least occurrences of a word.
         random_state : int, RandomState instance or None, default=None
             Draws the bootstrap samples. None: others in each call.

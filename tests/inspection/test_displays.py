@@ -100,7 +100,7 @@ def test_html_says_what_the_text_says():
     )
     page = Page(TextAttributionDisplay(found)._repr_html_())
     assert texts[0] in "".join(page.words)
-    assert "text 0, <b>: -0.50" in page.words
+    assert "text 0, target <b>: scores -0.50" in page.words
     assert {*page.tags} <= {"div", "p", "span"}
     assert {name for name, _ in page.attributes} <= {"class", "style", "title", "dir"}
     assert "url(" not in str(page.attributes)
@@ -125,8 +125,8 @@ def test_parts_of_pairs_are_shown_apart():
     found = make_explanation(["good", "bad"], [1.0, -1.0])
     found = found.assign(text=0, part=[0, 1])
     words = Page(TextAttributionDisplay(found)._repr_html_()).words
-    assert "text 0, part 0, pos: +1.00" in words
-    assert "text 0, part 1, pos: -1.00" in words
+    assert "text 0, part 0, target pos: scores +1.00" in words
+    assert "text 0, part 1, target pos: scores -1.00" in words
 
 
 # -- WordImportanceDisplay ---------------------------------------------------------
@@ -137,7 +137,7 @@ def test_words_have_mean_count_and_interval():
     found = make_explanation(
         ["Good good bad", "good bad", "rare"], [1, 3, -1, 2, -1, 9]
     )
-    display = WordImportanceDisplay.from_explanation(found, random_state=0)
+    display = WordImportanceDisplay.from_explanation(found, min_count=2, random_state=0)
     shown = display.importances.set_index("word")
     assert shown.index.tolist() == ["good", "bad"]
     assert shown["mean"].tolist() == [2, -1]
@@ -152,7 +152,7 @@ def test_words_with_high_means_are_bars():
     found = make_explanation(["a b c"] * 3, [1.0, -3.0, 2.0] * 3)
     _, ax = plt.subplots()
     display = WordImportanceDisplay.from_explanation(
-        found, n_words=2, random_state=0, ax=ax
+        found, n_words=2, min_count=2, random_state=0, ax=ax
     )
     assert display.ax_ is ax
     assert display.figure_ is ax.figure
@@ -184,7 +184,7 @@ def test_deciding_words_are_the_most_important(clf, decided):
 def test_words_that_are_too_rare_are_an_error():
     """The message says what to lower."""
     found = make_explanation(["good"], [1.0])
-    with pytest.raises(ValueError, match="no word occurs 2 times in explanation; low"):
+    with pytest.raises(ValueError, match="no word occurs 5 times in explanation; low"):
         WordImportanceDisplay.from_explanation(found)
     with pytest.raises(ValueError, match="n_words is 0; expected an integer from 1"):
         WordImportanceDisplay.from_explanation(found, n_words=0)
