@@ -1,9 +1,9 @@
 """Explanations of a fitted classifier: their cost, and how well they tell what counts.
 
-Integrated gradients of short phrases, against captum's for the layer of word embeddings
-in a loop over texts, as its tutorial for BERT has it, with the same number of steps; and
-against shap's for texts, of a few of them, where it is installed. Beside them one epoch
-of training on the same texts. Then completeness and faithfulness of each method on whole
+Integrated gradients of short phrases, against captum's for the layer of word
+embeddings in a loop over texts, as its tutorial for BERT has it, with as many steps;
+and against shap's for a few texts, where it is installed. Beside them one epoch of
+training on the same texts. Then completeness and faithfulness of each method on whole
 sentences of SST-2.
 """
 
