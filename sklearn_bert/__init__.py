@@ -11,8 +11,7 @@ From the ground up; imports point down only:
 - `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `inspection`, `datasets`, `testing`: what is done with a fitted
-  estimator
+- `save`, `load`, `datasets`, `testing`: what is done with a fitted estimator
 """
 
 from sklearn_bert._process._cache import cache_info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,12 +57,13 @@ class Goals:
             Computes which columns are predicted, bool of shape (n_texts, n_columns).
         """
         chosen = np.zeros((len(self.reading), len(self.names)), dtype=bool)
-        if isinstance(target, str) and target == "all":
+        target = as_python(target)
+        if target == "all":
             chosen[:] = True
-        elif isinstance(target, str) and target == "predicted":
+        elif target == "predicted":
             chosen |= predicted()
         else:
-            chosen[:, self.column(as_python(target))] = True
+            chosen[:, self.column(target)] = True
         # A text without any word has nothing to score.
         chosen[[len(words) == 0 for words in self.reading.words]] = False
         self.texts, self.columns = np.nonzero(chosen)
@@ -169,18 +171,27 @@ class TagGoals(Goals):
     reading : Reading
         Of a table of words.
     classes : ndarray of shape (n_tags,)
-    scores : ndarray of shape (n_words, n_tags)
-        Of the words of all sentences.
+    compute : callable
+        Returns the scores of the words of all sentences, (n_words, n_tags).
     """
 
     def __init__(
-        self, reading: Reading, classes: np.ndarray, scores: np.ndarray
+        self, reading: Reading, classes: np.ndarray, compute: Callable[[], np.ndarray]
     ) -> None:
         super().__init__(reading, classes.tolist())
-        self.scores = torch.from_numpy(scores)
+        self._compute = compute
         n_words = np.array([len(words) for words in reading.words])
         self.sentence_of_word = np.repeat(np.arange(len(n_words)), n_words)
-        self.best = scores.argmax(axis=1)
+
+    @functools.cached_property
+    def scores(self) -> np.ndarray:
+        """Those of words: (n_words, n_tags)."""
+        return self._compute()
+
+    @functools.cached_property
+    def best(self) -> np.ndarray:
+        """The likeliest tag of each word."""
+        return self.scores.argmax(axis=1)
 
     def predicted(self) -> np.ndarray:
         """Tell the tags in each sentence; "O", for no entity, only if all are that."""
@@ -190,10 +201,6 @@ class TagGoals(Goals):
             outside = self.names.index("O")
             found[found.sum(axis=1) > 1, outside] = False
         return found
-
-    def outputs(self, model: TextModel, inputs: dict[str, Any]) -> Tensor:
-        """Compute what the model gives for the words that rows read."""
-        return model(**inputs)
 
     def values(
         self, outputs: Tensor, goals: np.ndarray, item_of_row: Tensor, rows: np.ndarray
@@ -220,7 +227,7 @@ class TagGoals(Goals):
         """Return the share of each word in the f of its item."""
         has_tag = self.best[words] == columns
         counts = np.bincount(item_of_word, has_tag, minlength=len(goals))
-        odds = log_odds(self.scores[words], torch.from_numpy(columns)).numpy()
+        odds = log_odds(*map(torch.from_numpy, (self.scores[words], columns))).numpy()
         for item in np.flatnonzero(counts == 0):
             of_item = np.flatnonzero(item_of_word == item)
             has_tag[of_item[odds[of_item].argmax()]] = True
@@ -235,16 +242,23 @@ class SimilarityGoals(Goals):
     ----------
     reading : Reading
         Of both sides.
-    vectors : ndarray of shape (n_texts, width)
-        Finished; of the same texts.
+    compute : callable
+        Returns the vectors of all texts, (n_texts, width).
     model : TextModel
     """
 
-    def __init__(self, reading: Reading, vectors: np.ndarray, model: TextModel) -> None:
+    def __init__(
+        self, reading: Reading, compute: Callable[[], np.ndarray], model: TextModel
+    ) -> None:
         super().__init__(reading, ["similarity"])
+        self._compute = compute
         self.model = model
-        others = np.roll(vectors, reading.n_rows_of_X, axis=0)
-        self.others = functional.normalize(torch.from_numpy(others))
+
+    @functools.cached_property
+    def others(self) -> Tensor:
+        """The vector of the other side of each text, of length 1."""
+        others = np.roll(self._compute(), self.reading.n_rows_of_X, axis=0)
+        return functional.normalize(torch.from_numpy(others))
 
     def outputs(self, model: TextModel, inputs: dict[str, Any]) -> Tensor:
         """Compute the vectors of rows."""

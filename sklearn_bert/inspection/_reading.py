@@ -21,8 +21,10 @@ class Reading:
 
     Attributes
     ----------
+    whole : TokenTable
+        The texts, as a net takes them.
     table : TokenTable
-        The rows.
+        Their rows.
     row_starts, row_counts : ndarray of shape (n_texts,), int64
         The rows of each text.
     shares : ndarray of shape (n_rows,), float32
@@ -37,6 +39,7 @@ class Reading:
         alone.
     """
 
+    whole: TokenTable
     table: TokenTable
     row_starts: np.ndarray
     row_counts: np.ndarray
@@ -88,6 +91,7 @@ def read_texts(tokenizer: TextTokenizer, texts: Texts, n_sides: int = 1) -> Read
         word_of_token[begin : begin + n_tokens] = part
     sides = [row if isinstance(row, tuple) else (row,) for row in texts.rows()]
     return Reading(
+        whole=table.take(row_of),
         table=rows,
         row_starts=starts[row_of],
         row_counts=counts[row_of],
@@ -127,6 +131,7 @@ def read_sentences(tokenizer: TextTokenizer, X: Any) -> Reading:
         starts = np.cumsum(lengths + 1) - lengths - 1
         words.append(Words(np.zeros_like(lengths), starts, starts + lengths))
     return Reading(
+        whole=table,
         table=table,
         row_starts=table.row_starts,
         row_counts=table.row_counts,

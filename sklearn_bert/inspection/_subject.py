@@ -67,7 +67,8 @@ class Subject:
         reading = read_texts(self.tokenizer, estimator._read_X_again(X))
         goals = ClassGoals(reading, estimator._labels, estimator.temperature_)
         self.goals = goals
-        self._predicted = lambda: goals.predicted(estimator._compute_scores(X))
+        net, merge = estimator.net_, estimator._labels.merge_windows
+        self._predicted = lambda: goals.predicted(net.scores(reading.whole, merge))
 
     def _of_numbers(self, estimator: BertRegressor, X: Any) -> None:
         reading = read_texts(self.tokenizer, estimator._read_X_again(X))
@@ -81,8 +82,11 @@ class Subject:
 
     def _of_tags(self, estimator: BertTokenClassifier, X: Any) -> None:
         reading = read_sentences(self.tokenizer, X)
-        scores = estimator.net_.scores(reading.table)
-        goals = TagGoals(reading, estimator.classes_, scores)
+        goals = TagGoals(
+            reading,
+            estimator.classes_,
+            lambda: estimator.net_.scores(reading.whole),
+        )
         self.goals, self._predicted = goals, goals.predicted
 
     def _of_similarity(self, estimator: BertEmbedder, X: Any) -> None:
@@ -93,9 +97,11 @@ class Subject:
                 "by the similarity of two of them."
             )
         reading = read_pairs(self.tokenizer, X, estimator.missing)
-        vectors = estimator.transform([text for (text,) in reading.texts])
-        model = self.runner.model
-        self.goals = SimilarityGoals(reading, vectors, model)
+        self.goals = SimilarityGoals(
+            reading,
+            lambda: estimator.net_.vectors(reading.whole),
+            self.runner.model,
+        )
         self._predicted = lambda: np.array(True)
 
 
