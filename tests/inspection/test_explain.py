@@ -346,6 +346,13 @@ def test_wrong_parameters_are_refused(clf, options, message, monkeypatch):
         explain(clf, ["good"], **options)
 
 
+def test_wrong_tag_is_refused_before_anything_is_computed(tagger, monkeypatch):
+    """The tags that there are stand in the message."""
+    monkeypatch.setattr(tagger.net_, "scores", None)
+    with pytest.raises(ValueError, match=r"target is 'B-PER'; expected 'predicted'"):
+        explain(tagger, [["good"]], target="B-PER")
+
+
 def test_unfitted_estimator_is_refused(settings):
     """It has no model to explain."""
     with pytest.raises(NotFittedError, match="not fitted yet"):
