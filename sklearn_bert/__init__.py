@@ -11,8 +11,8 @@ From the ground up; imports point down only:
 - `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `model_card`, `onnx`, `datasets`, `testing`: what is done with a
-  fitted estimator
+- `save`, `load`, `model_card`, `onnx`, `inspection`, `datasets`, `testing`: what is
+  done with a fitted estimator
 
 A name is imported when it is first used: `import sklearn_bert` imports no library.
 """
@@ -45,7 +45,7 @@ _MODULES = {
     "model_card": "estimators._model_card",
     "save": "persistence",
 }
-_SUBPACKAGES = ("datasets", "onnx", "testing")
+_SUBPACKAGES = ("datasets", "inspection", "onnx", "testing")
 
 __all__ = sorted(["__version__", *_MODULES])
 

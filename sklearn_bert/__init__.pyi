@@ -1,6 +1,7 @@
 # The names that `__init__.py` imports on demand, for type checkers.
 
 from sklearn_bert import datasets as datasets
+from sklearn_bert import inspection as inspection
 from sklearn_bert import onnx as onnx
 from sklearn_bert import testing as testing
 from sklearn_bert._process._cache import cache_info

@@ -87,7 +87,7 @@ class Runner:
         ndarray of shape (n_texts, n_outputs), float32
             In the table's order; of a table of words (n_words, n_outputs).
         """
-        with self._computing():
+        with self.computing():
             rows, windows = _windows_of(table)
             features = self.features(rows, remember=remember)
             if features is None or not features.are_vectors:
@@ -119,7 +119,7 @@ class Runner:
         ndarray of shape (n_texts, width), float32
             In the table's order.
         """
-        with self._computing():
+        with self.computing():
             rows, windows = _windows_of(table)
             features = self.features(rows, remember=remember)
             if features is None or not features.are_vectors:
@@ -148,7 +148,7 @@ class Runner:
             Of each token to predict its log-likelihood in nats, and 1 where no other
             token is likelier, else 0.
         """
-        with self._computing():
+        with self.computing():
             return self._run(self._language_model().token_log_likelihood, table)
 
     def top_tokens(self, table: MaskedTable, n_best: int) -> np.ndarray:
@@ -166,7 +166,7 @@ class Runner:
             Of each token to predict the ids of the likeliest ones, then their
             probabilities. Of a smaller vocabulary all.
         """
-        with self._computing():
+        with self.computing():
             top_tokens = self._language_model().top_tokens
             return self._run(partial(top_tokens, n_best=n_best), table)
 
@@ -182,7 +182,7 @@ class Runner:
         -------
         ndarray of shape (n_tokens, n_vocabulary), float32
         """
-        with self._computing():
+        with self.computing():
             return self._run(self._language_model().next_token_logits, table)
 
     def next_sentence_logits(self, table: TokenTable) -> np.ndarray:
@@ -197,7 +197,7 @@ class Runner:
         -------
         ndarray of shape (n_pairs, 2), float32
         """
-        with self._computing():
+        with self.computing():
             return self._run(self._language_model().next_sentence_logits, table)
 
     def features(
@@ -267,7 +267,7 @@ class Runner:
         )
 
     @contextmanager
-    def _computing(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """Compute with this object's settings of torch, not with the caller's."""
         check_not_forked(self.device)
         precisely = matmul_precision(self.precision, self.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -45,6 +47,12 @@ class SpecialTokens:
     def after(self) -> np.ndarray:
         """The ids of the special tokens after a text, or a pair's first half."""
         return self._ids[1]
+
+    def blank(self) -> SpecialTokens:
+        """Return the same with -1 for each id, to lay out places instead of ids."""
+        blank = copy.copy(self)
+        blank._ids = [np.full_like(part, -1) for part in self._ids]
+        return blank
 
     def __call__(self, *halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (int32) and type ids (uint8) of a row with these halves."""

@@ -215,6 +215,28 @@ def tokenize_words(tokenizer: TextTokenizer, sentences: list[list[str]]) -> Word
     )
 
 
+def words_of_rows(
+    tokenizer: TextTokenizer, table: WordTable, sentences: list[list[str]]
+) -> np.ndarray:
+    """Return for each token of a table the word of its sentence; -1: a special one."""
+    pieces = _pieces(tokenizer, sentences)
+    frame = tokenizer.special_tokens()
+    n_words = np.array([len(sentence) for sentence in sentences])
+    first_words = np.cumsum(n_words) - n_words
+    found = np.full(len(table.ids), -1, dtype=np.int64)
+    for row, sentence in enumerate(table.sentence_of_row()):
+        lengths = np.array([len(pieces[word]) for word in sentences[sentence]])
+        word_of_token = np.repeat(np.arange(len(lengths)), lengths)
+        # A word whose tag the row reads: where it begins in the row and the sentence.
+        word = table.word_starts[row] - first_words[sentence]
+        in_row = table.word_positions[table.word_starts[row]] - frame.n_before
+        begin = lengths[:word].sum() - in_row
+        n_tokens = table.lengths[row] - frame.n_special
+        start = table.starts[row] + frame.n_before
+        found[start : start + n_tokens] = word_of_token[begin : begin + n_tokens]
+    return found
+
+
 def _pieces(
     tokenizer: TextTokenizer, sentences: list[list[str]]
 ) -> dict[str, np.ndarray]:
