@@ -1,9 +1,11 @@
 """A tiny BERT made from scratch, so that the tests need no network and no download."""
 
+import collections
 import functools
 import gc
 import itertools
 import json
+import math
 import os
 
 import numpy as np
@@ -364,27 +366,65 @@ SHAPES = {
 
 
 def train_vocabulary(kind, special):
-    """Train a tokenizer's vocabulary of a kind on the texts of all languages."""
+    """Train a tokenizer's vocabulary of a kind on the texts of all languages.
+
+    It is the same in every process. The trainers alone promise that for bytes only:
+    they go through letters and pieces in the order of a hash map.
+    """
+    texts = list(itertools.chain(*TEXTS_OF.values()))
     unknown = next(token for token in special if "unk" in token.lower())
-    options = {"special_tokens": special, "show_progress": False}
+    if kind == "unigrams":
+        return {"vocab": count_unigrams(texts, special)}
     if kind == "pieces":
         backend = Tokenizer(models.WordPiece(unk_token=unknown))
         backend.normalizer = normalizers.BertNormalizer()
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=250, **options)
-    elif kind == "bytes":
-        backend = Tokenizer(models.BPE())
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(
-            vocab_size=300, initial_alphabet=alphabet, **options
+        words = words_of(backend, texts)
+        letters = sorted({word[0] for word in words})
+        letters += sorted({f"##{letter}" for word in words for letter in word[1:]})
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=250,
+            special_tokens=[*special, *letters],
+            limit_alphabet=0,
+            show_progress=False,
         )
     else:
-        backend = Tokenizer(models.Unigram())
-        backend.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=250, unk_token=unknown, **options)
-    backend.train_from_iterator(itertools.chain(*TEXTS_OF.values()), trainer)
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=300,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    backend.train_from_iterator(texts, trainer)
     return json.loads(backend.to_str())["model"]
+
+
+def count_unigrams(texts, special, size=250):
+    """List special tokens, letters, and the most frequent parts of words, with scores.
+
+    A score is the logarithm of a share, as in a trained vocabulary.
+    """
+    backend = Tokenizer(models.Unigram())
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    parts = collections.Counter(
+        word[start:end]
+        for word in words_of(backend, texts)
+        for start, end in itertools.combinations(range(len(word) + 1), 2)
+    )
+    order = sorted(parts, key=lambda part: (len(part) > 1, -parts[part], part))
+    kept = order[: size - len(special)]
+    total = sum(parts[part] for part in kept)
+    scores = [(part, math.log(parts[part] / total)) for part in kept]
+    return [*((token, 0.0) for token in special), *scores]
+
+
+def words_of(backend, texts):
+    """The words that a tokenizer normalises and cuts texts into."""
+    normalize = backend.normalizer.normalize_str if backend.normalizer else str
+    cut = backend.pre_tokenizer.pre_tokenize_str
+    return [word for text in texts for word, _ in cut(normalize(text))]
 
 
 def make_family_tokenizer(family):
