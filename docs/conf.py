@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sklearn_bert
 
-sys.path.append(str(Path(__file__).parent))  # where performance_results is
+sys.path.append(str(Path(__file__).parent))  # where extensions of our own are
 
 project = "sklearn_bert"
 author = "The sklearn_bert developers"
@@ -20,6 +20,9 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "label_curves",
+    "markdown_page",
+    "parameter_groups",
     "performance_results",
 ]
 
@@ -59,36 +62,20 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {
-    "logo": {"text": "sklearn_bert"},
+    "logo": {
+        "text": "sklearn_bert",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo-dark.svg",
+    },
+    "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-# Pages without a tree of their own below them need no left sidebar.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "getting_started",
-        "how_it_works",
-        "targets",
-        "long_texts",
-        "training",
-        "checkpoints",
-        "vocabulary",
-        "pretraining",
-        "embeddings",
-        "generation",
-        "text_checks",
-        "papers",
-        "with_other_packages",
-        "speed_and_memory",
-        "performance",
-        "auto_examples/**",
-    )
-}
+html_favicon = "_static/logo.svg"
+html_sidebars = {"index": []}
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False

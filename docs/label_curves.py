@@ -1,0 +1,94 @@
+"""Sphinx extension: `.. label-curves::` shows the scores by number of labelled texts.
+
+It gives a picture, light and dark, and a table of the same figures, drawn from the runs
+that `benchmarks/data_sizes.py` has on file.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from sphinx.util.docutils import SphinxDirective
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+from _size_report import NAMES, frame_of, means, panels, plot  # noqa: E402
+
+RECORDS = BENCHMARKS / "results" / "data_sizes.jsonl"
+ALT = "Mean score of five methods by number of labelled texts; the figures are below."
+IN_WORDS = {
+    "banking77": "Banking77",
+    "cola": "CoLA",
+    "germeval2018": "GermEval 2018",
+    "goemotions": "GoEmotions",
+    "mrpc": "MRPC",
+    "sms_spam": "SMS spam",
+    "sst2_sentence": "SST-2",
+    "stsb": "STS-B",
+    "trec": "TREC",
+}
+
+
+class LabelCurves(SphinxDirective):
+    """The picture, and below it the table and what it is of."""
+
+    def run(self):
+        self.env.note_reread()  # runs come without the page being changed
+        runs = runs_on_file()
+        folder = Path(self.env.srcdir) / "generated"
+        folder.mkdir(exist_ok=True)
+        blocks = []
+        for file, dark in (("data_sizes.svg", False), ("data_sizes-dark.svg", True)):
+            plot(runs, folder / file, dark=dark)
+            lines = [f".. image:: /generated/{file}", f"   :alt: {ALT}"]
+            lines += ["   :class: only-dark" if dark else "   :class: only-light"]
+            blocks.append("\n".join(lines))
+        blocks += [rst_table(runs), *sets_in_words(runs)]
+        return self.parse_text_to_nodes("\n\n".join(blocks))
+
+
+def runs_on_file():
+    """The runs of the records file."""
+    lines = RECORDS.read_text("utf-8").splitlines()
+    return frame_of([json.loads(line) for line in lines])
+
+
+def rst_table(runs):
+    """A row per size: the mean scores, and how long a fit of ours and of SetFit takes."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: figures", ""]
+    for cells in [
+        ["labelled texts", *NAMES.values(), "seconds of its fit"],
+        *table_rows(runs),
+    ]:
+        marks = ["   * -", *["     -"] * (len(cells) - 1)]
+        lines += [f"{m} {c}".rstrip() for m, c in zip(marks, cells, strict=True)]
+    return "\n".join(lines)
+
+
+def table_rows(runs):
+    """Cells of the sizes, the best score of each in bold."""
+    for _, _, own in panels(runs):
+        scores, seconds = means(own, "score"), means(own, "fit_seconds")
+        for size, row in scores.iterrows():
+            best = row.max()
+            cells = {
+                method: f"**{score:.2f}**" if score == best else f"{score:.2f}"
+                for method, score in row.dropna().items()
+            }
+            number, kind = size.replace("/", " per ").split(" ", 1)
+            label = f"any {number}" if kind == "rows" else f"{number} {kind}"
+            ours = f"{seconds.loc[size, 'ours']:.0f}"
+            yield [label, *(cells.get(method, "") for method in NAMES), ours]
+
+
+def sets_in_words(runs):
+    """A sentence for each panel on its sets."""
+    for title, sets, _ in panels(runs):
+        names = [IN_WORDS.get(name, name) for name in sets]
+        yield f"By {title}: {', '.join(names)}."
+
+
+def setup(app):
+    app.add_directive("label-curves", LabelCurves)
+    return {"parallel_read_safe": True}
