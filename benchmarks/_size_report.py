@@ -16,7 +16,7 @@ SIZES += [f"{n} rows" for n in (50, 100, 300, 1000)] + ["all"]
 NAMES = {
     "tfidf": "TF-IDF + linear model",
     "embedder": "BertEmbedder + linear model",
-    "trainer": "transformers.Trainer",
+    "trainer": "Trainer",
     "setfit": "SetFit",
     "ours": "BertClassifier",
 }
@@ -160,7 +160,7 @@ def plot(runs: pd.DataFrame, path: Path, *, dark: bool = False) -> None:
     settings |= {"axes.spines.top": False, "axes.spines.right": False}
     settings |= {"font.sans-serif": ["DejaVu Sans", "Arial", "sans-serif"]}
     with mpl.rc_context(settings):
-        figure = Figure(figsize=(9, 4.2), layout="constrained", facecolor=ground)
+        figure = Figure(figsize=(7.5, 4), layout="constrained", facecolor=ground)
         all_axes = figure.subplots(1, 2, sharey=True)
         for axes, (title, sets, own) in zip(all_axes, panels(runs), strict=True):
             draw(axes, means(own, "score"))

@@ -22,6 +22,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "label_curves",
     "markdown_page",
+    "mathml",
     "parameter_groups",
     "performance_results",
 ]
@@ -74,6 +75,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
+html_math_renderer = "mathml"
 html_favicon = "_static/logo.svg"
 html_sidebars = {"index": []}
 html_static_path = ["_static"]

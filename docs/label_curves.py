@@ -13,7 +13,14 @@ from sphinx.util.docutils import SphinxDirective
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from _size_report import NAMES, frame_of, means, panels, plot  # noqa: E402
+from _size_report import (  # noqa: E402
+    NAMES,
+    exceptions,
+    frame_of,
+    means,
+    panels,
+    plot,
+)
 
 RECORDS = BENCHMARKS / "results" / "data_sizes.jsonl"
 ALT = "Mean score of five methods by number of labelled texts; the figures are below."
@@ -23,6 +30,7 @@ IN_WORDS = {
     "germeval2018": "GermEval 2018",
     "goemotions": "GoEmotions",
     "mrpc": "MRPC",
+    "nltk_movie_reviews": "film reviews",
     "sms_spam": "SMS spam",
     "sst2_sentence": "SST-2",
     "stsb": "STS-B",
@@ -44,7 +52,7 @@ class LabelCurves(SphinxDirective):
             lines = [f".. image:: /generated/{file}", f"   :alt: {ALT}"]
             lines += ["   :class: only-dark" if dark else "   :class: only-light"]
             blocks.append("\n".join(lines))
-        blocks += [rst_table(runs), *sets_in_words(runs)]
+        blocks += [rst_table(runs), *in_words(runs)]
         return self.parse_text_to_nodes("\n\n".join(blocks))
 
 
@@ -82,11 +90,21 @@ def table_rows(runs):
             yield [label, *(cells.get(method, "") for method in NAMES), ours]
 
 
-def sets_in_words(runs):
-    """A sentence for each panel on its sets."""
-    for title, sets, _ in panels(runs):
-        names = [IN_WORDS.get(name, name) for name in sets]
-        yield f"By {title}: {', '.join(names)}."
+def in_words(runs):
+    """What the means are of, and where ours is behind."""
+    (_, by_class, _), (_, in_all, _) = panels(runs)
+    yield (
+        f"*By number per class: the mean over {listed(by_class)}. By number in all: "
+        f"over {listed(in_all)}. Each of one to five draws of the labelled texts.*"
+    )
+    behind = [cell["set"].split(", ") for cell in exceptions(runs)]
+    found = listed([f"{IN_WORDS.get(name, name)} ({size})" for name, size in behind])
+    yield f"*More than two standard errors behind the best peer: {found or 'none'}.*"
+
+
+def listed(names):
+    """Names with commas between them, those of sets as people write them."""
+    return ", ".join(IN_WORDS.get(name, name) for name in names)
 
 
 def setup(app):
