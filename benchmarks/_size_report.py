@@ -164,7 +164,9 @@ def plot(runs: pd.DataFrame, path: Path, *, dark: bool = False) -> None:
         all_axes = figure.subplots(1, 2, sharey=True)
         for axes, (title, sets, own) in zip(all_axes, panels(runs), strict=True):
             draw(axes, means(own, "score"))
-            axes.set(xlabel=title, title=f"mean over {len(sets)} sets", facecolor=ground)
+            axes.set(
+                xlabel=title, title=f"mean over {len(sets)} sets", facecolor=ground
+            )
         all_axes[0].set_ylabel("score")
         handles, labels = all_axes[0].get_legend_handles_labels()
         figure.legend(

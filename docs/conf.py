@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx_gallery.sorting import FunctionSortKey
+
 import sklearn_bert
 
 sys.path.append(str(Path(__file__).parent))  # where extensions of our own are
@@ -18,6 +20,7 @@ html_title = f"sklearn_bert {version}"
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "matplotlib.sphinxext.plot_directive",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "label_curves",
@@ -52,8 +55,25 @@ toc_object_entries_show_parents = "hide"
 # The class template lists the methods itself.
 numpydoc_show_class_members = False
 
+EXAMPLES = [  # in the order of the gallery
+    "plot_tfidf_to_bert.py",
+    "plot_data_frame.py",
+    "plot_few_labels.py",
+    "plot_long_texts.py",
+    "plot_label_errors.py",
+    "plot_service.py",
+    "plot_several_labels.py",
+    "plot_embeddings.py",
+    "plot_pretraining.py",
+    "plot_vocabulary.py",
+    "plot_generation.py",
+]
+plot_formats = [("png", 100)]
+plot_html_show_formats = plot_html_show_source_link = False
+plot_include_source = True
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
+    "within_subsection_order": FunctionSortKey(EXAMPLES.index),
     "gallery_dirs": "auto_examples",
     "abort_on_example_error": True,
     "download_all_examples": False,

@@ -63,7 +63,7 @@ def runs_on_file():
 
 
 def rst_table(runs):
-    """A row per size: the mean scores, and how long a fit of ours and of SetFit takes."""
+    """A row per size: the mean scores, and how long a fit of ours takes."""
     lines = [".. list-table::", "   :header-rows: 1", "   :class: figures", ""]
     for cells in [
         ["labelled texts", *NAMES.values(), "seconds of its fit"],

@@ -1,7 +1,7 @@
 """Sphinx extension: `.. markdown:: FILE` shows a Markdown file of the repository.
 
-It knows what those files are made of: headings, lists, tables, links, code. The title of
-the file is left out, because the page has one.
+It knows what those files are made of: headings, lists, tables, links, code. The title
+of the file is left out, because the page has one.
 """
 
 import re

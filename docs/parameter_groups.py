@@ -1,7 +1,7 @@
 """Sphinx extension: on the page of an estimator its parameters stand by purpose.
 
-numpydoc knows no headings among parameters. GROUPS says what each is for; the table that
-is made of it stands before the list, and its names link to the entries there.
+numpydoc knows no headings among parameters. GROUPS says what each is for; the table
+that is made of it stands before the list, and its names link to the entries there.
 """
 
 GROUPS = {

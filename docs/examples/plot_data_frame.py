@@ -2,8 +2,8 @@
 A data frame with text and other columns
 ========================================
 
-A support ticket is more than its message: it has a subject, and it came by some channel.
-Two ways lead from such a frame to a classifier: a
+A support ticket is more than its message: it has a subject, and it came by some
+channel. Two ways lead from such a frame to a classifier: a
 :class:`~sklearn.compose.ColumnTransformer`, which gives each column to a transformer of
 its own, and a template, which writes the columns into one text.
 """
@@ -35,8 +35,8 @@ train[["subject", "message", "channel", "n_letters", "category"]].head()
 # %%
 # A transformer for each column
 # -----------------------------
-# ``BertEmbedder`` takes the name of one column of texts, as ``TfidfVectorizer`` does. The
-# subject of a chat is empty, and so is its text; in a frame where it is ``None`` or
+# ``BertEmbedder`` takes the name of one column of texts, as ``TfidfVectorizer`` does.
+# The subject of a chat is empty, and so is its text; in a frame where it is ``None`` or
 # ``NaN``, say ``missing="empty"``.
 
 message = ("message", BertEmbedder(max_length=64), "message")
@@ -68,8 +68,8 @@ template = make_pipeline(
 # %%
 # Which columns help?
 # -------------------
-# Each is scored by cross-validation. A process computes the vector of a text once, so that
-# neither the folds nor the four classifiers compute it again.
+# Each is scored by cross-validation. A process computes the vector of a text once, so
+# that neither the folds nor the four classifiers compute it again.
 
 candidates = {
     "channel, length": classifier(*others),
@@ -93,8 +93,8 @@ ax.set(xlim=(0, 1), xlabel="accuracy in 5 folds, with its standard error")
 ax.invert_yaxis()
 
 # %%
-# Channel and length alone are hardly better than guessing (dotted). The subject helps: it
-# says in three words what the message is about.
+# Channel and length alone are hardly better than guessing (dotted). The subject helps:
+# it says in three words what the message is about.
 #
 # Search through the columns
 # --------------------------

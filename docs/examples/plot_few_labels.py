@@ -2,15 +2,15 @@
 Few labels
 ==========
 
-How many messages must somebody label before a model is of use? None, if the classes can be
-described; with a few per class the curves of three models part.
+How many messages must somebody label before a model is of use? None, if the classes can
+be described; with a few per class the curves of three models part.
 """
 
 # %%
 # No label at all
 # ---------------
-# Without texts ``y`` is the list of the classes. A message has the class whose description
-# is the most similar to it.
+# Without texts ``y`` is the list of the classes. A message has the class whose
+# description is the most similar to it.
 
 import warnings
 
@@ -43,8 +43,8 @@ print(f"accuracy without a label: {without_labels:.2f}")
 # %%
 # One and eight per class
 # -----------------------
-# All models learn from the same messages. ``BertClassifier`` keeps the descriptions, which
-# count as one text more of each class.
+# All models learn from the same messages. ``BertClassifier`` keeps the descriptions,
+# which count as one text more of each class.
 
 models = {
     "TF-IDF + regression": make_pipeline(TfidfVectorizer(), LogisticRegression(C=10)),
@@ -81,5 +81,5 @@ ax.legend()
 
 # %%
 # The dotted line at 0.2 is a guess. One draw of so few messages is uncertain by some
-# points; :doc:`/index` has the mean over public sets and draws, and :doc:`/training` says
-# how descriptions and texts without labels are used.
+# points; :doc:`/index` has the mean over public sets and draws, and :doc:`/training`
+# says how descriptions and texts without labels are used.

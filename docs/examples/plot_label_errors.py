@@ -3,8 +3,8 @@ Find label errors
 =================
 
 Labels that people gave are wrong here and there. A classifier that was fitted without a
-text finds its label unlikely if it is wrong: cross-validation gives such probabilities for
-all texts, and cleanlab makes a list of them, the worst first.
+text finds its label unlikely if it is wrong: cross-validation gives such probabilities
+for all texts, and cleanlab makes a list of them, the worst first.
 """
 
 # %%
@@ -39,8 +39,8 @@ print(f"{len(planted)} of {len(train)} labels are wrong")
 # %%
 # Probabilities of texts not seen
 # -------------------------------
-# With ``trainable="head"`` BERT itself stays as it is. Each message passes through it once,
-# in whatever fold it is.
+# With ``trainable="head"`` BERT itself stays as it is. Each message passes through it
+# once, in whatever fold it is.
 
 clf = BertClassifier(trainable="head", max_length=128, random_state=0)
 proba = cross_val_predict(
@@ -50,8 +50,8 @@ proba = cross_val_predict(
 # %%
 # Confident learning
 # ------------------
-# cleanlab counts how often a text of one class looks like one of another, and says how many
-# of the labels, and which, are likely to be wrong.
+# cleanlab counts how often a text of one class looks like one of another, and says how
+# many of the labels, and which, are likely to be wrong.
 
 issues = find_label_issues(
     given, proba, return_indices_ranked_by="self_confidence", n_jobs=1
@@ -103,5 +103,3 @@ plt.show()
 
 # %%
 # :doc:`/inspection` shows how to see the words that made such a prediction.
-
-# sphinx_gallery_thumbnail_number = 1

@@ -9,9 +9,8 @@ cut, or is read in a second window: ``long_text`` says which.
 # %%
 # How long are the texts?
 # -----------------------
-# :class:`~sklearn_bert.WordPieceVocabulary` or the tokenizer of a fitted estimator tells.
-# The default checkpoint reads 256 tokens, and few messages have more. To see what a limit
-# does we set it much lower.
+# ``truncation_report_`` of a fitted estimator tells. The default checkpoint reads 256
+# tokens, and few messages have more. To see what a limit does it is set much lower here.
 
 import warnings
 
@@ -65,10 +64,12 @@ for name, colour, marker in zip(accuracy, colours, "^so", strict=True):
 above.set(ylabel="accuracy on the test messages")
 above.legend(title="long_text")
 below.hist(lengths, bins=40, color="gray")
-below.set(xlabel="max_length, and tokens of a message", ylabel="messages", xlim=(0, 300))
+below.set(
+    xlabel="max_length, and tokens of a message", ylabel="messages", xlim=(0, 300)
+)
 
 # %%
-# The lower the limit, the more of a message is lost, and the more ``"window"`` keeps. It
-# takes time in proportion to the length. Where the limit is that of the checkpoint and most
-# texts are longer, the difference is as large as it is here on the left: :doc:`/long_texts`
-# has the figures for film reviews.
+# The lower the limit, the more of a message is lost, and the more ``"window"`` keeps.
+# It takes time in proportion to the length. Where the limit is that of the checkpoint
+# and most texts are longer, the difference is as large as it is here on the left:
+# :doc:`/long_texts` has the figures for film reviews.

@@ -2,9 +2,10 @@
 Into a service
 ==============
 
-A service needs answers, and neither torch nor training. :func:`sklearn_bert.onnx.export`
-writes a fitted estimator as a folder, and :func:`sklearn_bert.onnx.load` answers with it:
-by NumPy, tokenizers and ONNX Runtime alone.
+A service needs answers, and neither torch nor training.
+:func:`sklearn_bert.onnx.export` writes a fitted estimator as a folder, and
+:func:`sklearn_bert.onnx.load` answers with it: by NumPy, tokenizers and ONNX Runtime
+alone.
 """
 
 # %%
@@ -33,11 +34,12 @@ print(f"accuracy {clf.score(test['message'], test['category']):.3f}")
 # %%
 # Export
 # ------
-# Before a folder gets its name, its answers are compared with those of the estimator. In
-# ``"int8"`` the weights take a quarter of the room, and a few labels may change; the report
-# says how many of the texts that you pass.
+# Before a folder gets its name, its answers are compared with those of the estimator.
+# In ``"int8"`` the weights take a quarter of the room, and a few labels may change; the
+# report says how many of the texts that you pass.
 
-folder = Path(tempfile.mkdtemp())
+temporary = tempfile.TemporaryDirectory()
+folder = Path(temporary.name)
 texts = test["message"]
 reports = {
     "float32": onnx.export(clf, folder / "float32", texts=texts),
@@ -53,8 +55,8 @@ for name, report in reports.items():
 # %%
 # Load and ask
 # ------------
-# This is all that a worker of the service does. Every file is compared with its checksum
-# first.
+# This is all that a worker of the service does. Every file is compared with its
+# checksum first.
 
 served = {name: onnx.load(folder / name, n_threads=1) for name in reports}
 served["int8"].predict(["The parcel has not arrived yet.", "I cannot log in!"])
@@ -87,11 +89,12 @@ for values, name, colour in list(zip(proba, models, colours, strict=True))[1:]:
     right.scatter(proba[0], values, s=12, color=colour, label=name)
 right.set(xlabel="probability by BertClassifier", ylabel="probability as exported")
 right.legend()
+temporary.cleanup()
 
 # %%
-# In float32 the exported model is the estimator, but for rounding. Where a processor has
-# bfloat16, as it may here, the estimator computes in that by itself, and differs in the
-# third decimal.
+# In float32 the exported model is the estimator, but for rounding. Where a processor
+# has bfloat16, the estimator computes in that by itself, and differs in
+# the third decimal.
 #
-# :doc:`/serving` has the file that puts such a model behind FastAPI, in a container that
-# holds no torch.
+# :doc:`/serving` has the file that puts such a model behind FastAPI, in a container
+# that holds no torch.

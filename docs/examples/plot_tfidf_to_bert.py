@@ -2,9 +2,9 @@
 From TF-IDF to BERT in one line
 ===============================
 
-An online shop sorts the messages of its customers into five classes. A pipeline of TF-IDF
-and a logistic regression does it already. One line of it changes, and BERT reads the
-messages; another line, and BERT learns from them.
+An online shop sorts the messages of its customers into five classes. A pipeline of
+TF-IDF and a logistic regression does it already. One line of it changes, and BERT reads
+the messages; another line, and BERT learns from them.
 """
 
 # %%
@@ -39,10 +39,10 @@ words.fit(train["message"], train["category"])
 # %%
 # The one line
 # ------------
-# :class:`~sklearn_bert.BertEmbedder` takes the place of ``TfidfVectorizer``. It turns each
-# message into a vector by a BERT that has read English before; the logistic regression
-# stays. A warning would tell that some messages are longer than 64 tokens and were cut.
-# What a customer wants shows in the first lines, so here it is ignored.
+# :class:`~sklearn_bert.BertEmbedder` takes the place of ``TfidfVectorizer``. It turns
+# each message into a vector by a BERT that has read English before; the logistic
+# regression stays. A warning would tell that some messages are longer than 64 tokens
+# and were cut. What a customer wants shows in the first lines, so here it is ignored.
 
 warnings.simplefilter("ignore", TruncationWarning)
 
@@ -52,8 +52,8 @@ vectors.fit(train["message"], train["category"])
 # %%
 # Fine-tuning
 # -----------
-# :class:`~sklearn_bert.BertClassifier` needs no regression behind it: it has a linear head,
-# and trains BERT together with it.
+# :class:`~sklearn_bert.BertClassifier` needs no regression behind it: it has a linear
+# head, and trains BERT together with it.
 
 tuned = BertClassifier(max_length=64, random_state=0)
 tuned.fit(train["message"], train["category"])
@@ -81,11 +81,11 @@ ax.invert_yaxis()
 ax.set(xlim=(0.5, 1), xlabel="accuracy on 120 test messages, with its standard error")
 
 # %%
-# Only one message in seven about a delivery contains that word. A model that counts words
-# has to learn from 340 messages that "parcel" and "courier" belong there too; a pretrained
-# one brings this along. Vectors and a regression are the cheaper attempt, because nothing
-# in BERT is trained, and with so few test messages a difference of one or two points
-# between two models says nothing.
+# Only one message in seven about a delivery contains that word. A model that counts
+# words has to learn from 340 messages that "parcel" and "courier" belong there too; a
+# pretrained one brings this along. Vectors and a regression are the cheaper attempt,
+# because nothing in BERT is trained, and with so few test messages a difference of one
+# or two points between two models says nothing.
 #
 # What it looks for
 # -----------------
