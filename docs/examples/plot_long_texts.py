@@ -10,7 +10,7 @@ cut, or is read in a second window: ``long_text`` says which.
 # How long are the texts?
 # -----------------------
 # ``truncation_report_`` of a fitted estimator tells. The default checkpoint reads 256
-# tokens, and few messages have more. To see what a limit does it is set much lower here.
+# tokens, and few messages have more. To see what a limit does it is set lower here.
 
 import warnings
 
