@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from performance_results import rst_table
 from sphinx.util.docutils import SphinxDirective
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -52,7 +53,8 @@ class LabelCurves(SphinxDirective):
             lines = [f".. image:: /generated/{file}", f"   :alt: {ALT}"]
             lines += ["   :class: only-dark" if dark else "   :class: only-light"]
             blocks.append("\n".join(lines))
-        blocks += [rst_table(runs), *in_words(runs)]
+        blocks.append(rst_table({"title": "Mean score", "rows": list(figures(runs))}))
+        blocks += in_words(runs)
         return self.parse_text_to_nodes("\n\n".join(blocks))
 
 
@@ -62,32 +64,25 @@ def runs_on_file():
     return frame_of([json.loads(line) for line in lines])
 
 
-def rst_table(runs):
-    """A row per size: the mean scores, and how long a fit of ours takes."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :class: figures", ""]
-    for cells in [
-        ["labelled texts", *NAMES.values(), "seconds of its fit"],
-        *table_rows(runs),
-    ]:
-        marks = ["   * -", *["     -"] * (len(cells) - 1)]
-        lines += [f"{m} {c}".rstrip() for m, c in zip(marks, cells, strict=True)]
-    return "\n".join(lines)
-
-
-def table_rows(runs):
-    """Cells of the sizes, the best score of each in bold."""
+def figures(runs):
+    """A row per size: the mean scores, the best in bold, and how long our fit takes."""
     for _, _, own in panels(runs):
-        scores, seconds = means(own, "score"), means(own, "fit_seconds")
-        for size, row in scores.iterrows():
-            best = row.max()
-            cells = {
-                method: f"**{score:.2f}**" if score == best else f"{score:.2f}"
-                for method, score in row.dropna().items()
-            }
-            number, kind = size.replace("/", " per ").split(" ", 1)
-            label = f"any {number}" if kind == "rows" else f"{number} {kind}"
-            ours = f"{seconds.loc[size, 'ours']:.0f}"
-            yield [label, *(cells.get(method, "") for method in NAMES), ours]
+        seconds = means(own, "fit_seconds")["ours"]
+        for size, scores in means(own, "score").iterrows():
+            row = {"labelled texts": size_in_words(size)}
+            for method, name in NAMES.items():
+                score = scores.get(method, float("nan"))
+                row[name] = "" if score != score else f"{score:.2f}"
+                if score == scores.max():
+                    row[name] = f"**{row[name]}**"
+            yield row | {"seconds of its fit": f"{seconds[size]:.0f}"}
+
+
+def size_in_words(size):
+    """As "8 per class" or "any 50"."""
+    if size.endswith(" rows"):
+        return f"any {size.removesuffix(' rows')}"
+    return size.replace("/", " per ")
 
 
 def in_words(runs):
@@ -98,8 +93,9 @@ def in_words(runs):
         f"over {listed(in_all)}. Each of one to five draws of the labelled texts.*"
     )
     behind = [cell["set"].split(", ") for cell in exceptions(runs)]
-    found = listed([f"{IN_WORDS.get(name, name)} ({size})" for name, size in behind])
-    yield f"*More than two standard errors behind the best peer: {found or 'none'}.*"
+    found = [f"{IN_WORDS.get(name, name)} ({size_in_words(s)})" for name, s in behind]
+    text = ", ".join(found) or "nowhere"
+    yield f"*More than two standard errors behind the best peer: {text}.*"
 
 
 def listed(names):
