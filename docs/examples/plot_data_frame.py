@@ -69,7 +69,7 @@ template = make_pipeline(
 # Which columns help?
 # -------------------
 # Each is scored by cross-validation. A process computes the vector of a text once, so
-# that neither the folds nor the four classifiers compute it again.
+# that neither the folds nor the classifiers compute it again.
 
 candidates = {
     "channel, length": classifier(*others),
@@ -93,7 +93,7 @@ ax.set(xlim=(0, 1), xlabel="accuracy in 5 folds, with its standard error")
 ax.invert_yaxis()
 
 # %%
-# Channel and length alone are hardly better than guessing (dotted). The subject helps:
+# Channel and length alone are no better than guessing (dotted). The subject helps:
 # it says in three words what the message is about.
 #
 # Search through the columns
