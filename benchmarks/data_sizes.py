@@ -45,7 +45,7 @@ from _data import WHERE_DATA
 from _figures import class_figures, label_figures
 from _peers import setfit_proba, setfit_steps, trainer_scores
 from _records import append, on_file, record_environment
-from _size_report import by_set, exceptions, over_sets, plot
+from _size_report import SIZES, by_set, exceptions, frame_of, over_sets, plot
 from _target_peers import token_loop
 from scipy.special import expit, softmax
 from scipy.stats import spearmanr
@@ -71,8 +71,6 @@ from sklearn_bert import (
 )
 from sklearn_bert.model._find import find_checkpoint
 
-SIZES = [f"{n}/class" for n in (8, 16, 32, 64, 256, 1000)]
-SIZES += [f"{n} rows" for n in (50, 100, 300, 1000)] + ["all"]
 LARGE = {"256/class", "1000/class", "1000 rows"}
 SETFIT_SIZES = {"8/class", "16/class"}
 
@@ -354,15 +352,14 @@ def measure(options: argparse.Namespace) -> None:
 
 def chosen(options: argparse.Namespace) -> pd.DataFrame:
     """Runs on file of the sets, sizes and methods asked for; the last of its kind."""
-    runs = [record for record in on_file(options.records) if "set" in record]
-    if not runs:
+    records = on_file(options.records)
+    if not any("set" in record for record in records):
         raise SystemExit(f"{options.records} has no runs; run without --report first.")
-    of_kind = ["set", "size", "draw", "method"]
-    frame = pd.DataFrame(runs).drop_duplicates(of_kind, keep="last")
-    for name, order in {"set": SETS, "size": SIZES, "method": METHODS}.items():
+    frame = frame_of(records)
+    for name in ("set", "size", "method"):
         frame = frame[frame[name].isin(getattr(options, f"{name}s"))]
-        frame[name] = pd.Categorical(frame[name], list(order), ordered=True)
-    return frame.sort_values(of_kind)
+    frame["set"] = pd.Categorical(frame["set"], list(SETS), ordered=True)
+    return frame.sort_values(["set", "size", "draw", "method"])
 
 
 def report(runs: pd.DataFrame) -> None:
@@ -414,7 +411,12 @@ def command_line() -> argparse.Namespace:
         help="two sets at 8/class, one draw, no slow peer",
     )
     add("--report", action="store_true", help="print tables of what is on file")
-    add("--plot", metavar="FILE", help="draw curves of what is on file")
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw curves of what is on file, and for a dark ground FILE-dark.svg",
+    )
     options = parser.parse_args()
     if options.quick:
         options.sets, options.sizes = ["trec", "sst2_sentence"], ["8/class"]
@@ -431,10 +433,9 @@ def main() -> None:
     runs = chosen(options)
     if options.report or not options.plot:
         report(runs)
-    if options.plot:
-        # SetFit has two sizes: its curve stands where it is asked for by name.
-        all_asked = set(options.methods) == set(METHODS)
-        plot(runs[runs["method"] != "setfit"] if all_asked else runs, options.plot)
+    if path := options.plot:
+        plot(runs, path)
+        plot(runs, path.with_stem(f"{path.stem}-dark"), dark=True)
 
 
 if __name__ == "__main__":

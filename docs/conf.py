@@ -5,9 +5,11 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx_gallery.sorting import FunctionSortKey
+
 import sklearn_bert
 
-sys.path.append(str(Path(__file__).parent))  # where performance_results is
+sys.path.append(str(Path(__file__).parent))  # where extensions of our own are
 
 project = "sklearn_bert"
 author = "The sklearn_bert developers"
@@ -18,8 +20,13 @@ html_title = f"sklearn_bert {version}"
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "matplotlib.sphinxext.plot_directive",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "label_curves",
+    "markdown_page",
+    "mathml",
+    "parameter_groups",
     "performance_results",
 ]
 
@@ -48,8 +55,25 @@ toc_object_entries_show_parents = "hide"
 # The class template lists the methods itself.
 numpydoc_show_class_members = False
 
+EXAMPLES = [  # in the order of the gallery
+    "plot_tfidf_to_bert.py",
+    "plot_data_frame.py",
+    "plot_few_labels.py",
+    "plot_long_texts.py",
+    "plot_label_errors.py",
+    "plot_service.py",
+    "plot_several_labels.py",
+    "plot_embeddings.py",
+    "plot_pretraining.py",
+    "plot_vocabulary.py",
+    "plot_generation.py",
+]
+plot_formats = [("png", 100)]
+plot_html_show_formats = plot_html_show_source_link = False
+plot_include_source = True
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
+    "within_subsection_order": FunctionSortKey(EXAMPLES.index),
     "gallery_dirs": "auto_examples",
     "abort_on_example_error": True,
     "download_all_examples": False,
@@ -59,36 +83,22 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {
-    "logo": {"text": "sklearn_bert"},
+    "logo": {
+        "text": "sklearn_bert",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo-dark.svg",
+    },
+    "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-# Pages without a tree of their own below them need no left sidebar.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "getting_started",
-        "how_it_works",
-        "targets",
-        "long_texts",
-        "training",
-        "checkpoints",
-        "vocabulary",
-        "pretraining",
-        "embeddings",
-        "generation",
-        "text_checks",
-        "papers",
-        "with_other_packages",
-        "speed_and_memory",
-        "performance",
-        "auto_examples/**",
-    )
-}
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
+html_math_renderer = "mathml"
+html_favicon = "_static/logo.svg"
+html_sidebars = {"index": []}
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
