@@ -94,7 +94,7 @@ def test_no_circle():
         ("onnx", ["onnx/_quantize.py"]),
         ("onnxruntime", ["onnx/"]),
         ("narwhals", ["text/_columns.py"]),
-        ("pandas", ["text/_columns.py", "datasets/", "inspection/", "__main__.py"]),
+        ("pandas", ["text/_columns.py", "datasets/", "inspection/", "cli/"]),
         ("matplotlib", ["inspection/_plotting.py"]),
         ("rich", ["training/_callbacks.py"]),
         ("polars", []),
@@ -151,7 +151,7 @@ def test_the_root_is_small():
     entries = {path.name for path in PACKAGE.iterdir()}
     entries -= {"__pycache__", "py.typed", "__init__.pyi"}
     roof = {"__init__", "__main__", "_version", "persistence"}
-    folders = {*FLOORS, "datasets", "inspection", "onnx", "testing"}
+    folders = {*FLOORS, "cli", "datasets", "inspection", "onnx", "testing"}
     assert entries == {*folders, *(f"{m}.py" for m in roof)}
 
 
