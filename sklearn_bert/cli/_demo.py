@@ -9,11 +9,14 @@ from typing import Any
 from sklearn.metrics import classification_report
 
 from sklearn_bert import BertClassifier, save
+from sklearn_bert._process._atomic_folder import check_replaceable
 from sklearn_bert.cli._columns import as_labels, check_labels, training_rows
 from sklearn_bert.cli._console import say
-from sklearn_bert.cli._fit import check_free_folder, split
+from sklearn_bert.cli._fit import split
+from sklearn_bert.cli._folders import check_free_folder
 from sklearn_bert.cli._tables import read_table
 from sklearn_bert.datasets import load_support_tickets
+from sklearn_bert.estimators._save import files_written
 
 N_SHOWN = 3
 
@@ -23,6 +26,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or _default_folder(options.data)
     # Checked before minutes of training, not after.
     check_free_folder(out, force=True)
+    check_replaceable(out, files_written)
     X_train, X_test, y_train, y_test = _read(options)
     clf = BertClassifier(
         max_epochs="auto" if options.epochs is None else options.epochs,

@@ -9,21 +9,14 @@ from typing import Any
 from sklearn_bert import onnx, save
 from sklearn_bert.cli._answers import read_X
 from sklearn_bert.cli._console import show
-from sklearn_bert.cli._folders import read_folder
+from sklearn_bert.cli._folders import check_free_folder, read_folder
 from sklearn_bert.cli._tables import read_table
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the folder."""
     out = Path(options.folder)
-    if (
-        out.exists()
-        and any(out.iterdir() if out.is_dir() else [out])
-        and not options.force
-    ):
-        raise FileExistsError(
-            f"{out} exists; name another folder, or replace a model by --force."
-        )
+    check_free_folder(out, options.force)
     folder = read_folder(options.model, layouts=("sklearn_bert",))
     result: dict[str, Any] = {"model": str(out), "layout": options.layout}
     if options.layout == "transformers":

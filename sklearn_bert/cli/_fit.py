@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from sklearn_bert import BertClassifier, BertRegressor, save
-from sklearn_bert._process._atomic_folder import check_replaceable, entries
+from sklearn_bert._process._atomic_folder import check_replaceable
 from sklearn_bert.cli._columns import (
     as_labels,
     as_numbers,
@@ -18,6 +18,7 @@ from sklearn_bert.cli._columns import (
     training_rows,
 )
 from sklearn_bert.cli._console import show
+from sklearn_bert.cli._folders import check_free_folder
 from sklearn_bert.cli._scores import scores_of
 from sklearn_bert.cli._tables import read_table
 from sklearn_bert.estimators._save import files_written
@@ -27,9 +28,13 @@ from sklearn_bert.estimators._summary import summary
 def run(options: argparse.Namespace) -> None:
     """Fit, save, and score on rows that were held out."""
     out = Path(options.out)
-    check_free_folder(out, options.force)  # before minutes of training, not after
+    # Before minutes of training, not after.
+    check_free_folder(out, options.force)
+    check_replaceable(out, files_written)
     table = read_table(options.data, options.format, options.encoding)
     X, y = training_rows(table, options.text, options.target)
+    if not len(y):
+        raise ValueError(f"{table.name} has no rows with text and label.")
     y, cls = _learnable(table.name, y, options.task)
     X_train, y_train, X_test, y_test = X, y, None, None
     if options.test_size is not None:
@@ -50,20 +55,6 @@ def run(options: argparse.Namespace) -> None:
         result["test"], test = scores_of(estimator, X_test, np.asarray(y_test))
         lines += f"\n\n{test}"
     show(result, lines, as_json=options.json)
-
-
-def check_free_folder(out: Path, force: bool) -> None:
-    """Raise OSError or ValueError if a model cannot be written to a folder."""
-    check_replaceable(out, files_written)
-    for folder in out.absolute().parents:
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(
-                f"--out {out} lies in {folder}, which is a file; expected a folder."
-            )
-    if out.exists() and entries(out) and not force:
-        raise FileExistsError(
-            f"{out} holds a model; name another folder, or replace it by --force."
-        )
 
 
 def split(

@@ -21,8 +21,11 @@ def run(options: argparse.Namespace) -> None:
     folder = read_folder(options.model)
     facts = _facts(folder)
     width = max(map(len, facts)) + 2
-    lines = "\n".join(f"{name.replace('_', ' '):{width}}{_shown(value)}" for name, value in facts.items())
-    show(facts, lines, as_json=options.json)
+    lines = [
+        f"{name.replace('_', ' '):{width}}{_shown(value)}"
+        for name, value in facts.items()
+    ]
+    show(facts, "\n".join(lines), as_json=options.json)
 
 
 def _facts(folder: ModelFolder) -> dict[str, Any]:

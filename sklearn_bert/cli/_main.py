@@ -49,8 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(error: BaseException) -> int:
-    note(f"error: {' '.join(str(error).split())}")
+    note(f"error: {_one_line(error)}")
     return 2
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 @contextmanager
@@ -58,7 +62,7 @@ def _warnings_in_lines() -> Iterator[None]:
     """Show a warning as one line, without a path and a line of this package."""
 
     def show(message: Any, *args: Any, **kwargs: Any) -> None:
-        note(f"warning: {message}")
+        note(f"warning: {_one_line(message)}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show

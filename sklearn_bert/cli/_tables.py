@@ -48,8 +48,9 @@ OPENERS: dict[str, Callable[..., Any]] = {
 }
 PACKED = [*OPENERS, ".zip"]
 SEPARATORS = {"csv": ",", "tsv": "\t"}
-# The errors, beside OSError, of a file that is not what its suffix says.
+# The errors of a file that is not what its suffix says.
 UNREADABLE = (
+    gzip.BadGzipFile,
     ValueError,
     LookupError,  # also of an unknown encoding
     EOFError,
@@ -223,7 +224,8 @@ def _read_csv(stream: BinaryIO, separator: str, encoding: str) -> pd.DataFrame:
 def _read_json_lines(stream: BinaryIO, encoding: str) -> pd.DataFrame:
     # pandas' own reader makes numbers of strings, and dates of numbers.
     records = []
-    for number, line in enumerate(io.TextIOWrapper(stream, encoding), start=1):
+    text = stream.read().decode(encoding).removeprefix("\ufeff")
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
