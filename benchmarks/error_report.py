@@ -34,7 +34,9 @@ def swap_labels(labels: np.ndarray, share: float, generator: np.random.Generator
     classes = np.unique(labels)
     steps = generator.integers(1, len(classes), len(rows))
     wrong = labels.copy()
-    wrong[rows] = classes[(np.searchsorted(classes, labels[rows]) + steps) % len(classes)]
+    wrong[rows] = classes[
+        (np.searchsorted(classes, labels[rows]) + steps) % len(classes)
+    ]
     return wrong, rows
 
 

@@ -32,7 +32,9 @@ def near_duplicates(texts: list[str], train: list[str]) -> pd.DataFrame:
     """
     normal, normal_train = [*map(normalize, texts)], [*map(normalize, train)]
     first = {text: row for row, text in reversed([*enumerate(normal_train)])}
-    equal = {row: first[text] for row, text in enumerate(normal) if text in first}
+    equal = {
+        row: first[text] for row, text in enumerate(normal) if text and text in first
+    }
     found = [(row, train_row, 1.0) for row, train_row in equal.items()]
     rest = [i for i in some(len(normal)).tolist() if i not in equal and normal[i]]
     candidates = [i for i in some(len(normal_train)).tolist() if normal_train[i]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,8 @@ class Mistakes:
 
         How many there are is estimated by confident learning.
         """
-        from cleanlab.filter import find_label_issues
+        with warnings.catch_warnings():  # its import silences those of all packages
+            from cleanlab.filter import find_label_issues
 
         if len(np.unique(self.labels)) < 2:
             return np.zeros(0, dtype=np.int64)  # nothing to be mixed up with

@@ -48,7 +48,10 @@ def check_parameters(title: Any, n_texts: Any, n_explained: Any) -> None:
     """Raise TypeError or ValueError where a parameter is none of those expected."""
     if not isinstance(title, str):
         raise TypeError(f"title is {excerpt(title)}; expected a str.")
-    for name, number, least in [("n_texts", n_texts, 1), ("n_explained", n_explained, 0)]:
+    for name, number, least in [
+        ("n_texts", n_texts, 1),
+        ("n_explained", n_explained, 0),
+    ]:
         if (
             not isinstance(number, Integral)
             or isinstance(number, bool)

@@ -235,8 +235,8 @@ def _browser(page: Page) -> str:
     chosen = ("", " selected") if not len(page.suspects) else (" selected", "")
     return (
         '<p class="soft">Doubtful labels are those that confident learning finds most '
-        "likely wrong, the likeliest first; other texts stand by their loss. The margin "
-        "is how far the label is above the likeliest other class. "
+        "likely wrong, the likeliest first; other texts are sorted by their loss. The "
+        "margin is how far the label is above the likeliest other class. "
         f"{' '.join(notes)}</p>"
         '<div class="filter">'
         '<label class="search">Search<input id="search" type="search" '
@@ -310,8 +310,8 @@ def _calibration(mistakes: Mistakes) -> str:
         for value in (0.0, 0.5, 1.0)
     )
     return (
-        "<p>How often predictions are right, by the probability of the predicted class. "
-        "On the dashed line probabilities can be taken at their word; points below it "
+        "<p>How often predictions are right, by the probability of the predicted "
+        "class. On the dashed line probabilities can be taken at their word; points below it "
         "are too sure. The expected calibration error, over "
         f"{N_BINS} bins of equal width, is "
         f"{number(mistakes.calibration_error())}.</p>"
@@ -380,7 +380,10 @@ def _data(page: Page) -> str:
         rows.append(entry)
     labels = page.train_labels
     train = [
-        [cut_at(page.train[row], N_LETTERS), None if labels is None else str(labels[row])]
+        [
+            cut_at(page.train[row], N_LETTERS),
+            None if labels is None else str(labels[row]),
+        ]
         for row in sorted(near_rows)
     ]
     content = {"classes": names_of(mistakes.classes), "rows": rows, "train": train}
