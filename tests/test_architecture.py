@@ -14,7 +14,7 @@ PACKAGE = Path(sklearn_bert.__file__).parent
 FLOORS = ["_process", "text", "model", "compute", "training", "targets", "estimators"]
 # Libraries that an extra installs, or that are loaded with the first frame or sparse
 # indicator: `sklearn_bert.onnx` does without them.
-EXTRAS = {"peft", "matplotlib", "narwhals", "scipy.sparse"}
+EXTRAS = {"peft", "matplotlib", "cleanlab.filter", "narwhals", "scipy.sparse"}
 EXTRAS |= {"onnx", "onnxruntime", "onnxruntime.quantization"}
 VERSION = "sklearn_bert._version"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -96,6 +96,7 @@ def test_no_circle():
         ("narwhals", ["text/_columns.py"]),
         ("pandas", ["text/_columns.py", "datasets/", "inspection/", "cli/"]),
         ("matplotlib", ["inspection/_plotting.py"]),
+        ("cleanlab", ["inspection/_mistakes.py"]),
         ("rich", ["training/_callbacks.py"]),
         ("polars", []),
         ("pyarrow", []),
