@@ -155,10 +155,15 @@ def _add_report(commands: Any) -> None:
         commands,
         "report",
         "write one HTML page that shows where a model errs",
-        "  sklearn-bert report model test.csv --target label --out report.html\n",
+        """  sklearn-bert report model test.csv --target label --out report.html
+  sklearn-bert report model test.csv --target label --train train.csv --out report.html
+""",
     )
     _model_and_data(command)
-    command.add_argument("--target", required=True, help="column of labels, or numbers")
+    command.add_argument("--target", required=True, help="column of labels")
+    command.add_argument(
+        "--train", metavar="DATA", help="table of the fit: its nearest texts are shown"
+    )
     command.add_argument("--out", required=True, metavar="FILE", help="HTML file")
     _force(command, "replace the file")
     _format(command)

@@ -254,11 +254,13 @@ def test_report_hands_texts_and_targets_on(saved, csv, tmp_path, monkeypatch, pr
     """The page is written by `error_report`, of the model and the rows of the file."""
     handed = []
 
-    def error_report(estimator, X, y, path):
+    def error_report(estimator, X, y, path, **train):
         handed.append((type(estimator).__name__, X["text"].tolist(), y.tolist()))
+        assert not train or train["X_train"].equals(X)
+        assert not train or train["y_train"].tolist() == y.tolist()
         path.write_text("<!doctype html>")
 
-    monkeypatch.setattr(_report.inspection, "error_report", error_report, raising=False)
+    monkeypatch.setattr(_report, "error_report", error_report)
     out, frame = tmp_path / "report.html", pd.read_csv(csv)
     named = ["--target", "label", "--out", out]
     printed = prints("report", saved["classifier"], csv, *named)
@@ -266,6 +268,15 @@ def test_report_hands_texts_and_targets_on(saved, csv, tmp_path, monkeypatch, pr
     texts, labels = frame["text"].tolist(), frame["label"].tolist()
     assert handed == [("BertClassifier", texts, labels)]
     assert out.read_text() == "<!doctype html>"
+    prints("report", saved["classifier"], csv, *named, "--train", csv, "--force")
+    assert len(handed) == 2
+
+
+def test_report_is_one_page(saved, csv, tmp_path, prints):
+    """The page has the texts of the file."""
+    out = tmp_path / "report.html"
+    prints("report", saved["classifier"], csv, "--target", "label", "--out", out)
+    assert "the film was very good" in out.read_text("utf-8")
 
 
 # -- embed -----------------------------------------------------------------------------

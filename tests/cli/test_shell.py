@@ -12,8 +12,8 @@ import pytest
 SCRIPT = """
 set -eu
 bert() { "$PYTHON" -m sklearn_bert "$@"; }
-bert fit reviews.csv --text text --target label --out model --checkpoint "$CHECKPOINT" \\
-    --epochs 3 --learning-rate 5e-3 --test-size 0.2 --json > fit.json
+bert fit reviews.csv --text text --target label --out model --test-size 0.2 --json \\
+    --checkpoint "$CHECKPOINT" --epochs 3 --learning-rate 5e-3 > fit.json
 bert info model
 bert predict model reviews.csv --proba --out answers.parquet
 bert evaluate model reviews.csv --target label --json > scores.json
