@@ -23,8 +23,6 @@ Say = Callable[[str], None]
 
 def texts_of(table: Table, columns: list[str], say: Say = note) -> pd.DataFrame:
     """Return columns of texts. Numbers in them become texts, and that is said."""
-    if not len(table.frame):
-        raise ValueError(f"{table.name} has no rows, only a header.")
     return pd.DataFrame({name: _texts(table, name, say) for name in columns})
 
 
@@ -54,10 +52,7 @@ def training_rows(
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Return texts and targets of the rows that have both."""
     targets = table.column(target)
-    if len(table.frame):
-        texts = texts_of(table, text, say)
-    else:
-        texts = table.frame[[table.column(name).name for name in text]]
+    texts = texts_of(table, text, say)
     complete = texts.notna().all(axis=1) & targets.notna()
     if n_gaps := int((~complete).sum()):
         say(f"Left out: {n_gaps} rows without text or label.")

@@ -145,6 +145,8 @@ def read_table(path: str, asked: str | None = None, encoding: str = "utf-8") -> 
             f"{NAMES[form]} file."
         ) from error
     frame.columns = [str(column) for column in frame.columns]
+    if not len(frame):
+        raise ValueError(f"{name} has no rows, only a header.")
     return Table(name, frame)
 
 
@@ -265,8 +267,22 @@ def _to_bytes(frame: pd.DataFrame, form: str) -> bytes:
     if form == "parquet":
         frame.to_parquet(buffer, engine="pyarrow", index=False)
     else:
-        frame.to_excel(buffer, engine="openpyxl", index=False)
+        _write_excel(frame, buffer)
     return buffer.getvalue()
+
+
+def _write_excel(frame: pd.DataFrame, buffer: io.BytesIO) -> None:
+    try:
+        with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
+            frame.to_excel(writer, index=False)
+            cells = (cell for row in writer.book.active for cell in row)
+            for cell in cells:
+                if cell.data_type == "f":  # a text that begins with =
+                    cell.data_type = "s"
+    except Exception as error:
+        if type(error).__name__ != "IllegalCharacterError":
+            raise
+        raise ValueError(f"Excel has no such characters: {error!s:.60}") from error
 
 
 def _check_library(form: str, name: str) -> None:

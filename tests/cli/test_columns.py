@@ -50,12 +50,6 @@ def test_a_missing_column_is_named():
         texts_of(table(body=["a"]), ["x"])
 
 
-def test_a_table_without_rows_is_said():
-    """A header alone is no table."""
-    with pytest.raises(ValueError, match="a.csv has no rows, only a header"):
-        texts_of(table(body=[]), ["body"])
-
-
 def test_rows_with_gaps_are_left_out_and_counted():
     """A row that lacks one of its texts or its label is no row to learn from."""
     said = []

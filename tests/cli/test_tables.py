@@ -101,6 +101,7 @@ def test_another_encoding_is_named(tmp_path):
         ("a.csv.gz", b"a,b\n1,2\n", "cannot be read as CSV: Not a gzipped file"),
         ("a.csv.xz", b"a,b\n1,2\n", "cannot be read as CSV: Input format not supp"),
         ("a.csv.zip", b"a,b\n1,2\n", "cannot be read as CSV: File is not a zip file"),
+        ("a.csv", b"a,b\n", "a.csv has no rows, only a header"),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "Lines: line 2 is no JSON"),
         ("a.jsonl", b"[1, 2]\n", "line 1 is a list; expected an object"),
         ("a.jsonl", b"\n", "cannot be read as JSON Lines: it has no line"),
@@ -193,6 +194,15 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
         write_table(FRAME, str(path))
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
     assert path.read_text() == "old"
+
+
+def test_a_text_is_no_formula_in_excel(tmp_path):
+    """What begins with = is written to Excel as a text, and control codes are told."""
+    frame = pd.DataFrame({"text": ["=1+1", "a"]})
+    write_table(frame, str(tmp_path / "a.xlsx"))
+    assert read_table(str(tmp_path / "a.xlsx")).frame["text"].tolist() == ["=1+1", "a"]
+    with pytest.raises(ValueError, match="Excel has no such characters"):
+        write_table(pd.DataFrame({"text": ["a\x0bb"]}), str(tmp_path / "b.xlsx"))
 
 
 def test_numbers_are_written_as_json_knows_them(tmp_path):
