@@ -13,7 +13,7 @@ from sklearn_bert.cli._answers import ANSWERS, read_X
 from sklearn_bert.cli._columns import texts_of
 from sklearn_bert.cli._folders import is_model, read_folder
 from sklearn_bert.cli._new_file import check_free, new_file
-from sklearn_bert.cli._tables import STDIN, Table, format_of, read_table, write_table
+from sklearn_bert.cli._tables import Table, check_out, read_table, write_table
 
 KINDS = ("BertEmbedder", "BertClassifier", "BertRegressor")
 NUMPY = ".npy"
@@ -22,18 +22,18 @@ NUMPY = ".npy"
 def run(options: argparse.Namespace) -> None:
     """Write the vectors."""
     is_array = Path(options.out).suffix.lower() == NUMPY
-    if options.out != STDIN:
-        if not is_array:
-            format_of(options.out, options.format)
+    if is_array:
         check_free(options.out, options.force)
+    else:
+        check_out(options.out, options.format, options.force)
     vectors = _vectors(options)
-    if not is_array:
-        names = [f"vector_{i}" for i in range(vectors.shape[1])]
-        frame = pd.DataFrame(vectors, columns=names)
-        write_table(frame, options.out, options.format)
+    if is_array:
+        with new_file(options.out) as draft, draft.open("wb") as file:
+            np.save(file, vectors)
         return
-    with new_file(options.out) as draft, draft.open("wb") as file:
-        np.save(file, vectors)
+    names = [f"vector_{i}" for i in range(vectors.shape[1])]
+    frame = pd.DataFrame(vectors, columns=names)
+    write_table(frame, options.out, options.format)
 
 
 def _vectors(options: argparse.Namespace) -> np.ndarray:

@@ -13,7 +13,7 @@ from sklearn_bert.estimators._summary import best_score
 from sklearn_bert.onnx._manifest import REPORT
 
 MOST_CLASSES = 20  # that the lines name; JSON has them all
-TRAINED = ("n_iter_", "learning_rate_", "batch_size_", "temperature_")
+CHOSEN = ("learning_rate_", "batch_size_", "temperature_")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,8 +42,9 @@ def _facts(folder: ModelFolder) -> dict[str, Any]:
         "max_length": content.get("tokenizer", {}).get("max_length"),
         "classes": folder.fitted("classes_"),
         "texts": (folder.fitted("truncation_report_") or {}).get("n_texts"),
+        "epochs": folder.fitted("n_iter_"),
     }
-    facts |= {name.rstrip("_"): folder.fitted(name) for name in TRAINED}
+    facts |= {name.rstrip("_"): folder.fitted(name) for name in CHOSEN}
     if history := folder.fitted("history_"):
         facts["best"] = best_score(history)
         facts["seconds"] = round(sum(epoch.get("seconds", 0) for epoch in history), 1)

@@ -10,17 +10,14 @@ import pandas as pd
 
 from sklearn_bert.cli._answers import ANSWERS, PREDICTORS, answers, read_X
 from sklearn_bert.cli._folders import read_folder
-from sklearn_bert.cli._new_file import check_free
-from sklearn_bert.cli._tables import STDIN, Table, format_of, read_table, write_table
+from sklearn_bert.cli._tables import Table, check_out, read_table, write_table
 
 PREDICTION, PROBA = "prediction", "proba"
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the rows of a table with the columns that a model predicts."""
-    if options.out != STDIN:
-        format_of(options.out, options.format)
-        check_free(options.out, options.force)
+    check_out(options.out, options.format, options.force)
     folder = read_folder(options.model, *PREDICTORS, layouts=ANSWERS)
     if options.proba and folder.kind != "BertClassifier":
         raise ValueError(

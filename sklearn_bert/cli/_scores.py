@@ -63,10 +63,11 @@ def _of_numbers(y: np.ndarray, predicted: np.ndarray) -> tuple[dict[str, Any], s
 def _of_labels(
     y: np.ndarray, predicted: np.ndarray, proba: np.ndarray, classes: Any
 ) -> tuple[dict[str, Any], str]:
-    table = {"zero_division": 0.0}
-    report = classification_report(y, predicted, output_dict=True, **table)
+    report = classification_report(y, predicted, output_dict=True, zero_division=0)
     names = [str(label) for label in np.asarray(classes).tolist()]
-    loss = log_loss(y, proba, labels=classes)
+    # A label of a single row may have been held out, so that the model lacks it.
+    is_known = bool(np.isin(y, classes).all())
+    loss = log_loss(y, proba, labels=classes) if is_known else None
     scores = {
         "rows": len(y),
         "accuracy": float(np.mean(y == predicted)),
@@ -78,5 +79,5 @@ def _of_labels(
             "counts": confusion_matrix(y, predicted, labels=classes).tolist(),
         },
     }
-    lines = classification_report(y, predicted, **table)
-    return scores, f"{lines}\nlog loss {loss:.4f}"
+    lines = classification_report(y, predicted, zero_division=0)
+    return scores, lines if loss is None else f"{lines}\nlog loss {loss:.4f}"

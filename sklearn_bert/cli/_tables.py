@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from sklearn_bert.cli._console import to_json, write_stdout
-from sklearn_bert.cli._new_file import new_file
+from sklearn_bert.cli._new_file import check_free, new_file
 
 STDIN = "-"
 NAMES = {
@@ -112,6 +112,13 @@ def format_of(path: str, asked: str | None) -> str:
             f"with {', '.join(PACKED)} behind it, or --format."
         )
     return known or str(asked)
+
+
+def check_out(path: str, asked: str | None, force: bool) -> None:
+    """Raise an error if `write_table` would: before minutes of work, not after."""
+    _check_library(format_of(path, asked), path)
+    if path != STDIN:
+        check_free(path, force)
 
 
 def read_table(path: str, asked: str | None = None, encoding: str = "utf-8") -> Table:

@@ -57,6 +57,18 @@ def test_fit_holds_rows_out_and_scores_the_model_on_them(fit, tmp_path):
     assert "macro avg" in fit(*FIT, "--test-size", "0.25", "--force")
 
 
+def test_a_label_of_one_row_may_be_held_out(fit, csv):
+    """A label that the model lacks is an error of the model, and has no log loss."""
+    frame = pd.read_csv(csv)
+    frame.loc[0, "label"] = "rare"
+    frame.to_csv(csv, index=False)
+    held_out = ["--test-size", "0.9", "--random-state", "1"]
+    test = json.loads(fit(*FIT, *held_out, "--json"))["test"]
+    assert test["confusion"]["labels"] == ["neg", "pos"]
+    assert test["rows"] == 36
+    assert test["log_loss"] is None
+
+
 def test_fit_learns_numbers(fit, tmp_path, csv):
     """--task regress learns a column of numbers."""
     result = json.loads(
@@ -363,7 +375,7 @@ def test_info_says_what_the_manifest_says(saved, prints, answers):
     assert info["class"] == "BertClassifier"
     assert info["checkpoint"] == clf.checkpoint
     assert (info["classes"], info["columns"]) == (["neg", "pos"], ["text"])
-    assert (info["texts"], info["n_iter"], info["learning_rate"]) == (40, 3, 5e-3)
+    assert (info["texts"], info["epochs"], info["learning_rate"]) == (40, 3, 5e-3)
     lines = prints("info", saved["classifier"]).splitlines()
     assert [line.split(maxsplit=1)[1] for line in lines if "classes" in line] == [
         "neg, pos"

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 import warnings
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pandas as pd
@@ -233,6 +235,13 @@ def test_a_wrong_share_is_told(capsys, share):
     with pytest.raises(SystemExit, match="2"):
         main(["fit", "a.csv", "--text", "a", "--target", "b", "--test-size", share])
     assert "argument --test-size" in capsys.readouterr().err
+
+
+def test_the_console_script_is_the_main_function():
+    """pip installs `sklearn-bert` as a call of `main`."""
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    scripts = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["scripts"]
+    assert EntryPoint("", scripts["sklearn-bert"], "").load() is main
 
 
 # -- as a process of its own -----------------------------------------------------------

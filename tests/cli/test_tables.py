@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sklearn_bert.cli import _tables
-from sklearn_bert.cli._tables import read_table, write_table
+from sklearn_bert.cli._tables import check_out, read_table, write_table
 
 FRAME = pd.DataFrame(
     {"text": ["a, b", 'say "hi"\nthere', "größe 电影 😀"], "code": ["007", "1e5", "NA"]}
@@ -178,6 +178,8 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch, name, library):
         read_table(str(tmp_path / name))
     with pytest.raises(ModuleNotFoundError, match=message):
         write_table(FRAME, str(tmp_path / f"b{name}"))
+    with pytest.raises(ModuleNotFoundError, match=message):
+        check_out(str(tmp_path / f"b{name}"), None, force=False)
 
 
 def test_nothing_half_written_is_left(tmp_path, monkeypatch):
