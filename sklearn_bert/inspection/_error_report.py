@@ -211,8 +211,9 @@ def _words(
         return {}
     frame = explain(estimator, safe_indexing(X, rows), method="gradient")
     found = {}
+    number: Any
     for number, words in frame.groupby("text", sort=False):
-        row = int(rows[number])  # type: ignore[call-overload]
+        row = int(rows[number])
         found[row] = words["target"].iloc[0], _pieces(texts.part(row, row + 1), words)
     return found
 
