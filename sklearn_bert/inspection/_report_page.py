@@ -264,12 +264,12 @@ def _duplicates(page: Page) -> str:
             label = str(page.train_labels[train_row])
         body.append(
             [
-                "equal" if similarity == 1 else number(similarity),
                 f'<span dir="auto">{escape(cut_at(page.texts[row], N_LETTERS))}</span>',
                 escape(names[page.mistakes.labels[row]]),
                 f'<span dir="auto">{escape(cut_at(page.train[train_row], N_LETTERS))}'
                 "</span>",
                 escape(label),
+                "equal" if similarity == 1 else number(similarity),
             ]
         )
     n, n_all = len(page.duplicates), len(page.texts)
@@ -285,8 +285,8 @@ def _duplicates(page: Page) -> str:
             "labels are found. Use probabilities of cross-validation instead.</p>"
         )
     if body:
-        head = ["Likeness", "Text", "Label", "Training text", "Its label"]
-        content += f'<div class="scroll tall">{_table(head, body, n_words=5)}</div>'
+        head = ["Text", "Label", "Training text", "Its label", "Likeness"]
+        content += f'<div class="scroll tall">{_table(head, body, n_words=4)}</div>'
     return content
 
 
