@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -219,6 +221,18 @@ def test_pairs(checkpoint, path):
     }
     assert colored & {"good", "bad"}
     assert colored <= {"a", "film", "good", "we", "hate", "it", "bad"}
+
+
+@pytest.mark.parametrize("container", [np.array, pd.Series, pa.array, pl.Series])
+def test_any_container(clf, decided, path, container):
+    """Texts come in the containers that `predict` takes."""
+    texts, labels = decided[0][:8], [*decided[1][1:8], "pos"]
+    expected = error_report(clf, texts, labels, path, X_train=decided[0][8:])
+    page = path.read_text("utf-8")
+    X, X_train = container(texts), container(decided[0][8:])
+    found = error_report(clf, X, labels, path, X_train=X_train)
+    pd.testing.assert_frame_equal(found.suspects, expected.suspects)
+    assert path.read_text("utf-8") == page
 
 
 def test_given_probabilities_are_used(clf, decided, path):
@@ -437,7 +451,7 @@ def test_other_estimators_are_refused(checkpoint, path):
         error_report(BertClassifier(checkpoint), X, y, path)
     several = BertClassifier(checkpoint, trainable="head", max_epochs=1)
     several.fit(X, [[1, 0], [0, 1]])
-    with pytest.raises(ValueError, match="several labels to a text"):
+    with pytest.raises(ValueError, match="a text several labels"):
         error_report(several, X, y, path)
 
 
