@@ -22,6 +22,7 @@ from sklearn_bert.inspection._mistakes import Mistakes
 from sklearn_bert.inspection._plotting import opacity
 from sklearn_bert.inspection._report_input import (
     check_classifier,
+    check_installed,
     check_parameters,
     check_place,
     check_proba,
@@ -134,7 +135,7 @@ def error_report(
     Nearly the same are a text and one of the training texts if they are equal but for
     case and punctuation, or if the cosine of their groups of four characters, weighted
     by TF-IDF, is at least 0.9. Of more than 10,000 texts on a side, 10,000 at equal
-    distances are compared in this second way.
+    distances are compared in this second way, and searched for the nearest ones.
 
     References
     ----------
@@ -155,6 +156,7 @@ def error_report(
     >>> report.scores["support"].tolist()
     [2, 2]
     """
+    check_installed()
     place = check_place(path)
     check_parameters(title, n_texts, n_explained)
     check_classifier(estimator)
@@ -170,7 +172,7 @@ def error_report(
     if train is not None:
         duplicates = near_duplicates(joined(texts), joined(train))
         _warn_of_training_texts(duplicates, len(texts))
-    order = _order(mistakes, suspects)
+    order = _order(mistakes, suspects)[:n_texts]
     is_open = np.isin(order, suspects) | mistakes.is_wrong[order]
     rows = order[is_open][:n_explained]
     with warnings.catch_warnings():
@@ -185,7 +187,7 @@ def error_report(
         mistakes=mistakes,
         suspects=suspects,
         texts=joined(texts),
-        order=order[:n_texts],
+        order=order,
         words=words,
         near=near,
         lengths=_lengths(estimator, texts),
@@ -211,8 +213,9 @@ def _words(
         return {}
     frame = explain(estimator, safe_indexing(X, rows), method="gradient")
     found = {}
+    number: Any
     for number, words in frame.groupby("text", sort=False):
-        row = int(rows[number])  # type: ignore[call-overload]
+        row = int(rows[number])
         found[row] = words["target"].iloc[0], _pieces(texts.part(row, row + 1), words)
     return found
 

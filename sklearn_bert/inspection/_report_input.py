@@ -18,13 +18,17 @@ from sklearn_bert.text._columns import cell_name, excerpt
 from sklearn_bert.text._input import Texts, check_texts
 
 
-def check_place(path: Any) -> Path:
-    """Return the path of the file to write; cleanlab has to be there, too."""
+def check_installed() -> None:
+    """Raise ModuleNotFoundError where cleanlab is missing."""
     if find_spec("cleanlab") is None:
         raise ModuleNotFoundError(
             "error_report needs cleanlab, which is not installed. Install it: "
             "pip install 'sklearn-bert[report]', or pip install cleanlab."
         )
+
+
+def check_place(path: Any) -> Path:
+    """Return the path of the file to write, or raise an error."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
             f"path is {excerpt(path)} of type {type(path).__name__}; expected the path "
@@ -64,10 +68,9 @@ def check_parameters(title: Any, n_texts: Any, n_explained: Any) -> None:
 
 def check_classifier(estimator: Any) -> None:
     """Raise unless the estimator is fitted, and gives each text one of its classes."""
-    is_classifier = hasattr(estimator, "predict_proba") or hasattr(
-        type(estimator), "predict_proba"
-    )
-    if not is_classifier or isinstance(estimator, BertTokenClassifier):
+    if not hasattr(estimator, "predict_proba") or isinstance(
+        estimator, BertTokenClassifier
+    ):
         raise TypeError(
             f"estimator is of type {type(estimator).__name__}; expected a fitted "
             "classifier of texts with predict_proba, such as BertClassifier. Numbers "
@@ -75,10 +78,12 @@ def check_classifier(estimator: Any) -> None:
         )
     if hasattr(estimator, "fit"):  # an exported model is fitted, and has none
         check_is_fitted(estimator)
-    if getattr(estimator, "multilabel_", False):
+    has_one = np.ndim(getattr(estimator, "classes_", None)) == 1
+    if not has_one or getattr(estimator, "multilabel_", False):
         raise ValueError(
-            "the estimator gives several labels to a text; error_report expects one "
-            "label per text. Fit a classifier of one of the labels to see its errors."
+            "the estimator gives a text several labels, or has no classes_; "
+            "error_report expects one label per text. Fit a classifier of one of the "
+            "labels to see its errors."
         )
 
 

@@ -264,12 +264,12 @@ def _duplicates(page: Page) -> str:
             label = str(page.train_labels[train_row])
         body.append(
             [
-                "equal" if similarity == 1 else number(similarity),
                 f'<span dir="auto">{escape(cut_at(page.texts[row], N_LETTERS))}</span>',
                 escape(names[page.mistakes.labels[row]]),
                 f'<span dir="auto">{escape(cut_at(page.train[train_row], N_LETTERS))}'
                 "</span>",
                 escape(label),
+                "equal" if similarity == 1 else number(similarity),
             ]
         )
     n, n_all = len(page.duplicates), len(page.texts)
@@ -285,8 +285,8 @@ def _duplicates(page: Page) -> str:
             "labels are found. Use probabilities of cross-validation instead.</p>"
         )
     if body:
-        head = ["Likeness", "Text", "Label", "Training text", "Its label"]
-        content += f'<div class="scroll tall">{_table(head, body, n_words=5)}</div>'
+        head = ["Text", "Label", "Training text", "Its label", "Likeness"]
+        content += f'<div class="scroll tall">{_table(head, body, n_words=4)}</div>'
     return content
 
 
@@ -311,8 +311,8 @@ def _calibration(mistakes: Mistakes) -> str:
     )
     return (
         "<p>How often predictions are right, by the probability of the predicted "
-        "class. On the dashed line probabilities can be taken at their word; points below it "
-        "are too sure. The expected calibration error, over "
+        "class. On the dashed line they can be taken at their word; below it they are "
+        "too sure. The expected calibration error, over "
         f"{N_BINS} bins of equal width, is "
         f"{number(mistakes.calibration_error())}.</p>"
         '<svg viewBox="-12 0 312 312" role="img" aria-label="calibration curve">'
@@ -387,10 +387,10 @@ def _data(page: Page) -> str:
         for row in sorted(near_rows)
     ]
     content = {"classes": names_of(mistakes.classes), "rows": rows, "train": train}
-    found = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    encoded = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
-        found = found.replace(character, f"\\u{ord(character):04x}")
-    return found
+        encoded = encoded.replace(character, f"\\u{ord(character):04x}")
+    return encoded
 
 
 def _flat(pieces: Pieces, limit: int) -> list[Any]:
@@ -438,7 +438,7 @@ def _table(head: list[str], body: list[list[str]], n_words: int = 1) -> str:
     )
 
 
-def _at(value: float) -> int:
+def _at(value: Any) -> int:
     """Return the place of a share in the drawing."""
     return round(30 + 260 * value)
 
@@ -448,7 +448,7 @@ def names_of(classes: np.ndarray) -> list[str]:
     return [str(label) for label in classes.tolist()]
 
 
-def number(value: float) -> str:
+def number(value: Any) -> str:
     """Return a number of three digits."""
     return "–" if np.isnan(value) else f"{value:.3f}"
 

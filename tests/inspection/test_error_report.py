@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -160,23 +162,23 @@ def test_page_asks_for_nothing(report):
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
 
 
-def test_texts_and_labels_are_escaped(clf, path):
+def test_texts_and_labels_are_escaped(path):
     """Neither a text, nor a label or the title, becomes an element of the page."""
-    texts, labels = ["a good film", EVIL], ["pos", "neg"]
-    plain = error_report(clf, texts[:1] * 2, labels, path, title="plain")
-    expected = [tag for tag, _ in read(plain).elements]
-    found = read(error_report(clf, texts, labels, path, title=EVIL))
-    assert [tag for tag, _ in found.elements] == expected
-    assert EVIL in ["".join(entry["text"][::2]) for entry in found.data["rows"]]
 
-    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    model.fit(texts * 2, ["pos", EVIL] * 2)
-    found = read(error_report(model, texts, ["pos", EVIL], path))
-    assert found.data["classes"] == sorted(["pos", EVIL])
-    assert expected.count("script") == [tag for tag, _ in found.elements].count(
-        "script"
-    )
-    assert "img" not in [tag for tag, _ in found.elements]
+    def tags(evil):
+        texts, labels = ["a good film", evil, "bad"], ["other", evil, evil]
+        model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+        model.fit(["a good film", "bad", "film"], ["pos", evil, "other"])
+        options = {"X_train": [evil], "y_train": [evil], "title": evil}
+        options["proba"] = [[0.1, 0.2, 0.7], [0.6, 0.2, 0.2], [0.3, 0.4, 0.3]]
+        page = read(error_report(model, texts, labels, path, **options))
+        assert {"".join(entry["text"]) for entry in page.data["rows"]} == {*texts}
+        assert page.data["classes"][0] == evil
+        return [tag for tag, _ in page.elements]
+
+    assert tags(EVIL) == tags("</b>" * 20)
+    assert not {"img", "b"} & {*tags(EVIL)}
+    assert tags(EVIL).count("script") == 2
 
 
 def test_any_classifier_of_texts(decided, path):
@@ -208,7 +210,7 @@ def test_pairs(checkpoint, path):
     clf = BertClassifier(checkpoint, max_epochs=1, device="cpu", random_state=0)
     clf.fit(X, ["pos", "neg"] * 4)
     y = np.where(clf.predict(X) == "pos", "neg", "pos")  # all are wrong
-    data = read(error_report(clf, X, y, path, X_train=X[:2])).data
+    data = read(error_report(clf, X, y, path, X_train=X.assign(one="plot"))).data
     texts = ["".join(entry["text"][::2]) for entry in data["rows"]]
     assert {*texts} == {"a film\n\ngood", "we hate it\n\nbad"}
     colored = {
@@ -218,7 +220,19 @@ def test_pairs(checkpoint, path):
         if color
     }
     assert colored & {"good", "bad"}
-    assert colored <= {*"a film good we hate it bad".split()}
+    assert colored <= {"a", "film", "good", "we", "hate", "it", "bad"}
+
+
+@pytest.mark.parametrize("container", [np.array, pd.Series, pa.array, pl.Series])
+def test_any_container(clf, decided, path, container):
+    """Texts come in the containers that `predict` takes."""
+    texts, labels = decided[0][:8], [*decided[1][1:8], "pos"]
+    expected = error_report(clf, texts, labels, path, X_train=decided[0][8:])
+    page = path.read_text("utf-8")
+    X, X_train = container(texts), container(decided[0][8:])
+    found = error_report(clf, X, labels, path, X_train=X_train)
+    pd.testing.assert_frame_equal(found.suspects, expected.suspects)
+    assert path.read_text("utf-8") == page
 
 
 def test_given_probabilities_are_used(clf, decided, path):
@@ -437,7 +451,7 @@ def test_other_estimators_are_refused(checkpoint, path):
         error_report(BertClassifier(checkpoint), X, y, path)
     several = BertClassifier(checkpoint, trainable="head", max_epochs=1)
     several.fit(X, [[1, 0], [0, 1]])
-    with pytest.raises(ValueError, match="several labels to a text"):
+    with pytest.raises(ValueError, match="a text several labels"):
         error_report(several, X, y, path)
 
 
