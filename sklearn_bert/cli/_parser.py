@@ -10,8 +10,8 @@ from sklearn_bert._version import __version__
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "xlsx")
 DATA = (
-    "table: .csv, .tsv, .jsonl, .parquet or .xlsx; texts may have .gz, .bz2, .xz or "
-    ".zip behind it. - is stdin"
+    "table: .csv, .tsv or .jsonl, also with .gz, .bz2, .xz or .zip behind it; "
+    ".parquet; .xlsx; - is stdin"
 )
 MODEL = "folder that fit, export or sklearn_bert.save has written"
 STATUS = """
@@ -19,6 +19,7 @@ Exit status: 0 done; 2 wrong input, told in one line on stderr; 130 interrupted.
 warnings and progress go to stderr, and nothing but the result to stdout.
 """
 CHOSEN = "default: chosen by the number of texts"
+TARGET = "column of labels, or of numbers"
 TEXT_OF_MODEL = "column of texts, twice for pairs (default: the columns of the fit)"
 
 
@@ -63,8 +64,10 @@ def _add_fit(commands: Any) -> None:
     )
     command.add_argument("data", metavar="DATA", help=DATA)
     _text(command, "column of texts; twice for pairs of texts", required=True)
-    command.add_argument("--target", required=True, help="column of labels, or numbers")
-    command.add_argument("--out", required=True, help="folder for the model")
+    command.add_argument("--target", required=True, metavar="COLUMN", help=TARGET)
+    command.add_argument(
+        "--out", required=True, metavar="FOLDER", help="folder for the model"
+    )
     command.add_argument(
         "--task",
         choices=("classify", "regress"),
@@ -78,12 +81,16 @@ def _add_fit(commands: Any) -> None:
         help="hold out this share of the rows, and score the model on them",
     )
     command.add_argument(
-        "--checkpoint", help="name on the Hub, or folder, to start from"
+        "--checkpoint", metavar="NAME", help="name on the Hub, or folder, to start from"
     )
-    command.add_argument("--epochs", type=int, help=CHOSEN)
-    command.add_argument("--learning-rate", type=float, help=CHOSEN)
-    command.add_argument("--max-length", type=int, help="tokens read of a text")
-    command.add_argument("--random-state", type=int, default=0, help="default: 0")
+    command.add_argument("--epochs", type=int, metavar="N", help=CHOSEN)
+    command.add_argument("--learning-rate", type=float, metavar="RATE", help=CHOSEN)
+    command.add_argument(
+        "--max-length", type=int, metavar="N", help="tokens read of a text"
+    )
+    command.add_argument(
+        "--random-state", type=int, default=0, metavar="N", help="default: 0"
+    )
     command.add_argument("--quiet", action="store_true", help="show no progress")
     _force(command, "replace a model that the folder holds")
     _format(command)
@@ -118,7 +125,7 @@ def _add_evaluate(commands: Any) -> None:
 """,
     )
     _model_and_data(command)
-    command.add_argument("--target", required=True, help="column of labels, or numbers")
+    command.add_argument("--target", required=True, metavar="COLUMN", help=TARGET)
     _format(command)
     _json(command)
 
@@ -160,7 +167,9 @@ def _add_report(commands: Any) -> None:
 """,
     )
     _model_and_data(command)
-    command.add_argument("--target", required=True, help="column of labels")
+    command.add_argument(
+        "--target", required=True, metavar="COLUMN", help="column of labels"
+    )
     command.add_argument(
         "--train", metavar="DATA", help="table of the fit: its nearest texts are shown"
     )
@@ -238,8 +247,8 @@ def _add_demo(commands: Any) -> None:
     command.add_argument("--data", help="table; default: support tickets")
     command.add_argument("--text", help="its column of texts")
     command.add_argument("--target", help="its column of labels")
-    command.add_argument("--epochs", type=int, help=CHOSEN)
-    command.add_argument("--learning-rate", type=float, help=CHOSEN)
+    command.add_argument("--epochs", type=int, metavar="N", help=CHOSEN)
+    command.add_argument("--learning-rate", type=float, metavar="RATE", help=CHOSEN)
     command.add_argument(
         "--out",
         type=Path,
