@@ -321,6 +321,7 @@ def test_embed_takes_a_checkpoint(csv, checkpoint, tmp_path, prints, fails):
 # -- export and info -------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the export alone takes some 10 seconds
 def test_export_writes_what_onnx_loads(saved, csv, tmp_path, prints, answers):
     """An exported model answers as the saved one, in every command that answers."""
     out, frame = tmp_path / "onnx", pd.read_csv(csv)
