@@ -153,7 +153,7 @@ def read_table(path: str, asked: str | None = None, encoding: str = "utf-8") -> 
         ) from error
     frame.columns = [str(column) for column in frame.columns]
     if not len(frame):
-        raise ValueError(f"{name} has no rows, only a header.")
+        raise ValueError(f"{name} has 0 rows, only a header.")
     return Table(name, frame)
 
 

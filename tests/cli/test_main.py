@@ -29,7 +29,7 @@ GOOD = b"text,label\na good film,pos\na bad film,neg\n"
 WRONG_FILES = {
     "no such column": ("a.csv", GOOD.replace(b"text", b"body"), "no column 'text'"),
     "empty": ("a.csv", b"", "cannot be read as CSV: No columns to parse from file"),
-    "no row": ("a.csv", b"text,label\n", "has no rows, only a header"),
+    "no row": ("a.csv", b"text,label\n", "has 0 rows, only a header"),
     "bad encoding": ("a.csv", GOOD.replace(b"bad", b"b\xe3d"), "It is not utf-8"),
     "ragged": ("a.csv", GOOD + b"a,b,c\n", "Expected 2 fields in line 4, saw 3"),
     "malformed": ("a.jsonl", b'{"text": "a", "label": "pos"}\n{"te', "line 2 is no JS"),

@@ -101,7 +101,7 @@ def test_another_encoding_is_named(tmp_path):
         ("a.csv.gz", b"a,b\n1,2\n", "cannot be read as CSV: Not a gzipped file"),
         ("a.csv.xz", b"a,b\n1,2\n", "cannot be read as CSV: Input format not supp"),
         ("a.csv.zip", b"a,b\n1,2\n", "cannot be read as CSV: File is not a zip file"),
-        ("a.csv", b"a,b\n", "a.csv has no rows, only a header"),
+        ("a.csv", b"a,b\n", "a.csv has 0 rows, only a header"),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "Lines: line 2 is no JSON"),
         ("a.jsonl", b"[1, 2]\n", "line 1 is a list; expected an object"),
         ("a.jsonl", b"\n", "cannot be read as JSON Lines: it has no line"),
