@@ -51,8 +51,7 @@ def training_rows(
     table: Table, text: list[str], target: str, say: Say = note
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Return texts and targets of the rows that have both."""
-    targets = table.column(target)
-    texts = texts_of(table, text, say)
+    texts, targets = texts_of(table, text, say), table.column(target)
     complete = texts.notna().all(axis=1) & targets.notna()
     if n_gaps := int((~complete).sum()):
         say(f"Left out: {n_gaps} rows without text or label.")
