@@ -78,8 +78,8 @@ def check_classifier(estimator: Any) -> None:
         )
     if hasattr(estimator, "fit"):  # an exported model is fitted, and has none
         check_is_fitted(estimator)
-    has_one = np.ndim(getattr(estimator, "classes_", None)) == 1
-    if not has_one or getattr(estimator, "multilabel_", False):
+    classes: Any = getattr(estimator, "classes_", None)
+    if np.ndim(classes) != 1 or getattr(estimator, "multilabel_", False):
         raise ValueError(
             "the estimator gives a text several labels, or has no classes_; "
             "error_report expects one label per text. Fit a classifier of one of the "
