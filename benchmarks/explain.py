@@ -22,7 +22,7 @@ from _data import sst2_phrases, sst2_sentences
 from sklearn_bert import BertClassifier
 from sklearn_bert.inspection import explain, faithfulness
 
-N_STEPS = 20
+N_STEPS = 32
 N_SHAP = 5  # texts; it takes hundreds of predictions for each
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(sklearn_bert.__file__).parent
 FLOORS = ["_process", "text", "model", "compute", "training", "targets", "estimators"]
 # Libraries that an extra installs, or that are loaded with the first frame or sparse
 # indicator: `sklearn_bert.onnx` does without them.
-EXTRAS = {"peft", "matplotlib", "narwhals", "scipy.sparse"}
+EXTRAS = {"peft", "matplotlib", "cleanlab.filter", "narwhals", "scipy.sparse"}
 EXTRAS |= {"onnx", "onnxruntime", "onnxruntime.quantization"}
 VERSION = "sklearn_bert._version"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -94,8 +94,9 @@ def test_no_circle():
         ("onnx", ["onnx/_quantize.py"]),
         ("onnxruntime", ["onnx/"]),
         ("narwhals", ["text/_columns.py"]),
-        ("pandas", ["text/_columns.py", "datasets/", "inspection/", "__main__.py"]),
+        ("pandas", ["text/_columns.py", "datasets/", "inspection/", "cli/"]),
         ("matplotlib", ["inspection/_plotting.py"]),
+        ("cleanlab", ["inspection/_mistakes.py"]),
         ("rich", ["training/_callbacks.py"]),
         ("polars", []),
         ("pyarrow", []),
@@ -151,7 +152,7 @@ def test_the_root_is_small():
     entries = {path.name for path in PACKAGE.iterdir()}
     entries -= {"__pycache__", "py.typed", "__init__.pyi"}
     roof = {"__init__", "__main__", "_version", "persistence"}
-    folders = {*FLOORS, "datasets", "inspection", "onnx", "testing"}
+    folders = {*FLOORS, "cli", "datasets", "inspection", "onnx", "testing"}
     assert entries == {*folders, *(f"{m}.py" for m in roof)}
 
 

@@ -30,7 +30,8 @@ def bounds(requirements):
 
 def test_lowest_versions_are_the_declared_ones():
     """`make test-lowest` runs the lower bounds of the package and of its tests."""
-    tested = [EXTRAS[extra] for extra in ("minilm", "lora", "onnx", "plot", "test")]
+    extras = ("minilm", "lora", "onnx", "plot", "report", "test")
+    tested = [EXTRAS[extra] for extra in extras]
     assert pinned("constraints-lowest.txt") == bounds(
         sum(tested, PROJECT["dependencies"])
     )

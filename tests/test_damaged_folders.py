@@ -25,9 +25,9 @@ from sklearn_bert import (
     persistence,
     save,
 )
-from sklearn_bert.__main__ import main
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
+from sklearn_bert.cli._main import main
 from sklearn_bert.estimators._save import canonical, sha256_of
 from sklearn_bert.model import _checkpoint_encoder
 from sklearn_bert.model._post_processing import write_step
@@ -876,7 +876,7 @@ def test_command_line_and_damaged_data(tmp_path, capsys, kind):
         path.write_bytes(data)
     columns = ["--text", "text", "--target", "label"]
     out = ["--out", str(tmp_path / "model")]
-    assert main(["demo", "--data", str(path), *columns, *out]) == 1
+    assert main(["demo", "--data", str(path), *columns, *out]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert str(path) in error
@@ -903,7 +903,7 @@ def test_command_line_and_data_that_are_not_compressed(tmp_path, capsys, kind):
     path.write_bytes(data)
     columns = ["--text", "text", "--target", "label"]
     out = ["--out", str(tmp_path / "model")]
-    assert main(["demo", "--data", str(path), *columns, *out]) == 1
+    assert main(["demo", "--data", str(path), *columns, *out]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert str(path) in error
@@ -916,7 +916,7 @@ def test_command_line_and_places_that_are_taken(tmp_path, capsys, place):
     (tmp_path / "file").write_text("text")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes").write_text("text")
-    assert main(["demo", "--out", str(tmp_path / place)]) == 1
+    assert main(["demo", "--out", str(tmp_path / place)]) == 2
     error = capsys.readouterr().err
     assert str(tmp_path / place) in error
     assert "expected a folder" in error or "Choose another folder" in error

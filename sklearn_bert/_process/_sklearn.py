@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
+from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _get_feature_names as get_feature_names
 
@@ -19,6 +20,7 @@ __all__ = [
     "InvalidParameterError",
     "Scorer",
     "StrOptions",
+    "VisualBlock",
     "check_sample_weight",
     "fit_context",
     "get_feature_names",

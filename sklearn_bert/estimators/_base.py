@@ -13,11 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 
-from sklearn_bert._process._sklearn import Interval, StrOptions
+from sklearn_bert._process._sklearn import Interval, StrOptions, VisualBlock
 from sklearn_bert._process._versions import PickledWithVersion
 from sklearn_bert.compute._device import give_back
 from sklearn_bert.compute._runner import WORKING_COPY
 from sklearn_bert.estimators._parameters import CheckedParameters
+from sklearn_bert.estimators._summary import summary
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.model._text_model import TextModel
@@ -211,6 +212,30 @@ class BertEstimator(
         self.__dict__ = kept | fitted
         give_back(torch.device("cpu"))  # the weights of the earlier fit
         return self
+
+    def _sk_visual_block_(self) -> VisualBlock:
+        """Return the estimator's box in scikit-learn's diagrams.
+
+        After a fit its caption says what matters. One with an estimator inside is drawn
+        around it, as scikit-learn does by itself, and has no caption.
+        """
+        name = type(self).__name__
+        inner = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if isinstance(value, BaseEstimator)
+        }
+        if inner:
+            return VisualBlock(
+                "parallel",
+                list(inner.values()),
+                names=[f"{n}: {type(e).__name__}" for n, e in inner.items()],
+                name_details=[str(e) for e in inner.values()],
+            )
+        caption = summary(self) if hasattr(self, "net_") else None
+        return VisualBlock(
+            "single", self, names=name, name_details=str(self), name_caption=caption
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -21,7 +21,7 @@ def explain(
     *,
     method: str = "integrated_gradients",
     target: Any = "predicted",
-    n_steps: int = 20,
+    n_steps: int = 32,
 ) -> pd.DataFrame:
     """Score the words of texts by what they do for a prediction.
 
@@ -60,10 +60,10 @@ def explain(
         several labels those predicted, or else the likeliest; of tags those predicted
         in the sentence, "O" only if there is no other. Of a regressor with several
         targets the number of a column; "predicted" are all of them.
-    n_steps : int, default=20
-        For integrated gradients: how many gradients are averaged at most, rounded up to
-        a multiple of three. A text whose scores add up within 5 % after a third of them
-        has no more.
+    n_steps : int, default=32
+        For integrated gradients: the most steps from hidden words to the text, with a
+        gradient at the end of each. A text whose scores add up within 5 % with a half,
+        a quarter, ... of them, 8 at least, has no more.
 
     Returns
     -------
@@ -113,14 +113,10 @@ def explain(
     """
     check_method(method, n_steps)
     subject = Subject(estimator, X)
-    goals = subject.goals
     subject.choose(target)
     with subject.computing():
         shares = subject.word_shares()
-        everything = np.arange(len(goals))
-        values = shares.values(everything, lambda item: 1.0)
-        baselines = shares.values(everything, lambda item: 0.0)
-        scores = score_words(shares, method, int(n_steps), values, baselines)
+        scores, values, baselines = score_words(shares, method, int(n_steps))
     frame = _frame(subject, scores)
     frame.attrs["method"] = method
     frame.attrs["completeness"] = _completeness(subject, scores, values, baselines)

@@ -71,7 +71,7 @@ class TextAttributionDisplay:
         *,
         method: str = "integrated_gradients",
         target: Any = "predicted",
-        n_steps: int = 20,
+        n_steps: int = 32,
         ax: Any = None,
     ) -> Self:
         """Explain texts, and plot them.

@@ -60,7 +60,7 @@ class WordImportanceDisplay:
         *,
         method: str = "integrated_gradients",
         target: Any = "predicted",
-        n_steps: int = 20,
+        n_steps: int = 32,
         n_words: int = 20,
         min_count: int = 5,
         random_state: int | np.random.RandomState | None = None,

@@ -69,22 +69,23 @@ class WordShares:
 
     def gradients(
         self, goals: np.ndarray, shares_of: SharesOf
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield each item, in any order, and the slope of its f by each word's share.
+    ) -> Iterator[tuple[int, float, np.ndarray]]:
+        """Yield items in any order, their f, and its slope by the share of each word.
 
         The slope is the gradient of f by the embeddings, times how far these are from
         the mask token's, summed over the tokens of a word.
         """
 
-        def run(items: np.ndarray) -> np.ndarray:
+        def run(items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f, shares = self._f(goals[items], [shares_of(item) for item in items])
-            return torch.autograd.grad(f.sum(), shares)[0].double().cpu().numpy()
+            slopes = torch.autograd.grad(f.sum(), shares)[0]
+            return f.detach().double().cpu().numpy(), slopes.double().cpu().numpy()
 
-        for items, slopes in self._batches(goals, run):
+        for items, (f, slopes) in self._batches(goals, run):
             check_heard()
-            for item, slope in zip(items, slopes, strict=True):
+            for item, value, slope in zip(items, f, slopes, strict=True):
                 n_words = len(self.reading.words[self.goals.texts[goals[item]]])
-                yield int(item), slope[:n_words]
+                yield int(item), float(value), slope[:n_words]
 
     def _f(
         self, goals: np.ndarray, shares: list[np.ndarray | float]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from torch import Tensor
 
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 
@@ -230,7 +229,7 @@ def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
+def check_finite(folder: Path, tensors: Iterable[tuple[str, Any]]) -> None:
     """Raise DamagedCheckpointError at the first tensor that makes answers infinite.
 
     It holds NaN, infinity, or a number whose square is as good as infinite.

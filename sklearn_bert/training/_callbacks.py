@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
@@ -109,7 +110,8 @@ class BestWeights(Callback):
 class FitProgress(Callback):
     """Signs of life on stderr: epoch, loss, texts per second and time left.
 
-    One progress bar on a terminal; elsewhere (a notebook, a log) one line per epoch.
+    One progress bar on a terminal and, with ipywidgets, in a notebook; elsewhere one
+    line per epoch.
 
     Parameters
     ----------
@@ -123,11 +125,10 @@ class FitProgress(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         """Open the bar, empty, or say what begins."""
-        # Off a terminal a bar would fill a log with control characters.
         self.start_ = time.perf_counter()
         self.n_past_ = len(net.history)  # epochs of a call that was killed
         self.console_ = Console(stderr=True)
-        if not self.console_.is_terminal or self.console_.is_dumb_terminal:
+        if not _can_draw(self.console_):
             past = f", of which {self.n_past_} are done" if self.n_past_ else ""
             self._say(
                 f"{len(X)} examples, {len(net.batches_)} updates per epoch, up to "
@@ -179,6 +180,7 @@ class FitProgress(Callback):
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Close the bar, however the training ended."""
         if self.progress_ is not None:
+            self.progress_.refresh()  # in a notebook `stop` shows the state before
             self.progress_.stop()
             self.progress_ = None
 
@@ -186,3 +188,10 @@ class FitProgress(Callback):
         file = self.console_.file  # plainly: rich would break the line, or colour it
         file.write(f"{self.name}: {line}\n")
         file.flush()
+
+
+def _can_draw(console: Console) -> bool:
+    """Tell whether a bar can move: it would fill a log with control characters."""
+    if console.is_jupyter:  # without ipywidgets rich shows nothing there, and warns
+        return find_spec("ipywidgets") is not None
+    return console.is_terminal and not console.is_dumb_terminal

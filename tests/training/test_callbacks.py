@@ -1,5 +1,7 @@
 import io
-from types import SimpleNamespace
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -127,3 +129,54 @@ def test_validation_is_shown(screen):
     output = screen(terminal=False)
     run_bar(valid_score=0.75)
     assert "123 texts/s, validation score 0.7500, " in output.getvalue()
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """What a notebook with ipywidgets displays, as text."""
+    displayed = []
+
+    class Output:
+        __enter__ = __exit__ = lambda self, *args: None
+
+        def clear_output(self, wait):
+            displayed.clear()
+
+    def display(item):
+        if not isinstance(item, Output):
+            displayed.append(item.text)
+
+    for name, attributes in {
+        "IPython": {},
+        "IPython.display": {"display": display},
+        "ipywidgets": {"Output": Output},
+    }.items():
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        vars(module).update(attributes)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(
+        _callbacks, "Console", lambda stderr: Console(force_jupyter=True, width=120)
+    )
+    return displayed
+
+
+def test_progress_in_a_notebook(notebook):
+    """A notebook shows the same bar, and its last state stays."""
+    run_bar()
+    shown = "".join(notebook)
+    assert "epoch 3/9" in shown
+    assert " 22 % " in shown
+    assert "loss 0.5000, 123 texts/s" in shown
+
+
+def test_lines_in_a_notebook_without_widgets(notebook, monkeypatch):
+    """Without ipywidgets a notebook has a line per epoch, as a log has."""
+    output = io.StringIO()
+    monkeypatch.setattr(
+        _callbacks, "Console", lambda stderr: Console(file=output, force_jupyter=True)
+    )
+    monkeypatch.setattr(_callbacks, "find_spec", lambda name: None)
+    run_bar()
+    assert len(output.getvalue().splitlines()) == 3
+    assert not notebook

@@ -1,4 +1,4 @@
-"""`python -m sklearn_bert demo`: what it prints, saves and complains about."""
+"""`sklearn-bert demo`: what it prints, saves and complains about."""
 
 import functools
 import io
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sklearn_bert import BertClassifier, load
-from sklearn_bert.__main__ import main
+from sklearn_bert.cli._main import main
 from sklearn_bert.datasets import load_support_tickets
 
 
@@ -17,7 +17,7 @@ from sklearn_bert.datasets import load_support_tickets
 def tiny(checkpoint, monkeypatch):
     """The demo with a tiny checkpoint; it has no option for that."""
     monkeypatch.setattr(
-        "sklearn_bert.__main__.BertClassifier",
+        "sklearn_bert.cli._demo.BertClassifier",
         functools.partial(
             BertClassifier, checkpoint=checkpoint, device="cpu", precision="float32"
         ),
@@ -31,7 +31,7 @@ def untrained(monkeypatch):
     def train(*args, **kwargs):
         pytest.fail("the demo began to train")
 
-    monkeypatch.setattr("sklearn_bert.__main__.BertClassifier", train)
+    monkeypatch.setattr("sklearn_bert.cli._demo.BertClassifier", train)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_any_console_will_do_for_errors(csv, run, monkeypatch):
     """An error, too, is shown by a console that lacks its letters."""
     console = Console("ascii")
     monkeypatch.setattr(sys, "stderr", console)
-    assert run(csv, text="Größe 😀") == 1
+    assert run(csv, text="Größe 😀") == 2
     monkeypatch.undo()
     assert "no column 'Gr\\xf6\\xdfe \\U0001f600'; it has" in console.text()
 
@@ -203,13 +203,13 @@ def test_the_model_is_saved_before_it_is_shown(csv, run, tmp_path, monkeypatch, 
     """Whatever goes wrong with the report, the trained model is there."""
 
     def fail(*args, **kwargs):
-        raise BrokenPipeError(32, "Broken pipe")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sklearn_bert.__main__.classification_report", fail)
-    assert run(csv, "--epochs", "1") == 1
+    monkeypatch.setattr("sklearn_bert.cli._demo.classification_report", fail)
+    assert run(csv, "--epochs", "1") == 2
     printed, errors = capsys.readouterr()
     assert f"model saved in {tmp_path / 'model'}" in printed
-    assert "Broken pipe" in errors
+    assert "No space left on device" in errors
     assert load(tmp_path / "model").n_iter_ == 1
 
 
@@ -271,7 +271,7 @@ def test_long_texts_are_shortened_in_print(csv, run, capsys):
 def fails_with(message, status, capsys):
     """Whether the demo ended with one line on stderr that holds the message."""
     printed, errors = capsys.readouterr()
-    assert status == 1
+    assert status == 2
     assert message in errors
     assert errors.startswith("error: ")
     assert "Traceback" not in printed + errors
@@ -316,10 +316,7 @@ def test_a_missing_file_is_named(run, tmp_path, capsys):
 def test_an_unreadable_file_is_named(csv, run, capsys, content):
     """A file that is empty or no CSV in UTF-8 is named."""
     csv.write_bytes(content)
-    if content.startswith(b"a,b"):
-        assert fails_with(f"{csv} has no column 'text'", run(csv), capsys)
-    else:
-        assert fails_with(f"{csv} cannot be read as CSV", run(csv), capsys)
+    assert fails_with(f"{csv} cannot be read as CSV", run(csv), capsys)
 
 
 @pytest.mark.usefixtures("untrained")
@@ -358,7 +355,7 @@ def test_wrong_parameters_are_explained(csv, run, tmp_path, capsys, options, mes
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 2, "the following arguments are required: command"),
+        ([], 2, "the following arguments are required: COMMAND"),
         (["train"], 2, "invalid choice: 'train'"),
         (["demo", "--epochs", "many"], 2, "argument --epochs: invalid int value"),
         (["demo", "--help"], 0, "--learning-rate"),
@@ -376,16 +373,18 @@ def test_the_package_runs_as_a_program(tmp_path, monkeypatch, capsys):
     path = str(tmp_path / "nowhere.csv")
     options = ["--data", path, "--text", "a", "--target", "b"]
     monkeypatch.setattr(sys, "argv", ["sklearn_bert", "demo", *options])
-    monkeypatch.delitem(sys.modules, "sklearn_bert.__main__")
-    with pytest.raises(SystemExit, match="1"):
+    monkeypatch.delitem(sys.modules, "sklearn_bert.__main__", raising=False)
+    with pytest.raises(SystemExit, match="2"):
         runpy.run_module("sklearn_bert", run_name="__main__")
-    assert fails_with(path, 1, capsys)
+    assert fails_with(path, 2, capsys)
 
 
-def test_numbers_are_not_read_as_text(tmp_path, capsys):
-    """A column of numbers is refused as the estimator refuses it, not converted."""
-    path = tmp_path / "numbers.csv"
+@pytest.mark.usefixtures("tiny")
+def test_numbers_are_read_as_texts(tmp_path, capsys):
+    """A column of numbers is read as texts, and that is said."""
+    path, out = tmp_path / "numbers.csv", str(tmp_path / "model")
     pd.DataFrame({"body": range(20), "kind": ["a", "b"] * 10}).to_csv(path, index=False)
-    arguments = ["demo", "--data", str(path), "--text", "body", "--target", "kind"]
-    assert main(arguments) == 1
-    assert "of type int; every text must be a str" in capsys.readouterr().err
+    named = ["--data", str(path), "--text", "body", "--target", "kind", "--out", out]
+    assert main(["demo", *named, "--epochs", "1"]) == 0
+    said = f"Note: 20 of 20 values in column 'body' of {path} are numbers"
+    assert said in capsys.readouterr().out
