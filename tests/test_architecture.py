@@ -15,7 +15,13 @@ FLOORS = ["_process", "text", "model", "compute", "training", "targets", "estima
 # Libraries that an extra installs, or that are loaded with the first frame or sparse
 # indicator: `sklearn_bert.onnx` does without them.
 EXTRAS = {"peft", "matplotlib", "narwhals", "scipy.sparse"}
-EXTRAS |= {"onnx", "onnxruntime", "onnxruntime.quantization"}
+EXTRAS |= {
+    "pyarrow",
+    "pyarrow.parquet",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime.quantization",
+}
 VERSION = "sklearn_bert._version"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -94,11 +100,15 @@ def test_no_circle():
         ("onnx", ["onnx/_quantize.py"]),
         ("onnxruntime", ["onnx/"]),
         ("narwhals", ["text/_columns.py"]),
-        ("pandas", ["text/_columns.py", "datasets/", "inspection/", "__main__.py"]),
+        (
+            "pandas",
+            ["text/_columns.py", "datasets/", "distributed/"]
+            + ["inspection/", "__main__.py"],
+        ),
         ("matplotlib", ["inspection/_plotting.py"]),
         ("rich", ["training/_callbacks.py"]),
         ("polars", []),
-        ("pyarrow", []),
+        ("pyarrow", ["distributed/_parts.py", "distributed/_source.py"]),
     ],
 )
 def test_each_library_has_one_window(library, windows):
@@ -151,7 +161,7 @@ def test_the_root_is_small():
     entries = {path.name for path in PACKAGE.iterdir()}
     entries -= {"__pycache__", "py.typed", "__init__.pyi"}
     roof = {"__init__", "__main__", "_version", "persistence"}
-    folders = {*FLOORS, "datasets", "inspection", "onnx", "testing"}
+    folders = {*FLOORS, "datasets", "distributed", "inspection", "onnx", "testing"}
     assert entries == {*folders, *(f"{m}.py" for m in roof)}
 
 

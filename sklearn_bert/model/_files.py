@@ -58,7 +58,7 @@ def pack_model(model: TextModel) -> dict[str, Any]:
         "settings": settings,
         "layout": layout,
         "weights": array,
-        "sha256": sha256(array).hexdigest(),
+        "sha256": sha256(array.data).hexdigest(),
     }
 
 

@@ -23,7 +23,7 @@ Layout = list[tuple[str, str, list[int], int]]
 
 
 def to_array(weights: Mapping[str, Tensor]) -> tuple[Layout, np.ndarray]:
-    """Return the bytes of contiguous weights on the CPU, and where each lies in them."""
+    """Return the bytes of contiguous weights on the CPU, and where each one lies."""
     layout: Layout = []
     begin = 0
     for name, value in weights.items():
@@ -60,6 +60,6 @@ def _view(memory: Any, dtype: torch.dtype, shape: list[int], start: int) -> Tens
 
 def _unguarded(array: np.ndarray) -> Any:
     """Return a read-only array's memory as a buffer of which torch does not warn."""
-    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
+    memory: Any = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
     memory.array = array  # which keeps the memory
     return memory

@@ -336,7 +336,7 @@ def _parse_once(content: np.ndarray) -> Tokenizer:
     def parse(_: list[int]) -> list[Tokenizer]:
         return [plain_backend(Tokenizer.from_buffer(content.tobytes()))]
 
-    key = "tokenizer", blake2b(content, digest_size=16).digest()
+    key = "tokenizer", blake2b(content.data, digest_size=16).digest()
     (backend,) = WEIGHTS.get([key], parse, size=n_bytes_of)
     return backend
 
