@@ -110,9 +110,8 @@ def _read_parquet(
 def _read_lines(
     path: Path, columns: list[str] | None, rows: int
 ) -> Iterator[pd.DataFrame]:
-    # Whole numbers stay whole, and no text becomes a date.
-    options: dict[str, Any] = {"dtype": False, "convert_dates": False}
-    with pd.read_json(path, lines=True, chunksize=rows, **options) as frames:
+    # No text becomes a number or a date.
+    with pd.read_json(path, lines=True, chunksize=rows, dtype=False) as frames:
         for frame in frames:
             _check_columns(columns, list(frame))
             yield frame if columns is None else frame[columns]
@@ -129,7 +128,8 @@ def _read_csv(
             yield frame if columns is None else frame[columns]
 
 
-def _check_columns(columns: list[str] | None, found: list[str]) -> None:
+def _check_columns(columns: list[str] | None, found: Iterable[Any]) -> None:
+    found = [str(name) for name in found]
     missing = [name for name in columns or () if name not in found]
     if missing:
         raise ValueError(f"it has no column {missing[0]!r}, but {found}.")
