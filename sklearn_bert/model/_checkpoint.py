@@ -47,6 +47,7 @@ from sklearn_bert.model._damage import (
 )
 from sklearn_bert.model._find import find_checkpoint
 from sklearn_bert.model._manifest import MANIFEST, check_listed, read_manifest
+from sklearn_bert.model._one_piece import move_to_one_piece
 from sklearn_bert.model._pooling import (
     ATTENTION_FILE,
     POOLINGS,
@@ -341,6 +342,7 @@ def _read(
         full_model, has_pooler, new_heads = read_encoder(
             name, source, config, added, with_heads=with_heads
         )
+        move_to_one_piece(full_model.parameters())
         encoder: Any = full_model.base_model
         attention = None
         if (folder / ATTENTION_FILE).exists():

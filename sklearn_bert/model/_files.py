@@ -7,7 +7,9 @@ from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save
@@ -46,6 +48,8 @@ from sklearn_bert.text._tokenizer import TextTokenizer
 HEAD_SETTINGS = ("id2label", "label2id", "num_labels", "problem_type")
 # The modules of a folder that come before the steps: Transformer and Pooling.
 N_BEFORE_STEPS = 2
+# The sha256 and the array of a model's last pickle.
+_pickled: WeakKeyDictionary[TextModel, tuple[str, np.ndarray]] = WeakKeyDictionary()
 
 
 def pack_model(model: TextModel) -> dict[str, Any]:
@@ -53,13 +57,27 @@ def pack_model(model: TextModel) -> dict[str, Any]:
     config, settings, weights = _config(model), model.settings(), _weights(model)
     _check_state(config, settings, weights)
     layout, array = to_array(weights)
+    digest = sha256(array.data).hexdigest()
     return {
         "config": json.dumps(config),
         "settings": settings,
         "layout": layout,
-        "weights": array,
-        "sha256": sha256(array.data).hexdigest(),
+        "weights": _same_as_before(model, array, digest),
+        "sha256": digest,
     }
+
+
+def _same_as_before(model: TextModel, array: np.ndarray, digest: str) -> np.ndarray:
+    """Return the array of the model's last pickle, if it has the same bytes.
+
+    joblib writes an array to a file for its workers, and knows it again as an object.
+    """
+    before, old = _pickled.get(model, (None, array))
+    if before == digest:
+        return old
+    if not array.flags.owndata:  # the weights themselves; a copy would double them
+        _pickled[model] = digest, array
+    return array
 
 
 def unpack_model(packed: dict[str, Any]) -> TextModel:

@@ -23,15 +23,22 @@ Layout = list[tuple[str, str, list[int], int]]
 
 
 def to_array(weights: Mapping[str, Tensor]) -> tuple[Layout, np.ndarray]:
-    """Return the bytes of contiguous weights on the CPU, and where each one lies."""
+    """Return the bytes of contiguous weights on the CPU, and where each one lies.
+
+    Nothing is copied where they lie so already, as after `move_to_one_piece`.
+    """
     layout: Layout = []
-    begin = 0
+    size = 0
     for name, value in weights.items():
         dtype = str(value.dtype).removeprefix("torch.")
-        layout.append((name, dtype, list(value.shape), begin))
-        begin += -(-value.nbytes // ALIGNMENT) * ALIGNMENT
-    array = np.zeros(begin, np.uint8)
-    for value, (*_, start) in zip(weights.values(), layout, strict=True):
+        layout.append((name, dtype, list(value.shape), size))
+        size += -(-value.nbytes // ALIGNMENT) * ALIGNMENT
+    values, starts = list(weights.values()), [start for *_, start in layout]
+    first = values[0].data_ptr()
+    if all(v.data_ptr() - first == at for v, at in zip(values, starts, strict=True)):
+        return layout, np.frombuffer(_memory_at(first, size, keep=values), np.uint8)
+    array = np.zeros(size, np.uint8)
+    for value, start in zip(values, starts, strict=True):
         content = value.reshape(-1).view(torch.uint8).numpy()
         array[start : start + len(content)] = content
     return layout, array
@@ -43,7 +50,9 @@ def from_array(layout: Layout, array: np.ndarray) -> dict[str, Tensor]:
     Where the array is read-only, as memory that processes share is, a write into one of
     them would end the process.
     """
-    memory = array if array.flags.writeable else _unguarded(array)
+    memory: Any = array
+    if not array.flags.writeable:  # of which torch would warn
+        memory = _memory_at(array.ctypes.data, array.nbytes, keep=array)
     return {
         name: _view(memory, getattr(torch, dtype), shape, start)
         for name, dtype, shape, start in layout
@@ -58,8 +67,8 @@ def _view(memory: Any, dtype: torch.dtype, shape: list[int], start: int) -> Tens
     return flat.reshape(shape)
 
 
-def _unguarded(array: np.ndarray) -> Any:
-    """Return a read-only array's memory as a buffer of which torch does not warn."""
-    memory: Any = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
-    memory.array = array  # which keeps the memory
+def _memory_at(address: int, size: int, *, keep: Any) -> Any:
+    """Return memory as a buffer, which keeps what the memory belongs to."""
+    memory: Any = (ctypes.c_uint8 * size).from_address(address)
+    memory.keeps = keep
     return memory
