@@ -128,7 +128,7 @@ class Predictor:
 
     def _answers(self, model: Any, batch: Any) -> Any:
         frame = pd.DataFrame({name: batch[name] for name in self.columns})
-        # Dask calls it with no row, to learn what comes out; no text is no X.
+        # A partition may have no row, and no text is no X.
         n_rows = len(frame)
         if not n_rows:
             frame = pd.DataFrame({name: [""] for name in self.columns})

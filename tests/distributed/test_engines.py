@@ -94,7 +94,7 @@ def test_a_frame_has_columns_more_and_its_index(classifier, folder, reviews):
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "transform"])
 def test_a_frame_without_rows_has_the_columns(folder, reviews, method):
-    """Dask learns from a frame without rows what comes out."""
+    """A partition without rows has the columns of the others."""
     predictor = Predictor(folder, "text", method)
     frame = pd.DataFrame({"text": reviews[0]})
     empty = predictor(frame[:0])
