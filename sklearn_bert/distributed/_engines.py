@@ -43,7 +43,10 @@ def make_predict_fn(
     In Spark::
 
         from pyspark.ml.functions import predict_batch_udf
-        label = predict_batch_udf(make_predict, return_type="string", batch_size=256)
+        from pyspark.sql.types import StringType
+        label = predict_batch_udf(
+            make_predict, return_type=StringType(), batch_size=1024
+        )
         frame.withColumn("label", label("text"))
     """
     return functools.partial(_make_predict, os.fspath(folder), method)
