@@ -6,10 +6,10 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 # Two processes of one thread each; COVERAGE=1 counts lines too, for half as much time more.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not engines"
 COUNTED := $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90)
 
-.PHONY: help demo test test-avx2 test-browser test-lowest test-newest lint docs bench bench-accuracy clean
+.PHONY: help demo test test-avx2 test-browser test-engines test-lowest test-newest lint docs bench bench-accuracy clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,16 @@ test-avx2: $(VENV)/.test  ## run the tests that compute, as with AVX2 alone
 # Needs an installed Chromium or Chrome.
 test-browser: $(VENV)/.browser  ## run the tests of the error report in a browser
 	$(BIN)/python -m pytest -m browser tests/inspection
+
+# Spark needs Java 17 or later.
+test-engines: .venv-engines/.engines  ## run the tests that start Ray, Dask and Spark
+	.venv-engines/bin/python -m pytest -n 0 -m engines tests/engines
+
+.venv-engines/.engines: pyproject.toml $(CONSTRAINTS)
+	$(MAKE) .venv-engines/.minilm VENV=.venv-engines
+	$(MAKE) .venv-engines/.seqeval VENV=.venv-engines
+	.venv-engines/bin/python -m pip install --quiet --no-build-isolation -e '.[engines]'
+	touch $@
 
 test-lowest:  ## run the tests with the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
@@ -56,7 +66,7 @@ bench-accuracy: $(VENV)/.bench  ## measure accuracy
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .venv-lowest .venv-newest docs/_build docs/generated docs/auto_examples
+	rm -rf .venv .venv-engines .venv-lowest .venv-newest docs/_build docs/generated docs/auto_examples
 
 # torch goes first: a plain install of the others would fetch its newest release.
 $(VENV)/.base: $(CONSTRAINTS)

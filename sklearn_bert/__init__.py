@@ -11,8 +11,8 @@ From the ground up; imports point down only:
 - `estimators` (scikit-learn), in the order of a BERT's life: `WordPieceVocabulary`,
   `BertPretrainer`; `BertClassifier`, `BertRegressor`, `BertTokenClassifier`,
   `BertEmbedder`; `BertGenerator`
-- `save`, `load`, `model_card`, `onnx`, `inspection`, `datasets`, `testing`: what is
-  done with a fitted estimator
+- `save`, `load`, `model_card`, `onnx`, `stream`, `distributed`, `inspection`,
+  `datasets`, `testing`: what is done with a fitted estimator
 
 A name is imported when it is first used: `import sklearn_bert` imports no library.
 """
@@ -44,8 +44,9 @@ _MODULES = {
     "load": "persistence",
     "model_card": "estimators._model_card",
     "save": "persistence",
+    "stream": "distributed._stream",
 }
-_SUBPACKAGES = ("datasets", "inspection", "onnx", "testing")
+_SUBPACKAGES = ("datasets", "distributed", "inspection", "onnx", "testing")
 
 __all__ = sorted(["__version__", *_MODULES])
 

@@ -1,6 +1,7 @@
 # The names that `__init__.py` imports on demand, for type checkers.
 
 from sklearn_bert import datasets as datasets
+from sklearn_bert import distributed as distributed
 from sklearn_bert import inspection as inspection
 from sklearn_bert import onnx as onnx
 from sklearn_bert import testing as testing
@@ -14,6 +15,7 @@ from sklearn_bert._process._errors import (
 )
 from sklearn_bert._version import __version__
 from sklearn_bert.compute._device import BertOutOfMemoryError
+from sklearn_bert.distributed._stream import stream
 from sklearn_bert.estimators._classifier import BertClassifier
 from sklearn_bert.estimators._embedder import BertEmbedder
 from sklearn_bert.estimators._generator import BertGenerator
@@ -46,4 +48,5 @@ __all__ = [
     "load",
     "model_card",
     "save",
+    "stream",
 ]

@@ -16,6 +16,7 @@ FLOORS = ["_process", "text", "model", "compute", "training", "targets", "estima
 # indicator: `sklearn_bert.onnx` does without them.
 EXTRAS = {"peft", "matplotlib", "cleanlab.filter", "narwhals", "scipy.sparse"}
 EXTRAS |= {"onnx", "onnxruntime", "onnxruntime.quantization"}
+EXTRAS |= {"pyarrow", "pyarrow.parquet"}
 VERSION = "sklearn_bert._version"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -94,12 +95,15 @@ def test_no_circle():
         ("onnx", ["onnx/_quantize.py"]),
         ("onnxruntime", ["onnx/"]),
         ("narwhals", ["text/_columns.py"]),
-        ("pandas", ["text/_columns.py", "datasets/", "inspection/", "cli/"]),
+        (
+            "pandas",
+            ["text/_columns.py", "datasets/", "distributed/", "inspection/", "cli/"],
+        ),
         ("matplotlib", ["inspection/_plotting.py"]),
         ("cleanlab", ["inspection/_mistakes.py"]),
         ("rich", ["training/_callbacks.py"]),
         ("polars", []),
-        ("pyarrow", []),
+        ("pyarrow", ["distributed/_parts.py", "distributed/_source.py"]),
     ],
 )
 def test_each_library_has_one_window(library, windows):
@@ -152,7 +156,15 @@ def test_the_root_is_small():
     entries = {path.name for path in PACKAGE.iterdir()}
     entries -= {"__pycache__", "py.typed", "__init__.pyi"}
     roof = {"__init__", "__main__", "_version", "persistence"}
-    folders = {*FLOORS, "cli", "datasets", "inspection", "onnx", "testing"}
+    folders = {
+        *FLOORS,
+        "cli",
+        "datasets",
+        "distributed",
+        "inspection",
+        "onnx",
+        "testing",
+    }
     assert entries == {*folders, *(f"{m}.py" for m in roof)}
 
 

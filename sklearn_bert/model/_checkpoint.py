@@ -47,6 +47,7 @@ from sklearn_bert.model._damage import (
 )
 from sklearn_bert.model._find import find_checkpoint
 from sklearn_bert.model._manifest import MANIFEST, check_listed, read_manifest
+from sklearn_bert.model._one_piece import move_to_one_piece
 from sklearn_bert.model._pooling import (
     ATTENTION_FILE,
     POOLINGS,
@@ -66,7 +67,7 @@ from sklearn_bert.model._transformers_layout import (
     AddedLayer,
     without_added_layer,
 )
-from sklearn_bert.text._tokenizer import TextTokenizer
+from sklearn_bert.text._tokenizer import TextTokenizer, n_bytes_of
 
 # Of a folder that `save` wrote: what it needs at least, and what else would be read.
 SAVED = (CONFIG, WEIGHTS_FILE, "tokenizer.json")
@@ -81,8 +82,6 @@ SAVE_OR_REMOVE = (
     "folder as it is"
 )
 OTHERS = f"Remove it, or {MANIFEST} to take the folder as it is"
-# The approximate memory of a tokenizer per token of its vocabulary.
-BYTES_PER_TOKEN = 200
 
 
 @dataclass(frozen=True)
@@ -343,6 +342,7 @@ def _read(
         full_model, has_pooler, new_heads = read_encoder(
             name, source, config, added, with_heads=with_heads
         )
+        move_to_one_piece(full_model.parameters())
         encoder: Any = full_model.base_model
         attention = None
         if (folder / ATTENTION_FILE).exists():
@@ -452,8 +452,7 @@ def _fingerprint(folder: Path, source: Path, state: tuple[Any, ...]) -> str:
 def _size(checkpoint: Checkpoint) -> int:
     full_model = checkpoint.full_model
     n_bytes = sum(t.nbytes for t in (*full_model.parameters(), *full_model.buffers()))
-    n_tokens = checkpoint.text_tokenizer(None).backend.get_vocab_size()
-    return n_bytes + BYTES_PER_TOKEN * n_tokens
+    return n_bytes + n_bytes_of(checkpoint.text_tokenizer(None).backend)
 
 
 def _trained_pooling(

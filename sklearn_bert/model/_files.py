@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import transformers
-from safetensors.torch import load, load_file, save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from sklearn_bert._process._random import seeded
@@ -24,6 +27,7 @@ from sklearn_bert.model._damage import (
     damaged,
 )
 from sklearn_bert.model._language_model import LanguageModel, language_class
+from sklearn_bert.model._one_piece import move_to_one_piece
 from sklearn_bert.model._post_processing import (
     OWN_MODULES,
     Normalize,
@@ -32,9 +36,11 @@ from sklearn_bert.model._post_processing import (
     read_step_weights,
     write_step,
 )
+from sklearn_bert.model._shared_weights import read_once
 from sklearn_bert.model._sizes import check_model_size
 from sklearn_bert.model._text_model import ENCODER_FILE, FILE_OF_PART, TextModel
 from sklearn_bert.model._torch_state import Undrawn, building, own_torch_state
+from sklearn_bert.model._weight_array import from_array, to_array
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # What a configuration says of transformers' own heads. transformers would make up a
@@ -42,23 +48,51 @@ from sklearn_bert.text._tokenizer import TextTokenizer
 HEAD_SETTINGS = ("id2label", "label2id", "num_labels", "problem_type")
 # The modules of a folder that come before the steps: Transformer and Pooling.
 N_BEFORE_STEPS = 2
+# The sha256 and the array of a model's last pickle.
+_pickled: WeakKeyDictionary[TextModel, tuple[str, np.ndarray]] = WeakKeyDictionary()
 
 
 def pack_model(model: TextModel) -> dict[str, Any]:
-    """Return the model as text and bytes: its weights once, and no class of torch."""
+    """Return the model as text and one array: its weights once, no class of torch."""
     config, settings, weights = _config(model), model.settings(), _weights(model)
     _check_state(config, settings, weights)
+    layout, array = to_array(weights)
+    digest = sha256(array.data).hexdigest()
     return {
         "config": json.dumps(config),
         "settings": settings,
-        "weights": save(weights),
+        "layout": layout,
+        "weights": _same_as_before(model, array, digest),
+        "sha256": digest,
     }
 
 
+def _same_as_before(model: TextModel, array: np.ndarray, digest: str) -> np.ndarray:
+    """Return the array of the model's last pickle, if it has the same bytes.
+
+    joblib writes an array to a file for its workers, and knows it again as an object.
+    """
+    before, old = _pickled.get(model, (None, array))
+    if before == digest:
+        return old
+    if not array.flags.owndata:  # the weights themselves; a copy would double them
+        _pickled[model] = digest, array
+    return array
+
+
 def unpack_model(packed: dict[str, Any]) -> TextModel:
-    """Build the model that `pack_model` took apart, on the CPU."""
-    config = json.loads(packed["config"])
-    return _build_model(config, packed["settings"], load(packed["weights"]))
+    """Build the model that `pack_model` took apart, on the CPU.
+
+    It shares the memory of the array, and the weights of all that are equal.
+    """
+    config, settings, layout = (packed[k] for k in ("config", "settings", "layout"))
+
+    def build() -> TextModel:
+        weights = from_array(layout, packed["weights"])
+        return _build_model(json.loads(config), settings, weights, copies=False)
+
+    what = {"config": config, "settings": settings, "layout": layout}
+    return read_once({"pickle": packed["sha256"]}, what, build)
 
 
 def write_model(model: TextModel, folder: Path, *, tokenizer: TextTokenizer) -> None:
@@ -124,6 +158,7 @@ def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
             folder / CONFIG, lambda: _new_network(sketched, settings), shapes
         )
     model = _build_model(config, settings, weights)
+    move_to_one_piece(model.parameters())
     _check_answer(folder, model)
     return model
 
@@ -152,9 +187,17 @@ def _is_language_model(settings: dict[str, Any]) -> bool:
 
 
 def _build_model(
-    config: dict[str, Any], settings: dict[str, Any], weights: dict[str, Tensor]
+    config: dict[str, Any],
+    settings: dict[str, Any],
+    weights: dict[str, Tensor],
+    *,
+    copies: bool = True,
 ) -> TextModel:
-    """Build a model of this shape with these weights; no tensor may be left over."""
+    """Build a model of this shape with these weights; no tensor may be left over.
+
+    Without `copies` it keeps the tensors themselves. A language model copies always: it
+    has some under two names.
+    """
     is_language_model = _is_language_model(settings)
     # Folders of the first formats have no "left_to_right", and read as they were saved.
     if is_language_model or "left_to_right" in settings:
@@ -166,7 +209,8 @@ def _build_model(
         network: Any = _new_network(config, settings)
     if is_language_model:
         weights = _with_second_names(network, weights, settings["untrained"])
-    network.load_state_dict(weights, strict=True)
+    assign = not (copies or is_language_model)
+    network.load_state_dict(weights, strict=True, assign=assign)
     if is_language_model:
         network = LanguageModel(network, **settings)
     return network.eval()

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from sklearn_bert._process._cache import WEIGHTS
-from sklearn_bert.model._one_piece import move_to_one_piece
 from sklearn_bert.model._text_model import TextModel
 
 
@@ -61,7 +60,6 @@ def read_once(
         # Tensors that are made for inference do not count their changes.
         with torch.inference_mode(False):
             model = read()
-            move_to_one_piece(model.parameters())
         return [_Kept(model, _n_changes(model))]
 
     key = json.dumps([sorted(sha256s.items()), settings], sort_keys=True)

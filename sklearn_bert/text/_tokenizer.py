@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from sklearn_bert._process._cache import TOKENS
+from sklearn_bert._process._cache import TOKENS, WEIGHTS
 from sklearn_bert._process._fork import is_forked
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import Tokens, shorten, truncate, windows_of
@@ -24,6 +24,7 @@ from sklearn_bert.text._table import TokenTable
 SPECIAL_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 TEXTS_PER_CALL = 8192  # bounds the tokenizer's own objects, which are large
 KEY_LENGTH = 256  # characters; the key of a longer text is its hash
+BYTES_PER_TOKEN = 200  # of a parsed tokenizer, for each token of its vocabulary
 
 
 class TextTokenizer:
@@ -197,11 +198,14 @@ class TextTokenizer:
         return Tokenizer.from_str(json.dumps(spec))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"json": self.to_json(), "settings": self.settings()}
+        # The bytes of an array need not be in the pickle: of many languages they are
+        # 17 MB. See `model/_weight_array.py`.
+        content = np.frombuffer(self.to_json().encode(), np.uint8)
+        return {"json": content, "settings": self.settings()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        backend = Tokenizer.from_str(state["json"])
-        self.__init__(backend, **state["settings"])  # type: ignore[misc]
+        backend = _parse_once(state["json"])
+        self.__init__(backend, **state["settings"], shares_backend=True)  # type: ignore[misc]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -324,6 +328,22 @@ def plain_backend(backend: Tokenizer) -> Tokenizer:
     copy.no_truncation()
     copy.no_padding()
     return copy
+
+
+def _parse_once(content: np.ndarray) -> Tokenizer:
+    """Parse the bytes of a plain backend, unless the process keeps it already."""
+
+    def parse(_: list[int]) -> list[Tokenizer]:
+        return [plain_backend(Tokenizer.from_buffer(content.tobytes()))]
+
+    key = "tokenizer", blake2b(content.data, digest_size=16).digest()
+    (backend,) = WEIGHTS.get([key], parse, size=n_bytes_of)
+    return backend
+
+
+def n_bytes_of(backend: Tokenizer) -> int:
+    """Return about how much memory a parsed tokenizer takes."""
+    return BYTES_PER_TOKEN * backend.get_vocab_size()
 
 
 def cache_keys(fingerprint: str, texts: Texts) -> list[str]:

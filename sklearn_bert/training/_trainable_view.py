@@ -154,6 +154,9 @@ class TrainableView:
             self.whole.encoder = self._lora.merge_and_unload().requires_grad_(True)
         if self._shared is not None:
             self.whole.encoder = self._shared
-        # What is frozen may be another's too, and keeps its place.
-        move_to_one_piece(p for p in self.whole.parameters() if p.requires_grad)
+        # An encoder that is frozen whole may be another's too, and keeps its place.
+        owns_all = self.whole.trainable != "head"
+        move_to_one_piece(
+            p for p in self.whole.parameters() if owns_all or p.requires_grad
+        )
         self.whole.eval()

@@ -1,0 +1,153 @@
+"""Many rows in constant memory, and one model for several processes.
+
+stream   Short rows from a generator, through a tiny BERT with random weights: growth of
+         memory in bytes a row (second half of the batches), and rows a second, beside
+         one call of predict_proba for a tenth of the rows. Into a Parquet file, too.
+pickle   all-MiniLM-L6-v2: bytes in the pickle and beside it, seconds of CPU time to
+         write and to read it the first and the second time.
+workers  Four processes of loky that answer with one fitted model, in float32: memory
+         that is their own (USS), beyond that of workers which hold a tiny model, in
+         multiples of the weights.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+from _common import CHECKPOINT, checkpoint, command_line, finish, table
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
+from memory import MEBIBYTE, alone, fitted, memory, short_texts
+
+from sklearn_bert import BertClassifier, cache_info, stream
+
+N_WORKERS = 4
+BATCH_ROWS = 8192
+
+
+def main() -> None:
+    """Run the cases, print the tables, write the results."""
+    parser = command_line(__doc__)
+    parser.add_argument("--n-rows", type=int, default=1_000_000)
+    options = parser.parse_args()
+    with checkpoint("tiny") as folder:
+        streams = [
+            {"to": "an iterator", **alone(streamed, folder, options.n_rows, False)},
+            {"to": "a Parquet file", **alone(streamed, folder, options.n_rows, True)},
+        ]
+        streams.append(
+            {"to": "one call", **alone(in_one_call, folder, options.n_rows // 10)}
+        )
+        pickles = alone(sizes_and_times)
+        own = memory_of_workers(CHECKPOINT)
+        without = memory_of_workers(folder)
+    workers = {
+        "workers": N_WORKERS,
+        "weights_mebibytes": own["weights"] / MEBIBYTE,
+        "own_mebibytes": (own["own"] - without["own"]) / MEBIBYTE,
+        "in_weights": (own["own"] - without["own"]) / own["weights"],
+    }
+    tables = [
+        table("Short rows through a tiny model", streams),
+        table("A pickle of all-MiniLM-L6-v2", [pickles]),
+        table("Memory that workers have for themselves", [workers]),
+    ]
+    finish("scale", options, tables)
+
+
+def batches(n_rows: int) -> Iterator[list[str]]:
+    """Short texts, no two the same, made as they are asked for."""
+    for begin in range(0, n_rows, BATCH_ROWS):
+        words = short_texts(min(BATCH_ROWS, n_rows - begin))
+        yield [f"{begin} {text}" for text in words]
+
+
+def streamed(folder: str, n_rows: int, to_file: bool) -> dict:
+    """Memory and time of a stream."""
+    clf = fitted(folder)
+    resident: list[int] = []
+
+    def watched() -> Iterator[list[str]]:
+        for batch in batches(n_rows):
+            resident.append(memory()["resident"])
+            yield batch
+
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as output:
+        if to_file:
+            stream(clf, watched(), output=Path(output) / "answers.parquet")
+        else:
+            for _ in stream(clf, watched()):
+                pass
+    seconds = time.perf_counter() - start
+    half = len(resident) // 2
+    rows = BATCH_ROWS * np.arange(len(resident))
+    return {
+        "rows": n_rows,
+        "rows_per_second": n_rows / seconds,
+        "bytes_a_row": float(np.polyfit(rows[half:], resident[half:], 1)[0]),
+        "most_mebibytes": max(resident) / MEBIBYTE,
+    }
+
+
+def in_one_call(folder: str, n_rows: int) -> dict:
+    """Time of one call."""
+    clf = fitted(folder)
+    texts = [text for batch in batches(n_rows) for text in batch]
+    start = time.perf_counter()
+    clf.predict_proba(texts)
+    return {"rows": n_rows, "rows_per_second": n_rows / (time.perf_counter() - start)}
+
+
+def sizes_and_times() -> dict:
+    """What a pickle holds, and what it costs."""
+    clf = fitted(CHECKPOINT)
+    buffers: list[pickle.PickleBuffer] = []
+    start = time.process_time()
+    data = pickle.dumps(clf, 5, buffer_callback=buffers.append)
+    written = time.process_time()
+    cache_info(clear=True)
+    seconds = []
+    for _ in range(2):
+        begin = time.process_time()
+        pickle.loads(data, buffers=buffers)
+        seconds.append(time.process_time() - begin)
+    return {
+        "bytes_in_band": len(data),
+        "mebibytes_beside": sum(b.raw().nbytes for b in buffers) / MEBIBYTE,
+        "write_seconds": written - start,
+        "first_read_seconds": seconds[0],
+        "second_read_seconds": seconds[1],
+    }
+
+
+def memory_of_workers(model: str) -> dict:
+    """Bytes of their own that all workers have, and of the weights."""
+    clf = BertClassifier(model, max_epochs=1, random_state=0, precision="float32")
+    clf.fit(short_texts(32), np.arange(32) % 2)
+    get_reusable_executor().shutdown()  # with what its workers have for themselves
+    with Parallel(n_jobs=N_WORKERS) as parallel:
+        own: dict[int, int] = {}
+        # Until each of them has answered.
+        while len(own) < N_WORKERS:
+            jobs = (delayed(answer)(clf) for _ in range(4 * N_WORKERS))
+            own |= dict(parallel(jobs))
+    weights = sum(p.nbytes for p in clf.net_.module.parameters())
+    return {"own": sum(own.values()), "weights": weights}
+
+
+def answer(clf: BertClassifier) -> tuple[int, int]:
+    """Answer a few texts; return the process, and the memory that it alone has."""
+    clf.predict_proba(short_texts(16))
+    process = psutil.Process()
+    return process.pid, process.memory_full_info().uss
+
+
+if __name__ == "__main__":
+    main()
