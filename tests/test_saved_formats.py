@@ -61,7 +61,7 @@ def test_there_are_folders_of_every_earlier_format():
 
 
 def test_a_folder_of_an_earlier_format_is_read(folder):
-    """`load` warns of the version, and gives the same answers; so does the next save."""
+    """`load` warns of the version; it answers as then, and so after the next save."""
     with pytest.warns(InconsistentVersionWarning, match=OF_0_1):
         estimator = load(folder)
     check_answers(estimator, folder)
