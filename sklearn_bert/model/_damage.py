@@ -215,6 +215,7 @@ def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
         If the file is damaged or quantised.
     """
     check_file(path)
+    _check_length(path)
     shapes = {}
     with damage_named(str(path)), safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no dict
@@ -228,6 +229,25 @@ def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
                     "Choose the checkpoint that they were made from",
                 )
     return shapes
+
+
+def _check_length(path: Path) -> None:
+    """Raise DamagedCheckpointError unless a file is as long as its header says.
+
+    It is read into the address space next, which a file of nothing could fill.
+    """
+    n_bytes = path.stat().st_size
+    with damage_named(str(path)), path.open("rb") as file:
+        n_header = int.from_bytes(file.read(8), "little")
+        if n_header > min(n_bytes, MOST_BYTES):
+            raise damaged(path, "is no file of safetensors: its header has no end")
+        header = json.loads(file.read(n_header))
+        ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+        n_expected = 8 + n_header + max(ends, default=0)
+    if n_bytes != n_expected:
+        raise damaged(
+            path, f"has {n_bytes:,} bytes; by its header it has {n_expected:,}"
+        )
 
 
 def check_finite(folder: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:

@@ -18,6 +18,7 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert.model import _damage
 
 SPEC = importlib.util.spec_from_file_location(
     "_hostile_folders", Path(__file__).with_name("_hostile_folders.py")
@@ -132,3 +133,14 @@ def test_a_saved_folder_may_lack_its_head(bases, tmp_path):
     (folder / "sentence_bert_config.json").unlink()
     with pytest.raises(ValueError, match="sentence_bert_config.json is missing"):
         BertEmbedder(folder, pooling="mean", device="cpu").fit(TEXTS)
+
+
+def test_a_file_of_nothing_is_not_mapped(bases, tmp_path, monkeypatch):
+    """One that is larger than its header says is refused before a library has it."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(bases / "checkpoint", folder)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(2**36)  # which takes no place on the disk
+    monkeypatch.setattr(_damage, "safe_open", None)
+    with pytest.raises(ValueError, match=r"has 68,719,476,736 bytes; by its header"):
+        BertEmbedder(folder, device="cpu").fit(TEXTS)
