@@ -56,6 +56,7 @@ from sklearn_bert import (
 from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert._process._versions import OtherVersionsWarning
 from sklearn_bert.compute import _features
+from sklearn_bert.model import _checkpoint, _checkpoint_encoder
 from sklearn_bert.text._input import check_texts
 
 FILES = [
@@ -652,6 +653,28 @@ def test_an_embedder_is_a_checkpoint(fit_embedder, tmp_path, normalize):
     assert second.max_length_ == 12
     answer, again = first.transform(TEXTS), second.transform(TEXTS)
     np.testing.assert_allclose(again, answer, rtol=0, atol=1e-6)
+
+
+def test_a_checkpoint_replaced_while_it_is_read(fit_embedder, tmp_path, monkeypatch):
+    """The encoder and the pooling are of one estimator: all is read again."""
+    first, second = fit_embedder(pooling="cls"), fit_embedder(pooling="max")
+    with torch.no_grad():
+        for weight in second.net_.module.parameters():
+            weight.mul_(1.5)
+    folder = tmp_path / "model"
+    save(first, folder)
+    reads = []
+
+    def read_encoder(*args, **kwargs):  # the pooling has been read before
+        if not reads:
+            save(second, folder)
+        reads.append(args)
+        return _checkpoint_encoder.read_encoder(*args, **kwargs)
+
+    monkeypatch.setattr(_checkpoint, "read_encoder", read_encoder)
+    again = fit_embedder(checkpoint=folder)
+    assert len(reads) == 2
+    assert_array_equal(again.transform(TEXTS), second.transform(TEXTS))
 
 
 @pytest.mark.filterwarnings("ignore")  # its own, which are none of ours

@@ -177,7 +177,7 @@ def _content_of_last(folder: Path, last: str) -> tuple[Path, int, bytes] | None:
         source = whole_folder(folder, last)
         path = source / last
         return source, path.stat().st_mtime_ns, path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # nothing is there, or can be
         return None
 
 
