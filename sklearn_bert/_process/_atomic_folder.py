@@ -49,6 +49,7 @@ T = TypeVar("T")
 DAY = 24 * 60 * 60
 # Of a folder that is replaced each time: before the reader takes its turn, and in all.
 FREE_READS, MOST_READS = 10, 100
+MOST_BYTES = 2**28  # of the last file
 
 
 @contextmanager
@@ -139,7 +140,8 @@ def whole_folder(folder: Path, last: str) -> Path:
     """
     new = folder / JOURNAL / "new"
     is_inside = not (folder / last).exists() and (new / last).exists()
-    return new if is_inside else folder
+    is_linked = new.is_symlink() or new.parent.is_symlink()  # which no save has done
+    return new if is_inside and not is_linked else folder
 
 
 def read_whole(folder: Path, last: str, read: Callable[[Path], T]) -> T:
@@ -175,8 +177,11 @@ def _content_of_last(folder: Path, last: str) -> tuple[Path, int, bytes] | None:
     # The time alone is not, either: on some file systems it moves in steps.
     try:
         source = whole_folder(folder, last)
-        path = source / last
-        return source, path.stat().st_mtime_ns, path.read_bytes()
+        status = (source / last).lstat()
+        # What no save has written might be a device, to read which never ends.
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES
+        content = (source / last).read_bytes() if is_ours else b""
+        return source, status.st_mtime_ns, content
     except (OSError, ValueError):  # nothing is there, or can be
         return None
 

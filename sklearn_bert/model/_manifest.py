@@ -43,12 +43,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     DamagedCheckpointError
         If it is no plain file, cannot be read, or is not what was sealed.
     """
+    check_plain(path, path.parent)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing; {path.parent} is not a folder written by "
             "sklearn_bert.save."
         )
-    check_plain(path, path.parent)
     try:
         manifest = json.loads(path.read_bytes())
         content = manifest["content"]

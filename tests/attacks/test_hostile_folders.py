@@ -2,6 +2,7 @@
 
 import collections
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -144,3 +145,55 @@ def test_a_file_of_nothing_is_not_mapped(bases, tmp_path, monkeypatch):
     monkeypatch.setattr(_damage, "safe_open", None)
     with pytest.raises(ValueError, match=r"has 68,719,476,736 bytes; by its header"):
         BertEmbedder(folder, device="cpu").fit(TEXTS)
+
+
+def link_to(target):
+    """Put a link to another file in the place of one."""
+    return lambda path: path.symlink_to(target)
+
+
+def large(path):
+    """A file of 64 GiB that takes no place on the disk."""
+    with path.open("wb") as file:
+        file.truncate(2**36)
+
+
+ENDLESS = {
+    "zeros": link_to("/dev/zero"),
+    "log of the kernel": link_to("/proc/kmsg"),
+    "pipe": os.mkfifo,
+    "large": large,
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices and pipes")
+@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize("use", [load, lambda f: BertEmbedder(f).fit(TEXTS)])
+def test_a_manifest_without_an_end_is_not_read(bases, tmp_path, monkeypatch, kind, use):
+    """A device, a pipe or 64 GiB in the place of the manifest are refused at once."""
+    folder = tmp_path / "saved"
+    shutil.copytree(bases / "embedder", folder)
+    (folder / "estimator.json").unlink()
+    ENDLESS[kind](folder / "estimator.json")
+    read_bytes = Path.read_bytes
+
+    def read_plain(path):
+        assert path.is_file()
+        assert path.resolve().is_relative_to(tmp_path)
+        assert path.stat().st_size < 2**30
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_plain)
+    with pytest.raises((ValueError, FileNotFoundError), match=str(folder)):
+        use(folder)
+
+
+def test_a_journal_elsewhere_is_not_read(bases, tmp_path):
+    """What lies in the place of a save's journal is read in the folder itself only."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "new").symlink_to(bases / "embedder")
+    (folder / ".sklearn_bert.saved").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"saved/estimator.json is missing"):
+        load(folder)
