@@ -19,7 +19,8 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.model import _damage
+from sklearn_bert._process._file_hash import sha256_of_file
+from sklearn_bert.model import _damage, _manifest
 
 SPEC = importlib.util.spec_from_file_location(
     "_hostile_folders", Path(__file__).with_name("_hostile_folders.py")
@@ -136,14 +137,24 @@ def test_a_saved_folder_may_lack_its_head(bases, tmp_path):
         BertEmbedder(folder, pooling="mean", device="cpu").fit(TEXTS)
 
 
-def test_a_file_of_nothing_is_not_mapped(bases, tmp_path, monkeypatch):
-    """One that is larger than its header says is refused before a library has it."""
-    folder = tmp_path / "checkpoint"
-    shutil.copytree(bases / "checkpoint", folder)
+@pytest.mark.parametrize("name", ["checkpoint", "embedder"])
+def test_weights_of_nothing_are_neither_mapped_nor_hashed(
+    bases, tmp_path, monkeypatch, name
+):
+    """A file that is larger than its header says is refused before that."""
+    folder = tmp_path / name
+    shutil.copytree(bases / name, folder)
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate(2**36)  # which takes no place on the disk
     monkeypatch.setattr(_damage, "safe_open", None)
-    with pytest.raises(ValueError, match=r"has 68,719,476,736 bytes; by its header"):
+
+    def sha256_of_small_file(path):
+        assert path.stat().st_size < 2**30
+        return sha256_of_file(path)
+
+    monkeypatch.setattr(_manifest, "sha256_of_file", sha256_of_small_file)
+    match = "has 68,719,476,736 bytes; by its header|is damaged: its sha256"
+    with pytest.raises(ValueError, match=match):
         BertEmbedder(folder, device="cpu").fit(TEXTS)
 
 
