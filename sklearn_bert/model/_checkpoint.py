@@ -306,7 +306,7 @@ def load_checkpoint(
     cached = read_whole(
         as_path(name),
         MANIFEST,
-        lambda _: _cached(name, revision, dropout, with_heads),
+        lambda _: _found(name, revision, dropout, with_heads),
     )
     if shared:
         return cached
@@ -316,9 +316,10 @@ def load_checkpoint(
     )
 
 
-def _cached(
+def _found(
     name: str, revision: str | None, dropout: float | None, with_heads: bool
 ) -> Checkpoint:
+    """Find a checkpoint and read it, or take it from the cache, where it stays."""
     # Links are resolved, so that all files are of one version even if somebody changes
     # a link meanwhile.
     folder = find_checkpoint(name, revision).resolve()

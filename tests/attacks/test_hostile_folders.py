@@ -172,14 +172,16 @@ def large(path):
 ENDLESS = {
     "zeros": link_to("/dev/zero"),
     "log of the kernel": link_to("/proc/kmsg"),
-    "pipe": os.mkfifo,
+    "pipe": lambda path: os.mkfifo(path),
     "large": large,
 }
 
 
 @pytest.mark.skipif(os.name != "posix", reason="devices and pipes")
 @pytest.mark.parametrize("kind", ENDLESS)
-@pytest.mark.parametrize("use", [load, lambda f: BertEmbedder(f).fit(TEXTS)])
+@pytest.mark.parametrize(
+    "use", [load, lambda f: BertEmbedder(f).fit(TEXTS)], ids=["load", "checkpoint"]
+)
 def test_a_manifest_without_an_end_is_not_read(bases, tmp_path, monkeypatch, kind, use):
     """A device, a pipe or 64 GiB in the place of the manifest are refused at once."""
     folder = tmp_path / "saved"
