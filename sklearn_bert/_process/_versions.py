@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
     return {"sklearn_bert": __version__} | _versions_of_libraries()
 
 
-@functools.cache  # to read them takes as long as to write a small model
+@functools.cache  # each is parsed out of a file of its package
 def _versions_of_libraries() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
