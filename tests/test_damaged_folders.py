@@ -361,9 +361,16 @@ DAMAGE = in_every_file() | {
     # Weights.
     "no weights": (NO_WEIGHTS, "has no weights in model.safetensors"),
     "weights dangling": (dangling("model.safetensors"), "model.safetensors is missing"),
-    "weights half": (halve("model.safetensors"), "model.safetensors cannot be read"),
+    "weights half": (
+        halve("model.safetensors"),
+        "model.safetensors has .* bytes; by its header it has",
+    ),
     "weights of noise": (
         write("model.safetensors", bytes(range(256)) * 9),
+        "model.safetensors cannot be read: a header of 506,097,522,914,230,528 bytes",
+    ),
+    "weights of zeros": (
+        write("model.safetensors", bytes(999)),
         "model.safetensors cannot be read",
     ),
     "weights pickled": (pickled, "model.safetensors is a pickle"),
@@ -488,7 +495,7 @@ DAMAGE = in_every_file() | {
     ),
     "dense half": (
         both(dense(), halve("2_Dense/model.safetensors")),
-        "2_Dense/model.safetensors cannot be read",
+        "2_Dense/model.safetensors has .* bytes; by its header it has",
     ),
     "dense described by half": (
         both(dense(), halve("2_Dense/config.json")),

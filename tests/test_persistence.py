@@ -56,6 +56,7 @@ from sklearn_bert import (
 from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert._process._versions import OtherVersionsWarning
 from sklearn_bert.compute import _features
+from sklearn_bert.model import _checkpoint, _checkpoint_encoder
 from sklearn_bert.text._input import check_texts
 
 FILES = [
@@ -654,6 +655,28 @@ def test_an_embedder_is_a_checkpoint(fit_embedder, tmp_path, normalize):
     np.testing.assert_allclose(again, answer, rtol=0, atol=1e-6)
 
 
+def test_a_checkpoint_replaced_while_it_is_read(fit_embedder, tmp_path, monkeypatch):
+    """The encoder and the pooling are of one estimator: all is read again."""
+    first, second = fit_embedder(pooling="cls"), fit_embedder(pooling="max")
+    with torch.no_grad():
+        for weight in second.net_.module.parameters():
+            weight.mul_(1.5)
+    folder = tmp_path / "model"
+    save(first, folder)
+    reads = []
+
+    def read_encoder(*args, **kwargs):  # the pooling has been read before
+        if not reads:
+            save(second, folder)
+        reads.append(args)
+        return _checkpoint_encoder.read_encoder(*args, **kwargs)
+
+    monkeypatch.setattr(_checkpoint, "read_encoder", read_encoder)
+    again = fit_embedder(checkpoint=folder)
+    assert len(reads) == 2
+    assert_array_equal(again.transform(TEXTS), second.transform(TEXTS))
+
+
 @pytest.mark.filterwarnings("ignore")  # its own, which are none of ours
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
@@ -743,27 +766,6 @@ def test_a_foreign_class_is_refused(copied):
     edit_manifest(copied, **{"class": "SVC"})
     with pytest.raises(ValueError, match=r"estimator.json names the class 'SVC'"):
         load(copied)
-
-
-def test_the_first_format_is_read(copied, classifier):
-    """A folder that 0.1.0 wrote, which knew fewer parameters, gives the same model."""
-    content = json.loads((copied / "estimator.json").read_text("utf-8"))["content"]
-    new = {
-        "params": ["trainable", "adapter", "adapter_rank", "gradient_checkpointing"],
-        "fitted": ["batch_size_used_"],
-        "model": ["trainable"],
-        "net": ["fingerprint"],
-    }
-    old = {
-        part: {k: v for k, v in content[part].items() if k not in names}
-        for part, names in new.items()
-    }
-    assert all(len(old[part]) == len(content[part]) - len(new[part]) for part in new)
-    edit_manifest(copied, format=1, **old)
-    texts = ["a good film", "a bad film"]
-    np.testing.assert_array_equal(
-        load(copied).predict_proba(texts), classifier.predict_proba(texts)
-    )
 
 
 def test_a_newer_format_is_refused(copied):
@@ -1400,56 +1402,3 @@ def test_class_weights_of_labels_come_back(checkpoint, tmp_path):
     assert loaded.class_weight == weights
     assert [type(key) for key in loaded.class_weight[0]] == [int, int]
     assert loaded.layer_decay == 0.9
-
-
-# Parameters and settings that format 2 did not know.
-SINCE_FORMAT_2 = {
-    "params": [
-        "long_text",
-        "window_stride",
-        "layer_decay",
-        "label_smoothing",
-        "warm_start",
-    ],
-    "fitted": ["multilabel_", "_indicator"],
-    "tokenizer": ["long_text", "window_stride"],
-}
-
-
-def test_the_second_format_is_read(copied, classifier):
-    """A folder of format 2, without several labels and long texts, is the same model.
-
-    It says, goes on and is saved as a new one.
-    """
-    content = json.loads((copied / "estimator.json").read_text("utf-8"))["content"]
-    old = {
-        part: {k: v for k, v in content[part].items() if k not in names}
-        for part, names in SINCE_FORMAT_2.items()
-    }
-    assert all(
-        len(old[part]) == len(content[part]) - len(names)
-        for part, names in SINCE_FORMAT_2.items()
-    )
-    edit_manifest(copied, format=2, **old)
-    loaded = load(copied)
-    assert loaded.get_params() == classifier.get_params()
-    assert_array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
-    assert_array_equal(loaded.predict(TEXTS), classifier.predict(TEXTS))
-    assert not loaded.multilabel_
-    save(loaded, copied)
-    assert load(copied).partial_fit(TEXTS, ["pos", "neg"] * 3).n_iter_ == 2
-
-
-def test_the_second_format_of_an_embedder_is_read(embedder, tmp_path):
-    """An embedder of format 2 gives the same vectors."""
-    save(embedder, tmp_path / "model")
-    path = tmp_path / "model" / "estimator.json"
-    content = json.loads(path.read_text("utf-8"))["content"]
-    old = {
-        part: {k: v for k, v in content[part].items() if k not in names}
-        for part, names in SINCE_FORMAT_2.items()
-    }
-    edit_manifest(tmp_path / "model", format=2, **old)
-    assert_array_equal(
-        load(tmp_path / "model").transform(TEXTS), embedder.transform(TEXTS)
-    )

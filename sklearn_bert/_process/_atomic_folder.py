@@ -21,10 +21,11 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Set
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from sklearn_bert._process._errors import CheckpointError
 from sklearn_bert._process._file_system import exchange, link_or_copy, lock, sync
 from sklearn_bert._process._folder_journal import (
     DRAFT,
@@ -46,6 +47,9 @@ WrittenFiles = Callable[[Path], Set[str] | None]
 T = TypeVar("T")
 
 DAY = 24 * 60 * 60
+# Of a folder that is replaced each time: before the reader takes its turn, and in all.
+FREE_READS, MOST_READS = 10, 100
+MOST_BYTES = 2**28  # of the last file
 
 
 @contextmanager
@@ -136,25 +140,36 @@ def whole_folder(folder: Path, last: str) -> Path:
     """
     new = folder / JOURNAL / "new"
     is_inside = not (folder / last).exists() and (new / last).exists()
-    return new if is_inside else folder
+    is_linked = new.is_symlink() or new.parent.is_symlink()  # which no save has done
+    return new if is_inside and not is_linked else folder
 
 
 def read_whole(folder: Path, last: str, read: Callable[[Path], T]) -> T:
     """Call `read` with the folder, and again if a save replaced the folder meanwhile.
 
-    Nobody waits: a reader holds up no save. It reads several files, and would mix two
-    models else.
+    It reads several files, and would mix two models else. A reader holds up no save,
+    until saves have come between so often that it takes its turn among them.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is replaced all the time, and the file system has no locks.
     """
-    while True:
-        before = _content_of_last(folder, last)
-        try:
-            found = read(whole_folder(folder, last))
-        except Exception:
+    for number in range(MOST_READS):
+        with _turn(folder) if number >= FREE_READS else nullcontext():
+            before = _content_of_last(folder, last)
+            try:
+                found = read(whole_folder(folder, last))
+            except Exception:
+                if _content_of_last(folder, last) == before:
+                    raise
+                continue
             if _content_of_last(folder, last) == before:
-                raise
-            continue
-        if _content_of_last(folder, last) == before:
-            return found
+                return found
+    raise CheckpointError(
+        f"{folder} was replaced {MOST_READS} times while it was read: something saves "
+        "to it without a pause. Load it when that has ended, or save less often."
+    )
 
 
 def _content_of_last(folder: Path, last: str) -> tuple[Path, int, bytes] | None:
@@ -162,9 +177,12 @@ def _content_of_last(folder: Path, last: str) -> tuple[Path, int, bytes] | None:
     # The time alone is not, either: on some file systems it moves in steps.
     try:
         source = whole_folder(folder, last)
-        path = source / last
-        return source, path.stat().st_mtime_ns, path.read_bytes()
-    except OSError:
+        status = (source / last).lstat()
+        # What no save has written might be a device, to read which never ends.
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES
+        content = (source / last).read_bytes() if is_ours else b""
+        return source, status.st_mtime_ns, content
+    except (OSError, ValueError):  # nothing is there, or can be
         return None
 
 

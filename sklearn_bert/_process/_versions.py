@@ -45,7 +45,12 @@ class OtherVersionsWarning(InconsistentVersionWarning):
 
 def versions() -> dict[str, str]:
     """Return the installed versions, by the library's name."""
-    found = {"sklearn_bert": __version__}
+    return {"sklearn_bert": __version__} | _versions_of_libraries()
+
+
+@functools.cache  # each is parsed out of a file of its package
+def _versions_of_libraries() -> dict[str, str]:
+    found = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):  # a frozen application has no metadata
             found[name] = version(name)

@@ -19,6 +19,7 @@ import torch
 import transformers
 from torch import nn
 
+from sklearn_bert._process._atomic_folder import read_whole
 from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._random import seeded
@@ -41,7 +42,13 @@ from sklearn_bert.model._checkpoint_tokenizer import (
     read_checkpoint_tokenizer,
     tokenizers_of,
 )
-from sklearn_bert.model._damage import CONFIG, damage_named, damaged, token_limit
+from sklearn_bert.model._damage import (
+    CONFIG,
+    as_path,
+    damage_named,
+    damaged,
+    token_limit,
+)
 from sklearn_bert.model._damage import (
     WEIGHTS as WEIGHTS_FILE,
 )
@@ -295,6 +302,23 @@ def load_checkpoint(
         If it cannot be read; the subclass says why.
     """
     name = os.fspath(checkpoint)
+    cached = read_whole(
+        as_path(name),
+        MANIFEST,
+        lambda _: _found(name, revision, dropout, with_heads),
+    )
+    if shared:
+        return cached
+    # Training changes an encoder in place, and all estimators share the cached one.
+    return replace(
+        cached, full_model=copy.deepcopy(cached.full_model).requires_grad_(True)
+    )
+
+
+def _found(
+    name: str, revision: str | None, dropout: float | None, with_heads: bool
+) -> Checkpoint:
+    """Find a checkpoint and read it, or take it from the cache, where it stays."""
     # Links are resolved, so that all files are of one version even if somebody changes
     # a link meanwhile.
     folder = find_checkpoint(name, revision).resolve()
@@ -308,12 +332,7 @@ def load_checkpoint(
             lambda missing: [_read(name, folder, state, dropout, with_heads)],
             size=_size,
         )
-    if shared:
-        return cached
-    # Training changes an encoder in place, and all estimators share the cached one.
-    return replace(
-        cached, full_model=copy.deepcopy(cached.full_model).requires_grad_(True)
-    )
+    return cached
 
 
 def _read(

@@ -214,6 +214,14 @@ def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
         If the file is damaged or quantised.
     """
     check_file(path)
+    n_bytes = path.stat().st_size
+    with damage_named(str(path)):
+        n_expected = length_by_header(path)
+    # Before it is mapped: a file of nothing could fill the address space.
+    if n_bytes != n_expected:
+        raise damaged(
+            path, f"has {n_bytes:,} bytes; by its header it has {n_expected:,}"
+        )
     shapes = {}
     with damage_named(str(path)), safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no dict
@@ -227,6 +235,23 @@ def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
                     "Choose the checkpoint that they were made from",
                 )
     return shapes
+
+
+def length_by_header(path: Path) -> int:
+    """Return how many bytes a file of safetensors has by its own header.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError, AttributeError
+        If it has no such header.
+    """
+    with path.open("rb") as file:
+        n_bytes = int.from_bytes(file.read(8), "little")
+        if n_bytes > MOST_BYTES:
+            raise ValueError(f"a header of {n_bytes:,} bytes")
+        header = json.loads(file.read(n_bytes))
+    ends = [row["data_offsets"][1] for k, row in header.items() if k != "__metadata__"]
+    return 8 + n_bytes + max(ends, default=0)
 
 
 def check_finite(folder: Path, tensors: Iterable[tuple[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from sklearn_bert.model._damage import DamagedCheckpointError
+from sklearn_bert.model._damage import DamagedCheckpointError, check_plain
 
 NUMBERS, TENSORS = "state.json", "tensors.safetensors"
 FILES = frozenset({NUMBERS, TENSORS})
@@ -50,6 +50,8 @@ def read_numbers(folder: Path) -> dict[str, Any]:
     DamagedCheckpointError
         Where one of them is not.
     """
+    for name in FILES:
+        check_plain(folder / name, folder)
     try:
         state = json.loads((folder / NUMBERS).read_bytes())
         content = state["content"]

@@ -2,6 +2,7 @@
 
 import collections
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert._process._file_hash import sha256_of_file
+from sklearn_bert.model import _damage, _manifest
 
 SPEC = importlib.util.spec_from_file_location(
     "_hostile_folders", Path(__file__).with_name("_hostile_folders.py")
@@ -132,3 +135,78 @@ def test_a_saved_folder_may_lack_its_head(bases, tmp_path):
     (folder / "sentence_bert_config.json").unlink()
     with pytest.raises(ValueError, match="sentence_bert_config.json is missing"):
         BertEmbedder(folder, pooling="mean", device="cpu").fit(TEXTS)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "embedder"])
+def test_weights_of_nothing_are_neither_mapped_nor_hashed(
+    bases, tmp_path, monkeypatch, name
+):
+    """A file that is larger than its header says is refused before that."""
+    folder = tmp_path / name
+    shutil.copytree(bases / name, folder)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(2**36)  # which takes no place on the disk
+    monkeypatch.setattr(_damage, "safe_open", None)
+
+    def sha256_of_small_file(path):
+        assert path.stat().st_size < 2**30
+        return sha256_of_file(path)
+
+    monkeypatch.setattr(_manifest, "sha256_of_file", sha256_of_small_file)
+    match = "has 68,719,476,736 bytes; by its header|is damaged: its sha256"
+    with pytest.raises(ValueError, match=match):
+        BertEmbedder(folder, device="cpu").fit(TEXTS)
+
+
+def link_to(target):
+    """Put a link to another file in the place of one."""
+    return lambda path: path.symlink_to(target)
+
+
+def large(path):
+    """A file of 64 GiB that takes no place on the disk."""
+    with path.open("wb") as file:
+        file.truncate(2**36)
+
+
+ENDLESS = {
+    "zeros": link_to("/dev/zero"),
+    "log of the kernel": link_to("/proc/kmsg"),
+    "pipe": lambda path: os.mkfifo(path),
+    "large": large,
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices and pipes")
+@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize(
+    "use", [load, lambda f: BertEmbedder(f).fit(TEXTS)], ids=["load", "checkpoint"]
+)
+def test_a_manifest_without_an_end_is_not_read(bases, tmp_path, monkeypatch, kind, use):
+    """A device, a pipe or 64 GiB in the place of the manifest are refused at once."""
+    folder = tmp_path / "saved"
+    shutil.copytree(bases / "embedder", folder)
+    (folder / "estimator.json").unlink()
+    ENDLESS[kind](folder / "estimator.json")
+    read_bytes = Path.read_bytes
+
+    def read_plain(path):
+        assert path.is_file()
+        assert path.resolve().is_relative_to(tmp_path)
+        assert path.stat().st_size < 2**30
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_plain)
+    with pytest.raises((ValueError, FileNotFoundError), match=str(folder)):
+        use(folder)
+
+
+def test_a_journal_elsewhere_is_not_read(bases, tmp_path):
+    """What lies in the place of a save's journal is read in the folder itself only."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "new").symlink_to(bases / "embedder")
+    (folder / ".sklearn_bert.saved").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"saved/estimator.json is missing"):
+        load(folder)

@@ -1,11 +1,13 @@
 """A folder is written whole or not at all, however the writing ends."""
 
+import itertools
 import json
 import os
 import re
 import stat
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from sklearn_bert._process._atomic_folder import (
     read_whole,
     whole_folder,
 )
+from sklearn_bert._process._errors import CheckpointError
 from sklearn_bert._process._file_system import lock
 
 
@@ -465,6 +468,53 @@ def test_an_error_of_a_reader_comes_out(tmp_path):
     """An error of reading is the caller's, where nothing was replaced."""
     with pytest.raises(FileNotFoundError, match="mark"):
         read_whole(tmp_path, "mark", lambda source: (source / "mark").read_text())
+
+
+@linux
+def test_a_reader_takes_its_turn_among_savers(tmp_path):
+    """Saves that come faster than a reader can read do not hold it up for ever."""
+    target = tmp_path / "one"
+    write(target)
+    reads, is_over = [], threading.Event()
+
+    def save_on():
+        for number in itertools.count():
+            write(target, str(number))
+            if is_over.is_set():
+                return
+
+    def read(source):
+        mark = (source / "mark").read_text()
+        reads.append(mark)
+        if len(reads) <= _folder.FREE_READS:
+            while (target / "mark").read_text() == mark:
+                time.sleep(0.001)
+        else:
+            time.sleep(0.1)
+        return mark, (source / "sub" / "file").read_text()
+
+    saver = threading.Thread(target=save_on)
+    saver.start()
+    try:
+        mark, content = read_whole(target, "mark", read)
+    finally:
+        is_over.set()
+        saver.join()
+    assert mark == content
+    assert len(reads) == _folder.FREE_READS + 1
+
+
+def test_a_reader_gives_up(tmp_path):
+    """Where nobody takes turns, it says so after some reads."""
+    reads = []
+
+    def read(source):
+        reads.append(source)
+        (source / "mark").write_text(str(len(reads)))
+
+    with pytest.raises(CheckpointError, match="was replaced 100 times"):
+        read_whole(tmp_path, "mark", read)
+    assert len(reads) == 100
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "link/out", "sub/../../out"])

@@ -366,6 +366,11 @@ def newest_of(folder):
     return max(SLOTS, key=lambda slot: read_numbers(folder / slot)["n_done"])
 
 
+def make_endless(path, rng):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 def flip_bit(path, rng):
     data = bytearray(path.read_bytes())
     data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -373,6 +378,7 @@ def flip_bit(path, rng):
 
 
 DAMAGES = {
+    "endless": make_endless,
     "flipped": flip_bit,
     "cut": lambda path, rng: os.truncate(path, rng.randrange(path.stat().st_size)),
     "removed": lambda path, rng: path.unlink(),
