@@ -63,7 +63,7 @@ def test_a_wrong_file_is_told(run, tmp_path, wrong, command):
     assert str(tmp_path / name) in error
 
 
-@pytest.mark.parametrize("wrong", WRONG_FILES.keys() - {"no row"})
+@pytest.mark.parametrize("wrong", sorted(WRONG_FILES.keys() - {"no row"}))
 def test_a_wrong_file_is_told_before_a_fit(run, tmp_path, wrong):
     """`fit` says the same of a file."""
     name, content, message = WRONG_FILES[wrong]
