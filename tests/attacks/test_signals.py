@@ -30,6 +30,7 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert._process._file_hash import TICK
 
 TOPICS = {"pos": "a great film", "neg": "an awful film"}
 CALLS = [
