@@ -597,7 +597,7 @@ def test_damaged_checkpoint(copied, damage):
 
 def test_refused_before_weights_are_read(copied, monkeypatch):
     """What is wrong with the tokenizer is said before any weight is read."""
-    monkeypatch.setattr(_checkpoint_encoder, "load_file", _refuse)
+    monkeypatch.setattr(_checkpoint_encoder, "read_weights", _refuse)
     NO_TOKENIZER(copied)
     with pytest.raises(DamagedCheckpointError, match="has weights but no tokenizer"):
         BertEmbedder(copied, **SETTINGS).fit(TEXTS)

@@ -139,9 +139,11 @@ def whole_folder(folder: Path, last: str) -> Path:
         As in `new_folder`.
     """
     new = folder / JOURNAL / "new"
-    is_inside = not (folder / last).exists() and (new / last).exists()
-    is_linked = new.is_symlink() or new.parent.is_symlink()  # which no save has done
-    return new if is_inside and not is_linked else folder
+    # Unlike a path's own method, this one takes a name that is too long for a file.
+    is_inside = not os.path.exists(folder / last) and os.path.exists(new / last)
+    if not is_inside or new.is_symlink() or new.parent.is_symlink():
+        return folder  # no save makes a link
+    return new
 
 
 def read_whole(folder: Path, last: str, read: Callable[[Path], T]) -> T:

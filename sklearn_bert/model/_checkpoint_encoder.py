@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
@@ -36,6 +35,7 @@ from sklearn_bert.model._damage import (
 from sklearn_bert.model._language_model import language_class
 from sklearn_bert.model._sizes import Shapes, check_config_sizes, check_model_size
 from sklearn_bert.model._transformers_layout import AddedLayer, undo_scale
+from sklearn_bert.model._weight_file import read_weights
 
 # Where a folder that is no checkpoint may have one: in it, or as the Hub's cache does.
 CONFIGS_BELOW = ("*/config.json", "snapshots/*/config.json")
@@ -370,7 +370,7 @@ def read_encoder(
     tensors: dict[str, Tensor] = {}
     for path in weight_files(name, folder):
         with damage_named(str(path)):
-            tensors |= load_file(path)
+            tensors |= read_weights(path)
     with damage_named(what, FIT):
         shapes = {key: tuple(value.shape) for key, value in tensors.items()}
         sketch: Any = check_model_size(

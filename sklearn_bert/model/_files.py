@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from sklearn_bert._process._random import seeded
@@ -41,6 +41,7 @@ from sklearn_bert.model._sizes import check_model_size
 from sklearn_bert.model._text_model import ENCODER_FILE, FILE_OF_PART, TextModel
 from sklearn_bert.model._torch_state import Undrawn, building, own_torch_state
 from sklearn_bert.model._weight_array import from_array, to_array
+from sklearn_bert.model._weight_file import read_weights
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # What a configuration says of transformers' own heads. transformers would make up a
@@ -139,7 +140,7 @@ def read_model(folder: Path, settings: dict[str, Any]) -> TextModel:
         check_weights(path)
         if path.parent != folder:  # of a step
             continue
-        found = load_file(path)
+        found = read_weights(path)
         if file == ENCODER_FILE and not is_language_model:
             found = {f"encoder.{name}": value for name, value in found.items()}
         weights |= found

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sklearn_bert.model._damage import check_finite, check_weights, damage_named
+from sklearn_bert.model._weight_file import read_weights
 
 POOLINGS = ("cls", "pooler", "mean", "max", "attention")
 # The file of a folder with the weights of an `AttentionPooling`.
@@ -115,7 +115,7 @@ def read_attention(path: Path, width: int) -> AttentionPooling:
     """Read the attention pooling of a saved estimator."""
     check_weights(path)
     with damage_named(str(path)):
-        weights = load_file(path)
+        weights = read_weights(path)
         attention = AttentionPooling(width)
         attention.load_state_dict(
             {name.removeprefix("attention."): value for name, value in weights.items()}

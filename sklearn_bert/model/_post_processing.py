@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,6 +28,7 @@ from sklearn_bert.model._damage import (
     read_json,
 )
 from sklearn_bert.model._torch_state import building
+from sklearn_bert.model._weight_file import read_weights
 
 # The file with the steps of a folder that sentence-transformers cannot pool.
 OWN_MODULES = "sklearn_bert_modules.json"
@@ -161,7 +162,7 @@ def read_step(path: Path) -> nn.Linear | None:
 
 def read_step_weights(path: Path) -> dict[str, Tensor]:
     """Read the weights of a linear map, by their names in it."""
-    weights = load_file(path / WEIGHTS)
+    weights = read_weights(path / WEIGHTS)
     return {name.removeprefix("linear."): value for name, value in weights.items()}
 
 
