@@ -7,7 +7,7 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 # The others fine-tune, some of them on all of the bundled tickets.
-QUICK = {"inspection", "security", "text_checks", "training", "vocabulary"}
+QUICK = {"inspection", "many_rows", "security", "text_checks", "training", "vocabulary"}
 
 
 def pages():
