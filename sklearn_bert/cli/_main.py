@@ -50,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _complain(error: BaseException) -> int:
     note(f"error: {_one_line(error)}")
+    try:
+        flush_stdout()
+    except OSError:  # a full disk: Python would try again, and change the status
+        drop_stdout()
     return 2
 
 
