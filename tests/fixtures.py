@@ -211,6 +211,12 @@ def settings(checkpoint):
 
 
 @pytest.fixture(scope="module")
+def quick(settings):
+    """Parameters of a classifier that learns little."""
+    return settings | {"max_epochs": 1, "head_init": "random", "calibrate": False}
+
+
+@pytest.fixture(scope="module")
 def embedder_settings(checkpoint):
     """Parameters of a tiny embedder."""
     return {"checkpoint": checkpoint, "device": "cpu", "precision": "float32"}

@@ -20,12 +20,6 @@ from sklearn_bert import (
 
 
 @pytest.fixture(scope="module")
-def quick(settings):
-    """Parameters of a fit that learns little."""
-    return settings | {"max_epochs": 1, "head_init": "random", "calibrate": False}
-
-
-@pytest.fixture(scope="module")
 def classifier(quick, reviews):
     return BertClassifier(**quick).fit(*reviews)
 

@@ -12,11 +12,6 @@ from sklearn_bert.distributed import Predictor, make_predict_fn
 
 
 @pytest.fixture(scope="module")
-def quick(settings):
-    return settings | {"max_epochs": 1, "head_init": "random", "calibrate": False}
-
-
-@pytest.fixture(scope="module")
 def classifier(quick, reviews):
     return BertClassifier(**quick).fit(*reviews)
 

@@ -24,11 +24,6 @@ from sklearn_bert._process._techniques import without
 
 
 @pytest.fixture(scope="module")
-def quick(settings):
-    return settings | {"max_epochs": 1, "head_init": "random", "calibrate": False}
-
-
-@pytest.fixture(scope="module")
 def classifier(quick, reviews):
     return BertClassifier(**quick).fit(*reviews)
 
