@@ -5,5 +5,5 @@
   `_demo`: one command each, imported when it is asked for
 - `_tables`, `_columns`: files -> data frames -> texts and targets, and back
 - `_folders`, `_answers`, `_scores`: saved models, what they say, and how good it is
-- `_console`, `_new_file`: what is written to the console, and to files
+- `_console`, `_out`: what is written to the console, and where files may go
 """

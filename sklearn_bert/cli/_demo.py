@@ -13,7 +13,7 @@ from sklearn_bert._process._atomic_folder import check_replaceable
 from sklearn_bert.cli._columns import as_labels, check_labels, training_rows
 from sklearn_bert.cli._console import say
 from sklearn_bert.cli._fit import split
-from sklearn_bert.cli._folders import check_free_folder
+from sklearn_bert.cli._out import check_free_folder
 from sklearn_bert.cli._tables import read_table
 from sklearn_bert.datasets import load_support_tickets
 from sklearn_bert.estimators._save import files_written

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from sklearn_bert import BertEmbedder
+from sklearn_bert._process._atomic_file import new_file
 from sklearn_bert.cli._answers import ANSWERS, read_X
 from sklearn_bert.cli._columns import texts_of
 from sklearn_bert.cli._folders import is_model, read_folder
-from sklearn_bert.cli._new_file import check_free, new_file
+from sklearn_bert.cli._out import check_free
 from sklearn_bert.cli._tables import Table, check_out, read_table, write_table
 
 KINDS = ("BertEmbedder", "BertClassifier", "BertRegressor")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from sklearn_bert._process._atomic_file import new_file
 from sklearn_bert.cli._console import show
 from sklearn_bert.cli._folders import read_folder
-from sklearn_bert.cli._new_file import check_free, new_file
+from sklearn_bert.cli._out import check_free
 from sklearn_bert.cli._tables import STDIN
 from sklearn_bert.inspection import TextAttributionDisplay, explain
 

@@ -9,7 +9,8 @@ from typing import Any
 from sklearn_bert import onnx, save
 from sklearn_bert.cli._answers import read_X
 from sklearn_bert.cli._console import show
-from sklearn_bert.cli._folders import check_free_folder, read_folder
+from sklearn_bert.cli._folders import read_folder
+from sklearn_bert.cli._out import check_free_folder
 from sklearn_bert.cli._tables import read_table
 
 

@@ -18,7 +18,7 @@ from sklearn_bert.cli._columns import (
     training_rows,
 )
 from sklearn_bert.cli._console import show
-from sklearn_bert.cli._folders import check_free_folder
+from sklearn_bert.cli._out import check_free_folder
 from sklearn_bert.cli._scores import scores_of
 from sklearn_bert.cli._tables import read_table
 from sklearn_bert.estimators._save import files_written

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sklearn_bert
-from sklearn_bert._process._atomic_folder import entries, whole_folder
+from sklearn_bert._process._atomic_folder import whole_folder
 from sklearn_bert.model import _manifest as saved
 from sklearn_bert.onnx import _manifest as exported
 
@@ -95,23 +95,6 @@ def _read(path: Path) -> ModelFolder:
         return ModelFolder(path, content.get("layout", "sklearn_bert"), content)
     source = whole_folder(path, exported.MANIFEST)
     return ModelFolder(path, "onnx", exported.read_manifest(source))
-
-
-def check_free_folder(folder: Path, force: bool) -> None:
-    """Raise OSError or ValueError if a model should not be written to a folder.
-
-    Called before minutes of work. What is no model is not replaced by force, either:
-    that is told by `save` and `export`.
-    """
-    for parent in folder.absolute().parents:
-        if parent.exists() and not parent.is_dir():
-            raise ValueError(
-                f"--out {folder} lies in {parent}, which is a file; expected a folder."
-            )
-    if not force and folder.exists() and (not folder.is_dir() or entries(folder)):
-        raise FileExistsError(
-            f"{folder} exists; name another folder, or replace a model by --force."
-        )
 
 
 def plain(value: Any) -> Any:

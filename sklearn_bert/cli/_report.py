@@ -7,7 +7,7 @@ import argparse
 from sklearn_bert.cli._answers import ANSWERS, read_X, read_y
 from sklearn_bert.cli._console import show
 from sklearn_bert.cli._folders import read_folder
-from sklearn_bert.cli._new_file import check_free, new_file
+from sklearn_bert.cli._out import check_free
 from sklearn_bert.cli._tables import read_table
 from sklearn_bert.inspection import error_report
 
@@ -24,8 +24,7 @@ def run(options: argparse.Namespace) -> None:
         train["X_train"] = read_X(table, options.text, folder)
         train["y_train"] = read_y(table, options.target, folder)
     model = folder.load()
-    with new_file(options.out) as draft:
-        error_report(model, X, y, draft, **train)
+    error_report(model, X, y, options.out, **train)
     result = {"report": options.out, "rows": len(y)}
     lines = f"report on {len(y)} texts written to {options.out}"
     show(result, lines, as_json=options.json)

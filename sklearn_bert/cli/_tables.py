@@ -21,8 +21,9 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from sklearn_bert._process._atomic_file import new_file
 from sklearn_bert.cli._console import to_json, write_stdout
-from sklearn_bert.cli._new_file import check_free, new_file
+from sklearn_bert.cli._out import check_free
 
 STDIN = "-"
 NAMES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sklearn_bert._process._atomic_file import new_file
 from sklearn_bert.distributed._source import PARQUET
 
 if TYPE_CHECKING:
     import pyarrow
 
 FOLDER = ".parts"
-TEMPORARY = ".writing"
 # How far the answers of two runs may lie apart: of bfloat16, on another machine.
 SAME = 2e-2
 
@@ -26,7 +25,7 @@ SAME = 2e-2
 class Parts:
     """The parts of a Parquet file: one for each batch, in a folder beside it.
 
-    Each is written under another name first, and renamed: a part is whole or not there.
+    A part is whole or not there.
     The last step puts them into one file, with a row group for each, and removes them.
 
     Parameters
@@ -88,10 +87,8 @@ class Parts:
         """Write a part."""
         from pyarrow.parquet import write_table
 
-        path = self._path(place)
-        temporary = path.with_suffix(TEMPORARY)
-        write_table(table, temporary)
-        os.replace(temporary, path)
+        with new_file(self._path(place)) as draft:
+            write_table(table, draft)
 
     def remove_if_empty(self) -> None:
         """Remove the folder where nothing was written to it."""
@@ -110,11 +107,12 @@ class Parts:
 
         if self.has(n_parts):
             raise self._of_another_run(f"source ended after {n_parts} batches")
-        temporary = self.output.with_suffix(TEMPORARY)
-        with ParquetWriter(temporary, self.read(0).schema) as writer:
+        with (
+            new_file(self.output) as draft,
+            ParquetWriter(draft, self.read(0).schema) as writer,
+        ):
             for place in range(n_parts):
                 writer.write_table(self.read(place))
-        os.replace(temporary, self.output)
         shutil.rmtree(self.folder)
         return self.output
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from sklearn_bert._process._file_system import sync
+from sklearn_bert._process._atomic_file import new_file
 from sklearn_bert._process._sklearn import safe_indexing
 from sklearn_bert._process._warn import warn
 from sklearn_bert.estimators._classifier import BertClassifier
@@ -195,7 +194,8 @@ def error_report(
         train=[] if train is None else joined(train),
         train_labels=train_labels,
     )
-    _write_whole(place, render(page).encode("utf-8", "replace"))
+    with new_file(place) as draft:
+        draft.write_bytes(render(page).encode("utf-8", "replace"))
     return _summary(place, mistakes, suspects, duplicates)
 
 
@@ -304,17 +304,3 @@ def _summary(
         duplicates=duplicates,
         calibration_error=mistakes.calibration_error(),
     )
-
-
-def _write_whole(place: Path, content: bytes) -> None:
-    """Write a file completely, or not at all."""
-    draft = place.with_name(f"{place.name}.{secrets.token_hex(4)}.draft")
-    try:
-        with draft.open("xb") as file:
-            file.write(content)
-        sync(draft)
-        draft.replace(place)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync(place.parent)

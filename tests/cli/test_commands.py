@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -270,7 +271,7 @@ def test_report_hands_texts_and_targets_on(saved, csv, tmp_path, monkeypatch, pr
         handed.append((type(estimator).__name__, X["text"].tolist(), y.tolist()))
         assert not train or train["X_train"].equals(X)
         assert not train or train["y_train"].tolist() == y.tolist()
-        path.write_text("<!doctype html>")
+        Path(path).write_text("<!doctype html>")
 
     monkeypatch.setattr(_report, "error_report", error_report)
     out, frame = tmp_path / "report.html", pd.read_csv(csv)

@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from sklearn_bert.cli._new_file import check_free, new_file
+from sklearn_bert._process._atomic_file import new_file
+from sklearn_bert.cli._out import check_free
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):

@@ -17,7 +17,8 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support
 from sklearn.pipeline import make_pipeline
 
 from sklearn_bert import BertClassifier, BertRegressor, BertTokenClassifier, onnx
-from sklearn_bert.inspection import _error_report, _likeness, error_report
+from sklearn_bert._process import _atomic_file
+from sklearn_bert.inspection import _likeness, error_report
 from sklearn_bert.inspection._mistakes import Mistakes, wilson
 
 EVIL = "</script><script>alert(1)</script><img src=x> & \u2028 '\""
@@ -380,7 +381,7 @@ def test_failed_write_leaves_the_old_file(clf, path, monkeypatch):
     def fail(place):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(_error_report, "sync", fail)
+    monkeypatch.setattr(_atomic_file, "sync", fail)
     with pytest.raises(OSError, match="the disk is full"):
         error_report(clf, ["a good film", "bad"], ["pos", "neg"], path)
     assert path.read_text() == "old"

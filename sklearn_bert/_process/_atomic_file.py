@@ -8,22 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-def check_free(path: str | Path, force: bool) -> None:
-    """Raise FileExistsError or ValueError if `new_file` should not write there.
-
-    Called before minutes of work, not after.
-    """
-    path = Path(path)
-    if os.path.lexists(path) and not force:
-        raise FileExistsError(
-            f"{path} exists; name another file, or replace it by --force."
-        )
-    # To replace a device, such as /dev/null, would take it from the whole system.
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no plain file, and cannot be replaced.")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"{path} lies in no folder that exists; make the folder.")
+from sklearn_bert._process._file_system import sync
 
 
 @contextmanager
@@ -39,6 +24,8 @@ def new_file(path: str | Path) -> Iterator[Path]:
         yield draft
         if target.exists():
             shutil.copymode(target, draft)
+        sync(draft)
         os.replace(draft, target)
+        sync(target.parent)
     finally:
         draft.unlink(missing_ok=True)
