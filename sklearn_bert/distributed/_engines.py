@@ -67,7 +67,8 @@ class Predictor:
     """A batch with a column more: for Ray Data, Dask and pandas.
 
     It is a class for ``ray.data.Dataset.map_batches``, and an instance is a function
-    for ``dask.dataframe.map_partitions``. A process reads a folder once.
+    for ``dask.dataframe.map_partitions``. It reads a folder at its first batch, and
+    again where it was pickled to; a process keeps equal weights once.
 
     Parameters
     ----------
@@ -106,6 +107,14 @@ class Predictor:
         self.method = method
         self.output = output
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was read is not pickled: another process reads the folder itself.
+        return {k: v for k, v in vars(self).items() if k != "_model"}
+
+    @functools.cached_property
+    def _model(self) -> Any:
+        return _load(self.model) if isinstance(self.model, str) else self.model
+
     def __call__(self, batch: Any) -> Any:
         """Return a dict of arrays, or a data frame, with the answers added.
 
@@ -123,13 +132,12 @@ class Predictor:
             raise ValueError(
                 f"a batch has no column {missing[0]!r}; it has {list(batch)}."
             )
-        model = _load(self.model) if isinstance(self.model, str) else self.model
-        answers = self._answers(model, batch)
+        answers = self._answers(batch)
         if isinstance(batch, Mapping):
             return {**batch, self.output: answers}
-        return batch.assign(**self._columns(answers, model))
+        return batch.assign(**self._columns(answers))
 
-    def _answers(self, model: Any, batch: Any) -> Any:
+    def _answers(self, batch: Any) -> Any:
         frame = pd.DataFrame({name: batch[name] for name in self.columns})
         # A partition may have no row, and no text is no X.
         n_rows = len(frame)
@@ -137,25 +145,24 @@ class Predictor:
             frame = pd.DataFrame({name: [""] for name in self.columns})
         # A single column is a list of texts, and has no name to compare.
         X = frame[self.columns[0]] if len(self.columns) == 1 else frame
-        return getattr(model, self.method)(X)[:n_rows]
+        return getattr(self._model, self.method)(X)[:n_rows]
 
-    def _columns(self, answers: Any, model: Any) -> dict[str, Any]:
+    def _columns(self, answers: Any) -> dict[str, Any]:
         if isinstance(answers, list) or np.ndim(answers) == 1:
             return {self.output: answers}
         width = np.shape(answers)[1]
-        classes = getattr(model, "classes_", ())
+        classes = classes_of(self._model, self.method)
         names = classes if len(classes) == width else range(width)
         columns = zip(names, np.asarray(answers).T, strict=True)
         return {f"{self.output}_{name}": column for name, column in columns}
 
 
+def classes_of(model: Any, method: str) -> Any:
+    """Return the classes that a method's columns may stand for: those of no vector."""
+    return () if method == "transform" else getattr(model, "classes_", ())
+
+
 def _load(folder: str) -> Any:
-    return _load_once(folder, os.stat(folder).st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=2)
-def _load_once(folder: str, changed: int) -> Any:
-    """Read a folder; `changed` is when it was written."""
     is_exported = (Path(folder) / ONNX_MANIFEST).exists()
     # Either is imported when it is needed: the first does without torch.
     return (sklearn_bert.onnx if is_exported else sklearn_bert).load(folder)

@@ -159,7 +159,7 @@ def _columns(answers: Any, classes: Any) -> Iterator[tuple[str, Any]]:
         yield "prediction", pyarrow.array(lists)
     elif np.ndim(answers) == 1:
         yield "prediction", pyarrow.array(answers)
-    elif classes is not None and len(classes) == np.shape(answers)[1]:
+    elif len(classes) == np.shape(answers)[1]:
         for name, column in zip(classes, np.asarray(answers).T, strict=True):
             yield str(name), pyarrow.array(np.ascontiguousarray(column))
     else:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_bert._process._techniques import uses
+from sklearn_bert.distributed._engines import classes_of
 from sklearn_bert.distributed._parts import Parts, as_table
 from sklearn_bert.distributed._source import batches_of
 from sklearn_bert.text._columns import excerpt
@@ -118,7 +119,7 @@ def stream(
         return (_answer(compute, X, n) for n, X in _ahead(estimator, batches))
     parts = Parts(Path(output))
     try:
-        return _write(estimator, compute, batches, parts)
+        return _write(estimator, method, batches, parts)
     finally:
         parts.remove_if_empty()
 
@@ -134,9 +135,9 @@ def _columns_of(
     return columns
 
 
-def _write(estimator: Any, compute: Any, batches: Iterator[Any], parts: Parts) -> Path:
+def _write(estimator: Any, method: str, batches: Iterator[Any], parts: Parts) -> Path:
     """Write a part for each batch that has none, and join them."""
-    classes = getattr(estimator, "classes_", None)
+    compute, classes = getattr(estimator, method), classes_of(estimator, method)
     n_parts = 0
     for place, X in _ahead(estimator, batches, is_done=parts.has):
         n_parts = place + 1

@@ -51,17 +51,34 @@ def test_an_exported_folder_serves_too(classifier, reviews, tmp_path):
     assert_allclose(found, classifier.predict_proba(list(texts)), atol=1e-4)
 
 
-def test_a_folder_is_read_once_until_it_changes(classifier, quick, reviews, tmp_path):
-    """A process has one model of a folder, and another where another is saved."""
+def test_what_was_read_is_not_pickled(classifier, quick, reviews, tmp_path):
+    """A Predictor keeps its model; one that was pickled reads the folder itself."""
     save(classifier, tmp_path / "model")
     batch = pd.DataFrame({"text": reviews[0]})
     first = Predictor(tmp_path / "model", "text", "predict_proba")
-    second = pickle.loads(pickle.dumps(first))
-    pd.testing.assert_frame_equal(first(batch), second(batch))
+    before = first(batch)
     other = BertClassifier(**(quick | {"random_state": 1})).fit(*reviews)
     save(other, tmp_path / "model")
-    found = second(batch)[["prediction_neg", "prediction_pos"]]
+    pd.testing.assert_frame_equal(first(batch), before)
+    data = pickle.dumps(first)
+    assert len(data) < 1000
+    found = pickle.loads(data)(batch)[["prediction_neg", "prediction_pos"]]
     assert_array_equal(found, other.predict_proba(reviews[0]))
+
+
+class TwoNumbers:
+    """A model of two classes whose vectors have two numbers."""
+
+    classes_ = ("neg", "pos")
+
+    def transform(self, X):
+        return np.zeros((len(X), 2))
+
+
+def test_a_vector_s_numbers_are_not_named_after_classes():
+    """Where there are as many of both, the columns are numbered all the same."""
+    found = Predictor(TwoNumbers(), "text", "transform")(pd.DataFrame({"text": ["a"]}))
+    assert found.columns.tolist() == ["text", "prediction_0", "prediction_1"]
 
 
 @pytest.mark.parametrize("as_estimator", [False, True])

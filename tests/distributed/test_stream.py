@@ -156,6 +156,22 @@ def test_output_is_one_file_in_order(classifier, texts, tmp_path, method, column
     assert [path.name for path in tmp_path.iterdir()] == ["answers.parquet"]
 
 
+class TwoNumbers:
+    """A model of two classes whose vectors have two numbers."""
+
+    classes_ = ("neg", "pos")
+
+    def transform(self, X):
+        return np.zeros((len(X), 2))
+
+
+def test_vectors_as_wide_as_there_are_classes_are_vectors(tmp_path):
+    """They are no probabilities of these classes."""
+    output = tmp_path / "a.parquet"
+    stream(TwoNumbers(), [["a"]], "transform", output=output)
+    assert parquet.read_table(output)["vector"].to_pylist() == [[0, 0]]
+
+
 def test_output_of_tags_is_lists(settings, texts, tmp_path):
     """Rows of other lengths are lists."""
     words = [text.split() for text in texts]
