@@ -33,7 +33,8 @@ def make_predict_fn(
     -------
     callable
         Without parameters; it returns a function that takes a column of texts (or two,
-        of pairs) as arrays of shape (n_rows,), and returns an array of n_rows rows.
+        of pairs, or those of a template, in the order of `feature_names_in_`) as arrays
+        of shape (n_rows,), and returns an array of n_rows rows.
 
     Examples
     --------
@@ -53,11 +54,15 @@ def make_predict_fn(
 
 
 def _make_predict(folder: str, method: str) -> Callable[..., np.ndarray]:
-    compute = getattr(_load(folder), method)
+    model = _load(folder)
+    names = getattr(model, "feature_names_in_", range(model.n_features_in_))
 
     def predict(*columns: np.ndarray) -> np.ndarray:
-        X = columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
-        answers: np.ndarray = compute(X)
+        # Spark gives columns without names, in the order of the call.
+        X: Any = columns[0]
+        if len(columns) > 1:
+            X = pd.DataFrame(dict(zip(names, columns, strict=True)))
+        answers: np.ndarray = getattr(model, method)(X)
         return answers
 
     return predict

@@ -33,14 +33,18 @@ def test_spark_s_function_answers_a_column(classifier, folder, reviews, method):
     assert_array_equal(predict(texts), getattr(classifier, method)(list(texts)))
 
 
-def test_spark_s_function_takes_pairs(quick, reviews, tmp_path):
-    """Two columns are the halves of pairs."""
+@pytest.mark.parametrize("columns", ["an array", "a frame", "a template"])
+def test_spark_s_function_takes_columns(quick, reviews, tmp_path, columns):
+    """Several columns are pairs, or those of a template, as in fit, by their order."""
     texts, labels = (np.array(part, dtype=object) for part in reviews)
-    pairs = np.stack([texts, texts[::-1]], axis=1)
-    clf = BertClassifier(**quick).fit(pairs, labels)
+    X = pd.DataFrame({"title": texts, "body": texts[::-1]})
+    template = "{title}: {body}" if columns == "a template" else None
+    if columns == "an array":
+        X = X.to_numpy()
+    clf = BertClassifier(**quick, template=template).fit(X, labels)
     save(clf, tmp_path / "model")
     predict = make_predict_fn(tmp_path / "model")()
-    assert_array_equal(predict(texts, texts[::-1]), clf.predict_proba(pairs))
+    assert_array_equal(predict(texts, texts[::-1]), clf.predict_proba(X))
 
 
 def test_an_exported_folder_serves_too(classifier, reviews, tmp_path):
