@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not engines"
 COUNTED := $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90)
 
-.PHONY: help demo test test-avx2 test-browser test-engines test-lowest test-newest lint docs bench bench-accuracy clean
+.PHONY: help demo test test-avx2 test-guide test-browser test-engines test-lowest test-newest lint docs bench bench-accuracy clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,10 @@ test: $(VENV)/.test  ## run the tests and the examples; COVERAGE=1 counts lines
 test-avx2: $(VENV)/.test  ## run the tests that compute, as with AVX2 alone
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
 		$(PYTEST) tests --ignore=tests/testing --ignore=tests/downstream --ignore=tests/text
+
+# They fine-tune, some on all of the bundled tickets: minutes.
+test-guide: $(VENV)/.test  ## run the pages of the guide that `make test` leaves out
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/test_guide.py tests/cli/test_shell.py
 
 # Needs an installed Chromium or Chrome.
 test-browser: $(VENV)/.browser  ## run the tests of the error report in a browser

@@ -6,5 +6,6 @@
   moment or file by file; locks, exchange, fsync
 - `_file_hash`: files that are read; `_versions`: of libraries
 - `_techniques`: the switches of what saves time or memory
+- `_progress`: how far a long computation is
 - `_sklearn`: scikit-learn's private names; `_warn`, `_errors`
 """

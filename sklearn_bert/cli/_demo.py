@@ -16,7 +16,7 @@ from sklearn_bert.cli._fit import split
 from sklearn_bert.cli._out import check_free_folder
 from sklearn_bert.cli._tables import read_table
 from sklearn_bert.datasets import load_support_tickets
-from sklearn_bert.estimators._save import files_written
+from sklearn_bert.model._manifest import files_written
 
 N_SHOWN = 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from sklearn_bert import BertEmbedder
 from sklearn_bert._process._atomic_file import new_file
 from sklearn_bert.cli._answers import ANSWERS, read_X
+from sklearn_bert.cli._bar import bar
 from sklearn_bert.cli._columns import texts_of
 from sklearn_bert.cli._folders import is_model, read_folder
 from sklearn_bert.cli._out import check_free
@@ -41,10 +43,13 @@ def _vectors(options: argparse.Namespace) -> np.ndarray:
     """Return an array of shape (n_rows, n_dimensions), float32."""
     if not is_model(options.model):
         X = _column(_table(options), options.text)
-        return BertEmbedder(options.model).fit(X).transform(X)
-    folder = read_folder(options.model, *KINDS, layouts=ANSWERS)
-    X = read_X(_table(options), options.text, folder)
-    return np.asarray(folder.load().transform(X))
+        model: Any = BertEmbedder(options.model).fit(X)
+    else:
+        folder = read_folder(options.model, *KINDS, layouts=ANSWERS)
+        X = read_X(_table(options), options.text, folder)
+        model = folder.load()
+    with bar():
+        return np.asarray(model.transform(X))
 
 
 def _table(options: argparse.Namespace) -> Table:

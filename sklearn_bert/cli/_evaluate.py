@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sklearn_bert.cli._answers import ANSWERS, PREDICTORS, read_X, read_y
+from sklearn_bert.cli._bar import bar
 from sklearn_bert.cli._console import show
 from sklearn_bert.cli._folders import read_folder
 from sklearn_bert.cli._scores import scores_of
@@ -16,5 +17,7 @@ def run(options: argparse.Namespace) -> None:
     folder = read_folder(options.model, *PREDICTORS, layouts=ANSWERS)
     table = read_table(options.data, options.format, options.encoding)
     X, y = read_X(table, options.text, folder), read_y(table, options.target, folder)
-    scores, lines = scores_of(folder.load(), X, y)
+    model = folder.load()
+    with bar():
+        scores, lines = scores_of(model, X, y)
     show(scores, lines, as_json=options.json)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from sklearn_bert import BertClassifier, BertRegressor, save
+# Not its names, which import torch: of a wrong table one hears seconds sooner.
+import sklearn_bert
 from sklearn_bert._process._atomic_folder import check_replaceable
 from sklearn_bert.cli._columns import (
     as_labels,
@@ -21,8 +22,8 @@ from sklearn_bert.cli._console import show
 from sklearn_bert.cli._out import check_free_folder
 from sklearn_bert.cli._scores import scores_of
 from sklearn_bert.cli._tables import read_table
-from sklearn_bert.estimators._save import files_written
 from sklearn_bert.estimators._summary import summary
+from sklearn_bert.model._manifest import files_written
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
             table.name, X, y, options.test_size, options.random_state, options.task
         )
     estimator = cls(**_parameters(options)).fit(X_train, y_train)
-    save(estimator, out)  # before anything else can go wrong
+    sklearn_bert.save(estimator, out)  # before anything else can go wrong
     result = {
         "model": str(out),
         "class": type(estimator).__name__,
@@ -81,10 +82,10 @@ def split(
 def _learnable(name: str, y: Any, task: str) -> tuple[Any, type]:
     """Return the targets as they are learnt, and the class that learns them."""
     if task == "regress":
-        return as_numbers(name, y), BertRegressor
+        return as_numbers(name, y), sklearn_bert.BertRegressor
     labels = as_labels(y)
     check_labels(name, labels)
-    return labels, BertClassifier
+    return labels, sklearn_bert.BertClassifier
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:

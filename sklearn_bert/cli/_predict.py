@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sklearn_bert.cli._answers import ANSWERS, PREDICTORS, answers, read_X
+from sklearn_bert.cli._bar import bar
 from sklearn_bert.cli._folders import read_folder
 from sklearn_bert.cli._tables import Table, check_out, read_table, write_table
 
@@ -26,7 +27,9 @@ def run(options: argparse.Namespace) -> None:
         )
     table = read_table(options.data, options.format, options.encoding)
     X = read_X(table, options.text, folder)
-    predicted, proba = answers(folder.load(), X)
+    model = folder.load()
+    with bar():
+        predicted, proba = answers(model, X)
     names = folder.fitted("classes_") or range(np.shape(predicted)[-1])
     columns = _columns(PREDICTION, predicted, names)
     if options.proba and proba is not None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_bert._process._progress import tell
 from sklearn_bert.compute._device import is_shortage, make_room, nothing_fits
 from sklearn_bert.text._table import Table, ragged_indices, token_budget_batches
 
@@ -100,6 +101,7 @@ def compute(
     lengths = table.lengths[rows] if per_token else table.n_outputs(rows)
     starts = np.cumsum(lengths) - lengths
     output: Tensor | None = None
+    n_done = 0
     # Longest first: if memory is short, the first batch shows it.
     for batch, values in _answers(function, table, rows, feed):
         if output is None:
@@ -118,6 +120,8 @@ def compute(
                 "checkpoint."
             )
         output[torch.from_numpy(where)] = values.to(output.dtype)
+        n_done += len(batch)
+        tell(n_done, len(rows))
     assert output is not None  # a table holds at least one text
     if np.array_equal(row_of, np.arange(len(rows))):  # each text once, in order
         return output

@@ -20,7 +20,6 @@ from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.model._find import known_version
 from sklearn_bert.text._columns import as_python, excerpt
 
-CARD = "README.md"
 MOST_CLASSES = 100  # that a card names
 # A name on the Hub: "owner/name", or "name".
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

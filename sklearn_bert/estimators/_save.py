@@ -15,10 +15,16 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
-from sklearn_bert.estimators._model_card import CARD, write_card
+from sklearn_bert.estimators._model_card import write_card
 from sklearn_bert.estimators._transformers_layout import write_for_transformers
 from sklearn_bert.model._files import write_model
-from sklearn_bert.model._manifest import MANIFEST, canonical, sha256_of
+from sklearn_bert.model._manifest import (
+    CARD,
+    MANIFEST,
+    canonical,
+    files_written,
+    sha256_of,
+)
 
 FORMAT = 5
 PACKAGE = "sklearn_bert."
@@ -148,23 +154,6 @@ def save(
             content["card"] = sha256_of(card)
         manifest = {"sha256": sha256_of(canonical(content)), "content": content}
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-
-
-def files_written(folder: Path) -> set[str] | None:
-    """Return the files that `save` wrote into the folder; None: it wrote nothing.
-
-    A card that was changed since is a file of the user's.
-    """
-    # If the manifest is damaged, no file in the folder is known to be ours.
-    try:
-        content = json.loads((folder / MANIFEST).read_bytes())["content"]
-        ours = {MANIFEST, *content["files"]}
-        card = folder / CARD
-        if card.is_file() and sha256_of(card.read_bytes()) == content.get("card"):
-            ours.add(CARD)
-        return ours
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 # -- writing -----------------------------------------------------------------------

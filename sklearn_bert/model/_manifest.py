@@ -18,6 +18,7 @@ from sklearn_bert._process._file_hash import sha256_of_file
 from sklearn_bert.model._damage import check_plain, damaged, length_by_header
 
 MANIFEST = "estimator.json"
+CARD = "README.md"
 SAVE_AGAIN = "Save the estimator again, to another folder"
 SHA256 = re.compile("[0-9a-f]{64}")
 # Files lie in the folder or one folder deeper.
@@ -62,6 +63,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise damaged(path, "is damaged: its content is no JSON object", SAVE_AGAIN)
     return content
+
+
+def files_written(folder: Path) -> set[str] | None:
+    """Return the files that `save` wrote into the folder; None: it wrote nothing.
+
+    A card that was changed since is a file of the user's.
+    """
+    # If the manifest is damaged, no file in the folder is known to be ours.
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())["content"]
+        ours = {MANIFEST, *content["files"]}
+        card = folder / CARD
+        if card.is_file() and sha256_of(card.read_bytes()) == content.get("card"):
+            ours.add(CARD)
+        return ours
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def check_listed(

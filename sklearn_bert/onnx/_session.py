@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_bert._process._fork import process_lock
+from sklearn_bert._process._progress import tell
 from sklearn_bert.text._table import (
     TokenTable,
     ragged_indices,
@@ -95,9 +96,12 @@ class Session:
         counts = table.n_outputs(rows)
         starts = np.cumsum(counts) - counts
         values = np.empty((int(counts.sum()), self.outputs[output]), dtype=np.float32)
+        n_done = 0
         for batch in token_budget_batches(table.lengths[rows], TOKENS_PER_BATCH):
             where = ragged_indices(starts[batch], counts[batch])
             values[where] = self._batch(table, rows[batch], output, pad_id)
+            n_done += len(batch)
+            tell(n_done, len(rows))
         if len(rows) == len(row_of) and np.array_equal(row_of, np.arange(len(rows))):
             return values  # each row once, in order
         return values[ragged_indices(starts[row_of], counts[row_of])]
