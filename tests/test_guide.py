@@ -18,6 +18,8 @@ def pages():
             yield pytest.param(path, id=path.stem, marks=marks)
 
 
+# For speed some examples cut texts, of which a reader is warned on stderr.
+@pytest.mark.filterwarnings("default::sklearn_bert.TruncationWarning")
 @pytest.mark.parametrize("page", list(pages()))
 def test_examples_of_a_page(page, tmp_path, monkeypatch):
     """The examples of a page run in order, and print what the page shows."""
