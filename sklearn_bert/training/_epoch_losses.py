@@ -15,7 +15,7 @@ class EpochLosses:
     """Gathers one loss per update without waiting for it.
 
     Looks whether a loss is no longer finite: on a CPU after each update, on a GPU now
-    and then at a copy that has arrived meanwhile.
+    and then; where CUDA is, at a copy that has arrived meanwhile.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class EpochLosses:
         """Note the loss of the next update."""
         self._losses[self._n] = loss
         self._n += 1
-        if not self._losses.is_cuda:
+        if self._losses.device.type == "cpu":
             self._check(self._losses[self._n - 1 : self._n], self._n - 1)
         elif self._n % CHECK_EVERY == 0:
             self._look()
@@ -71,6 +71,9 @@ class EpochLosses:
 
     def _look(self) -> None:
         """Check the last copy if it is here, and send for the next."""
+        if not self._losses.is_cuda:
+            self._check(self.so_far(), 0)
+            return
         if self._copy is not None:
             losses, arrived = self._copy
             if not arrived.query():

@@ -17,13 +17,10 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from sklearn_bert._process._interrupts import check_heard
-from sklearn_bert.compute._device import (
-    available_device,
-    check_not_forked,
-    give_back,
-    matmul_precision,
-)
+from sklearn_bert.compute._device import available_device, on_device
 from sklearn_bert.compute._inference import REMEDY, compute
+from sklearn_bert.compute._memory import give_back
+from sklearn_bert.compute._precision import matmul_precision
 from sklearn_bert.compute._runner import WORKING_COPY, Runner, merged
 from sklearn_bert.model._files import pack_model, unpack_model
 from sklearn_bert.model._layers import layer_depths
@@ -191,8 +188,8 @@ class BertNet(NeuralNet):
             What the training goes on with, and what it leaves should it be killed;
             None: it leaves nothing.
         """
-        check_not_forked(torch.device(self.device))
-        with matmul_precision(self.precision, torch.device(self.device)):
+        device = torch.device(self.device)
+        with on_device(device), matmul_precision(self.precision, device):
             try:
                 self._prepare(examples, valid)
                 # Each callback, ours and the caller's, has a name of its own.

@@ -24,7 +24,7 @@ from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._file_system import lock
 from sklearn_bert._process._random import OWN
 from sklearn_bert._process._warn import warn
-from sklearn_bert.compute._device import is_shortage
+from sklearn_bert.compute._memory import is_shortage
 from sklearn_bert.model._damage import DamagedCheckpointError
 from sklearn_bert.model._tensor_folder import (
     FILES,

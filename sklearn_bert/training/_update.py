@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_bert._process._techniques import uses
-from sklearn_bert.compute._device import (
+from sklearn_bert.compute._inference import Feed
+from sklearn_bert.compute._memory import (
     is_shortage,
     make_room,
     no_room_to_step,
     nothing_fits,
 )
-from sklearn_bert.compute._inference import Feed
 from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, recompute
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import draws_of
