@@ -96,8 +96,9 @@ def collected_garbage():
 
 @pytest.fixture
 def emulated_bfloat16(monkeypatch):
-    """Compute in bfloat16 on every processor, even where it has to be emulated."""
-    monkeypatch.setattr(_precision, "fast_formats", lambda device: ("bfloat16",))
+    """Compute in bfloat16, or float16, on every processor, even if it is emulated."""
+    emulated = ("bfloat16", "float16")
+    monkeypatch.setattr(_precision, "fast_formats", lambda device: emulated)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ CHECKPOINT_CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [str, os.PathLike],
     "revision": [str, None],
     "max_length": [Interval(Integral, 4, None, closed="left"), None],
-    "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16"})],
+    "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16", "float16"})],
     "device": [str],
     "random_state": ["random_state"],
 }

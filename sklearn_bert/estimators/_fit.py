@@ -44,6 +44,7 @@ HISTORY = (
     "valid_loss",
     "valid_score",
     "learning_rate",
+    "skipped_updates",
     "texts_per_second",
     "seconds",
 )
