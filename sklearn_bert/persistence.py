@@ -89,7 +89,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     ----------
     folder : str or path
     device : str or None, default=None
-        Parameter `device` of the estimator: "auto", "cpu", "cuda", "cuda:1". None: as
+        Parameter `device` of the estimator: "auto", "cpu", "cuda:1", "mps". None: as
         it was saved.
 
     Returns

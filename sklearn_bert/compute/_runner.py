@@ -49,7 +49,7 @@ class Runner:
         At rest: in float32 on the CPU. It is not changed; elsewhere, or in another
         precision, a copy computes, of which a process keeps the last used.
     device : torch.device
-    precision : {"auto", "float32", "tf32", "bfloat16"}
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}
     pad_id : int
     fingerprint : str or None
         Of the checkpoint that the model's frozen part comes from; None: its features

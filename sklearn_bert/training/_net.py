@@ -60,7 +60,7 @@ class BertNet(NeuralNet):
     placement : str
         The device in the user's words; a model trained on a GPU that is missing where
         it is loaded works on the CPU.
-    precision : {"auto", "float32", "tf32", "bfloat16"}
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}
     fingerprint : str or None
         Of the checkpoint that the module's frozen part comes from; None: its features
         are not remembered.

@@ -274,7 +274,7 @@ class Updates:
         return losses.detach()
 
     def _step(self) -> bool:
-        """Clip what was collected, and step; False: it has overflowed, and is dropped."""
+        """Clip what was collected, and step; False: it overflowed, and is dropped."""
         weights = list(self.masters.trained.values())
         if self.loss_scale is not None and not self.loss_scale.unscale(weights):
             self.masters.drop_gradients()

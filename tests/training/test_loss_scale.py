@@ -284,11 +284,14 @@ def test_words_outside_decay_as_often_as_others(low_scale, make_net, data, monke
     start = make_net().module.encoder.get_input_embeddings().weight.detach().clone()
     spoil_updates(monkeypatch, {0, 4})
     rates, step = [], Updates._step
-    monkeypatch.setattr(
-        Updates,
-        "_step",
-        lambda self: (done := step(self)) and (rates.append(self.rate) or True),
-    )
+
+    def note(self):
+        rate = self.rate
+        is_done = step(self)
+        rates.extend([rate] * is_done)
+        return is_done
+
+    monkeypatch.setattr(Updates, "_step", note)
     net = make_net(precision="float16", weight_decay=0.5, lr=1e-2, max_epochs=1)
     net.fit(data)
     assert len(rates) == 3
