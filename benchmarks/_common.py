@@ -22,7 +22,8 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging
 
 from sklearn_bert import TruncationWarning, cache_info
-from sklearn_bert.compute._device import resolve_device, resolve_precision
+from sklearn_bert.compute._device import resolve_device
+from sklearn_bert.compute._precision import resolve_precision
 from sklearn_bert.model._find import find_checkpoint
 
 logging.disable_progress_bar()

@@ -33,7 +33,7 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from sklearn_bert.compute._device import resolve_precision
+from sklearn_bert.compute._precision import resolve_precision
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._input import check_texts

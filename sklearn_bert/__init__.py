@@ -28,7 +28,7 @@ _MODULES = {
     "BertClassifier": "estimators._classifier",
     "BertEmbedder": "estimators._embedder",
     "BertGenerator": "estimators._generator",
-    "BertOutOfMemoryError": "compute._device",
+    "BertOutOfMemoryError": "compute._memory",
     "BertPretrainer": "estimators._pretrainer",
     "BertRegressor": "estimators._regressor",
     "BertTokenClassifier": "estimators._token_classifier",

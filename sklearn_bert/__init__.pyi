@@ -14,7 +14,7 @@ from sklearn_bert._process._errors import (
     OfflineCheckpointError,
 )
 from sklearn_bert._version import __version__
-from sklearn_bert.compute._device import BertOutOfMemoryError
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.distributed._stream import stream
 from sklearn_bert.estimators._classifier import BertClassifier
 from sklearn_bert.estimators._embedder import BertEmbedder

@@ -17,7 +17,8 @@ from sklearn_bert._process._atomic_folder import read_whole
 from sklearn_bert._process._errors import CheckpointError, DamagedCheckpointError
 from sklearn_bert._process._versions import warn_of_other_versions
 from sklearn_bert._version import __version__
-from sklearn_bert.compute._device import is_shortage, resolve_device
+from sklearn_bert.compute._device import resolve_device
+from sklearn_bert.compute._memory import is_shortage
 from sklearn_bert.estimators._classifier import BertClassifier
 from sklearn_bert.estimators._embedder import BertEmbedder
 from sklearn_bert.estimators._fitted import check_fitted
@@ -88,7 +89,7 @@ def load(folder: str | os.PathLike, *, device: str | None = None) -> Estimator:
     ----------
     folder : str or path
     device : str or None, default=None
-        Parameter `device` of the estimator: "auto", "cpu", "cuda", "cuda:1". None: as
+        Parameter `device` of the estimator: "auto", "cpu", "cuda:1", "mps". None: as
         it was saved.
 
     Returns

@@ -34,8 +34,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from sklearn_bert.compute import _device, _inference
-from sklearn_bert.compute._device import give_back
+from sklearn_bert.compute import _inference, _precision
+from sklearn_bert.compute._memory import give_back
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._input import check_texts
@@ -96,8 +96,34 @@ def collected_garbage():
 
 @pytest.fixture
 def emulated_bfloat16(monkeypatch):
-    """Compute in bfloat16 on every processor, even where it has to be emulated."""
-    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
+    """Compute in bfloat16, or float16, on every processor, even if it is emulated."""
+    emulated = ("bfloat16", "float16")
+    monkeypatch.setattr(_precision, "fast_formats", lambda device: emulated)
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Let torch say that this machine has GPUs of a kind, which cannot compute.
+
+    Of CUDA's the capability of each may be given.
+    """
+
+    def say(kind, n=1, capabilities=()):
+        found, module = torch.device(kind) if n else None, torch.get_device_module(kind)
+        for where, name, answer in (
+            (torch.accelerator, "current_accelerator", lambda check_available: found),
+            (module, "is_available", lambda: n > 0),
+            (module, "device_count", lambda: n),
+        ):
+            monkeypatch.setattr(where, name, answer)
+        if capabilities:
+            monkeypatch.setattr(
+                torch.cuda,
+                "get_device_capability",
+                lambda device: capabilities[device.index or 0],
+            )
+
+    return say
 
 
 def make_tokenizer(max_length=64):

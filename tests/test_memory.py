@@ -17,7 +17,7 @@ from sklearn_bert import (
     cache_info,
 )
 from sklearn_bert._process._cache import FEATURES, TOKENS, WEIGHTS
-from sklearn_bert.compute._device import is_shortage, make_room
+from sklearn_bert.compute._memory import is_shortage, make_room
 from sklearn_bert.estimators import _base
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.training import _update

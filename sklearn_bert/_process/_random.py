@@ -82,16 +82,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     seeded, and the state of the generator is restored at the end.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
-    if device.type != "cuda":
+    if device.type == "cpu":
         with _drawing_from(generator, None):
             yield
         return
     with _gpu_lock:
-        # Before CUDA has started there are no generators of its devices.
-        torch.cuda.init()
-        current = torch.cuda.current_device()
-        index = current if device.index is None else device.index
-        on_gpu = torch.cuda.default_generators[index]
+        on_gpu = _default_generator(device)
         # Not torch.manual_seed: it would seed the generators of all devices.
         state = on_gpu.get_state()
         on_gpu.manual_seed(seed)
@@ -100,6 +96,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
                 yield
         finally:
             on_gpu.set_state(state)
+
+
+def _default_generator(device: torch.device) -> torch.Generator:
+    """Return the one generator that the kernels of a GPU draw from."""
+    if device.type == "mps":
+        return torch.mps._get_default_mps_generator()
+    module = torch.get_device_module(device)
+    module.init()  # before it has started, there are none
+    index = module.current_device() if device.index is None else device.index
+    return module.default_generators[index]
 
 
 def going_back() -> AbstractContextManager[None]:

@@ -1,31 +1,21 @@
-"""The device: where to compute, how precisely, and when its memory runs out."""
+"""The device to compute on: one of torch's accelerators, or the CPU."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-from sklearn_bert._process._warn import warn
 from sklearn_bert.text._columns import excerpt
 
-# glibc keeps what is freed, several times what a small fit needs, until it is asked.
-_TRIM = None
-if sys.platform == "linux":
-    _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
-# How torch and oneDNN say that a CPU has no memory left: they have no class for that.
-_CPU_SHORTAGES = (
-    *("can't allocate memory", "not enough memory", "bad_alloc"),
-    *("could not create a memory object", "Cannot allocate memory"),
-)
+# ROCm's GPUs are "cuda", too.
+ACCELERATORS = ("cuda", "mps", "xpu")
 
 
 def resolve_device(device: str) -> torch.device:
-    """Return the device of that name; `"auto"` is the first GPU, or else the CPU.
+    """Return the device of that name; `"auto"` is the accelerator, or else the CPU.
 
     Raises
     ------
@@ -33,31 +23,25 @@ def resolve_device(device: str) -> torch.device:
         Where the name is no device, or this machine has none of that kind.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        found = torch.accelerator.current_accelerator(check_available=True)
+        if found is None or found.type not in ACCELERATORS:
+            return torch.device("cpu")
+        return torch.device(found.type)
     # torch accepts names of devices that the machine lacks, and fails much later.
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
-            f"device is {excerpt(device)}; expected 'auto', 'cpu', 'cuda' or "
-            "'cuda:<number>'."
+            f"device is {excerpt(device)}; expected 'auto', 'cpu', 'cuda', 'mps', "
+            "'xpu', or one of several, such as 'cuda:1'."
         ) from error
-    if not _is_here(resolved):
+    if resolved.type != "cpu" and (resolved.index or 0) >= n_devices(resolved.type):
         raise ValueError(
-            f"device is {device!r}, which this machine does not have; use "
-            "device='auto' to take a GPU only where there is one."
+            f"device is {device!r}, which this machine does not have "
+            f"({_why_absent(resolved.type)}); use device='auto' to take a GPU only "
+            "where there is one."
         )
     return resolved
-
-
-def check_not_forked(device: torch.device) -> None:
-    """Raise RuntimeError where a forked process would use its parent's GPU."""
-    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
-        raise RuntimeError(
-            f"this process was forked from one that had used {device}, which CUDA "
-            "does not allow. Load the model in the forked process, start processes "
-            "with 'spawn' instead of 'fork', or use device='cpu'."
-        )
 
 
 def available_device(device: str) -> torch.device:
@@ -68,169 +52,60 @@ def available_device(device: str) -> torch.device:
         return torch.device("cpu")
 
 
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Return the number format of the encoder: bfloat16 only where hardware has it.
+def n_devices(kind: str) -> int:
+    """Return how many devices of a kind can be used; asking starts none of them."""
+    if kind not in ACCELERATORS:
+        return 0
+    # A GPU whose driver is too old is counted, and not available.
+    module = device_module(kind)
+    return module.device_count() if module.is_available() else 0
 
-    A CPU without AMX or AVX512-BF16 emulates bfloat16 up to a hundred times slower than
-    float32, so it is never used there, not even where it was asked for.
-    """
-    # tf32 is float32 in memory; `matmul_precision` sets how it is multiplied.
-    if precision == "float32" or (precision == "tf32" and device.type == "cuda"):
-        return torch.float32
-    if precision != "tf32" and _has_native_bfloat16(device):
-        return torch.bfloat16
-    if precision != "auto":
-        warn(
-            f"precision={precision!r}, but this {device.type} has no native "
-            f"{precision}; float32 is used."
-        )
-    return torch.float32
+
+def device_module(kind: str) -> Any:
+    """Return what torch has for a kind of device: `torch.cuda`, for example."""
+    return torch.get_device_module(kind)
 
 
 @contextmanager
-def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Multiply float32 matrices exactly, or in TF32 where that was asked for.
+def on_device(device: torch.device) -> Iterator[None]:
+    """Compute on a device in here, and say what can be done about its errors.
 
-    The caller's own setting is given back afterwards. Only CUDA has one.
+    Raises
+    ------
+    RuntimeError
+        Where a forked process would use its parent's GPU.
     """
-    if device.type != "cuda":  # a CPU multiplies as exactly as it can
-        yield
-        return
-    # The setting belongs to the process, so it is changed only where it has to be.
-    # "none" is torch's default, which multiplies exactly.
-    settings = torch.backends.cuda.matmul
-    before = settings.fp32_precision
-    wanted = "tf32" if precision == "tf32" else "ieee"
-    if wanted == ("ieee" if before == "none" else before):
-        yield
-        return
-    settings.fp32_precision = wanted
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before
-
-
-def _is_here(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return (device.index or 0) < torch.cuda.device_count()
-    if device.type == "mps":
-        return torch.backends.mps.is_available()
-    return device.type == "cpu"
-
-
-def _has_native_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # torch names these two questions only in private.
-        return (
-            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    if device.type != "cpu" and device_module(device.type)._is_in_bad_fork():
+        raise RuntimeError(
+            f"this process was forked from one that had used {device}, which it cannot "
+            "use as well. Load the model in the forked process, start processes with "
+            "'spawn' instead of 'fork', or use device='cpu'."
         )
-    return False
-
-
-# -- memory ------------------------------------------------------------------------
-
-
-class BertOutOfMemoryError(torch.OutOfMemoryError):
-    """Not even one text fits into the memory of the device."""
-
-    __module__ = "sklearn_bert"
-
-
-def give_back(device: torch.device) -> None:
-    """Give the device's memory that is no longer used back to other processes."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif _TRIM is not None:
-        _TRIM(0)
-
-
-def is_shortage(error: BaseException) -> bool:
-    """Return whether an error says that there is too little memory, of a GPU or CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    if not isinstance(error, (RuntimeError, OSError)):
-        return False
-    return any(words in str(error) for words in _CPU_SHORTAGES)
-
-
-@contextmanager
-def shortage_named(what: str) -> Iterator[None]:
-    """Raise BertOutOfMemoryError where memory runs out in here, and no batch is halved.
-
-    Parameters
-    ----------
-    what : str
-        What is done, for the message.
-    """
     try:
         yield
-    except (RuntimeError, MemoryError, OSError) as error:
-        if isinstance(error, BertOutOfMemoryError) or not is_shortage(error):
-            raise
-        raise BertOutOfMemoryError(
-            f"memory ran out while {what}. Hand in fewer texts at a time, lower "
-            "max_length, hidden_size or n_layers, or choose a smaller checkpoint. "
-            f"{_first_line(str(error))}"
-        ) from error
+    except NotImplementedError as error:
+        if device.type == "mps":
+            error.add_note(
+                "To compute such operators on the CPU, set the environment variable "
+                "PYTORCH_ENABLE_MPS_FALLBACK=1 before Python starts; or use "
+                "device='cpu'."
+            )
+        raise
 
 
-def make_room(device: torch.device) -> None:
-    """Free whatever can be freed, also what only refers to itself; slow."""
-    gc.collect()  # an error's frames and their tensors refer to each other
-    give_back(device)
-
-
-def nothing_fits(
-    what: str, device: torch.device, n_texts: int, n_tokens: int, shortage: str
-) -> BertOutOfMemoryError:
-    """Return the error to raise when the batch cannot be made smaller.
-
-    Parameters
-    ----------
-    what : {"training", "predicting"}
-    n_texts, n_tokens : int
-        Size of the batch that was asked for, and of its longest text.
-    shortage : str
-        torch's own words, which tell the bytes needed; the first line of them is shown.
-    """
-    remedy = "Lower max_length or choose a smaller checkpoint"
-    if what == "training":
-        remedy += ", or set trainable='head' or adapter='lora'"
-    return BertOutOfMemoryError(
-        f"{device} ran out of memory while {what}: a batch of {n_texts} texts was "
-        f"divided down to one text of {n_tokens} tokens, which does not fit either; "
-        f"{_free_bytes(device)} bytes are free. {remedy}. {_first_line(shortage)}"
-    )
-
-
-def no_room_to_step(
-    device: torch.device, n_weights: int, shortage: str
-) -> BertOutOfMemoryError:
-    """Return the error to raise when the optimizer's moments do not fit.
-
-    Parameters
-    ----------
-    n_weights : int
-        How many weights learn.
-    shortage : str
-        torch's own words.
-    """
-    return BertOutOfMemoryError(
-        f"{device} ran out of memory while stepping {n_weights:,} weights, for which "
-        f"the optimizer takes {8 * n_weights:,} bytes; {_free_bytes(device)} bytes are "
-        "free. Set trainable to a number of top layers or adapter='lora', or choose a "
-        f"smaller checkpoint. {_first_line(shortage)}"
-    )
-
-
-def _free_bytes(device: torch.device) -> str:
-    if device.type != "cuda":
-        return "unknown"
-    return f"{torch.cuda.mem_get_info(device)[0]:,}"
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
+def _why_absent(kind: str) -> str:
+    """Return why this machine lacks a device of a kind, in torch's words."""
+    if kind not in ACCELERATORS:
+        return f"{kind!r} is none of 'cpu', {', '.join(map(repr, ACCELERATORS))}"
+    if n := n_devices(kind):
+        return f"it has {n}, and counts from '{kind}:0'"
+    if kind == "mps":
+        if not torch.backends.mps.is_built():
+            return "this torch was built without MPS"
+        return "MPS needs an Apple GPU and a macOS that torch supports"
+    # A driver that is too old is told by this alone.
+    try:
+        device_module(kind).init()
+    except (AssertionError, RuntimeError) as error:
+        return str(error).partition("\n")[0].rstrip(".")
+    return f"torch finds no {kind}"

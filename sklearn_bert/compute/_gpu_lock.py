@@ -14,12 +14,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
 
 from sklearn_bert._process._techniques import uses
+from sklearn_bert.compute._device import available_device, n_devices
 
 WAIT = 0.2  # seconds between two looks whether a GPU has become free
+# What hides GPUs from a process: those that it sees are numbered anew.
+HIDING = (
+    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    *("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
+)
 
 
 @contextmanager
@@ -67,18 +72,20 @@ def first_free(names: Sequence[str], folder: Path) -> Iterator[str]:
 
 
 def _candidates(device: str) -> list[str]:
-    n_gpus = torch.cuda.device_count()  # asks the driver, and starts no CUDA
-    if device == "auto":
-        return [f"cuda:{i}" for i in range(n_gpus)]
-    if torch.device(device).type != "cuda" or n_gpus == 0:
+    resolved = available_device(device)
+    kind = resolved.type
+    if kind == "cpu":
         return []
-    return [f"cuda:{torch.device(device).index or 0}"]
+    if device == "auto":
+        return [f"{kind}:{i}" for i in range(n_devices(kind))]
+    return [f"{kind}:{resolved.index or 0}"]
 
 
 def _lock_folder() -> Path:
     """Return the folder of the locks: of a user, and of a choice of visible GPUs."""
-    # CUDA numbers the visible GPUs: with others visible, "cuda:0" is another one.
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(os.sep, "-")
+    # With other GPUs visible, "cuda:0" is another one.
+    chosen = [os.environ[name] for name in HIDING if name in os.environ]
+    visible = "-".join(chosen or ["all"]).replace(os.sep, "-")
     folder = Path(tempfile.gettempdir()) / f"sklearn_bert-{_user()}-{visible}"
     folder.mkdir(exist_ok=True)
     return folder

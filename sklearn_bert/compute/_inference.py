@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._progress import tell
-from sklearn_bert.compute._device import is_shortage, make_room, nothing_fits
+from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
 from sklearn_bert.text._table import Table, ragged_indices, token_budget_batches
 
 # Tokens of a batch that is only computed forward. On a CPU small batches stay in its
-# cache; a GPU wants to be filled.
-INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536}
+# cache; a GPU wants to be filled, and one that shares the memory of the CPU, to leave
+# some. None of the figures of GPUs is measured.
+INFERENCE_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 8192, "xpu": 32768}
 # No answer of a sound model is this large; the squares of those below are finite.
 LARGEST = 2.0**60
 REMEDY = (
@@ -138,7 +139,7 @@ def _answers(
 
     The values of one batch are fetched while the next is computed.
     """
-    budget = INFERENCE_TOKENS.get(feed.device.type, 8192)
+    budget = INFERENCE_TOKENS[feed.device.type]
     underway: list[tuple[np.ndarray, _Fetch]] = []
     remaining = np.arange(len(rows))
     while len(remaining):

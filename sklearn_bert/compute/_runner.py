@@ -16,14 +16,11 @@ from torch import Tensor, nn
 
 from sklearn_bert._process._interrupts import heard
 from sklearn_bert._process._techniques import uses
-from sklearn_bert.compute._device import (
-    check_not_forked,
-    matmul_precision,
-    resolve_precision,
-    shortage_named,
-)
+from sklearn_bert.compute._device import on_device
 from sklearn_bert.compute._features import FeatureTable, features_of
 from sklearn_bert.compute._inference import Feed, compute
+from sklearn_bert.compute._memory import shortage_named
+from sklearn_bert.compute._precision import matmul_precision, resolve_precision
 from sklearn_bert.compute._windows import (
     MergeWindows,
     maximum_of_windows,
@@ -52,7 +49,7 @@ class Runner:
         At rest: in float32 on the CPU. It is not changed; elsewhere, or in another
         precision, a copy computes, of which a process keeps the last used.
     device : torch.device
-    precision : {"auto", "float32", "tf32", "bfloat16"}
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}
     pad_id : int
     fingerprint : str or None
         Of the checkpoint that the model's frozen part comes from; None: its features
@@ -269,9 +266,9 @@ class Runner:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Compute with this object's settings of torch, not with the caller's."""
-        check_not_forked(self.device)
+        here = on_device(self.device)
         precisely = matmul_precision(self.precision, self.device)
-        with heard(), shortage_named("predicting"), own_torch_state(), precisely:
+        with heard(), shortage_named("predicting"), own_torch_state(), here, precisely:
             yield
 
     def _above(

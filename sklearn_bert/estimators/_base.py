@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 
 from sklearn_bert._process._sklearn import Interval, StrOptions, VisualBlock
 from sklearn_bert._process._versions import PickledWithVersion
-from sklearn_bert.compute._device import give_back
+from sklearn_bert.compute._memory import give_back
 from sklearn_bert.compute._runner import WORKING_COPY
 from sklearn_bert.estimators._parameters import CheckedParameters
 from sklearn_bert.estimators._summary import summary
@@ -32,7 +32,7 @@ CHECKPOINT_CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint": [str, os.PathLike],
     "revision": [str, None],
     "max_length": [Interval(Integral, 4, None, closed="left"), None],
-    "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16"})],
+    "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16", "float16"})],
     "device": [str],
     "random_state": ["random_state"],
 }

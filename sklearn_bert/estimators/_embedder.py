@@ -181,13 +181,15 @@ class BertEmbedder(
         Whether to compute the insides of the layers a second time in the backward pass
         instead of keeping them: about a fifth slower, in a fraction of the memory.
         "auto": once memory has run out.
-    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}, default="auto"
         Number format of the encoder. "auto": bfloat16 where the hardware computes in
-        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), else float32. "tf32":
-        float32 whose products are rounded to ten bits, on a GPU. Vectors are float32 in
-        any case, and so are weights that are trained.
+        it (GPUs since Ampere, CPUs with AMX or AVX512-BF16), float16 on older GPUs that
+        are fast in it (Volta, Turing), else float32. "tf32": float32 whose products are
+        rounded to ten bits, on a GPU. Vectors are float32 in any case, and so are
+        weights that are trained; in float16 the loss is scaled.
     device : str, default="auto"
-        "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+        "auto": the first GPU that torch can use, or the CPU if there is none. Else
+        "cpu", "cuda", "cuda:1", "mps", "xpu".
     callbacks : list of skorch callbacks, default=None
         Copied for each fit; the copies are in `net_.callbacks_` afterwards. Those that
         cannot work are refused; the guide has a table. One ends the fit by
@@ -212,7 +214,8 @@ class BertEmbedder(
         Epochs run; only with an `objective`.
     history_ : list of dict
         One per epoch: `epoch`, `train_loss`, `learning_rate` (of the epoch's last
-        update), `texts_per_second`, `seconds`; only with an `objective`.
+        update), `skipped_updates` (those that overflowed; in float16),
+        `texts_per_second`, `seconds`; only with an `objective`.
     batch_size_used_ : int
         Most texts, or pairs, that passed through the model at a time: `batch_size`, or
         less where memory ran out; only with an `objective`. With "mlm", on a CPU, fewer

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from sklearn_bert._process._interrupts import heard
 from sklearn_bert._process._random import Seeds, seeded
-from sklearn_bert.compute._device import resolve_device, shortage_named
+from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
+from sklearn_bert.compute._memory import shortage_named
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._checkpoint_folder import CheckpointFolder
 from sklearn_bert.estimators._recipe import Recipe
@@ -43,6 +44,7 @@ HISTORY = (
     "valid_loss",
     "valid_score",
     "learning_rate",
+    "skipped_updates",
     "texts_per_second",
     "seconds",
 )

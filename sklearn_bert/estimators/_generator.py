@@ -106,13 +106,15 @@ class BertGenerator(BaseLanguageModel):
         Whether to compute the insides of the layers a second time in the backward pass
         instead of keeping them: about a fifth slower, in a fraction of the memory.
         "auto": once memory has run out.
-    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}, default="auto"
         Number format of the encoder and of the head for words. "auto": bfloat16 where
         the hardware computes in it (GPUs since Ampere, CPUs with AMX or AVX512-BF16),
-        else float32. In bfloat16 the weights that are trained stay in float32. "tf32":
-        float32 whose products are rounded to ten bits, on a GPU.
+        float16 on older GPUs that are fast in it (Volta, Turing), else float32. In both
+        the weights that are trained stay in float32; in float16 the loss is scaled.
+        "tf32": float32 whose products are rounded to ten bits, on a GPU.
     device : str, default="auto"
-        "auto": the first GPU, or the CPU if there is none. Else "cpu", "cuda", ...
+        "auto": the first GPU that torch can use, or the CPU if there is none. Else
+        "cpu", "cuda", "cuda:1", "mps", "xpu".
     callbacks : list of skorch callbacks, default=None
         Copied for each fit; the copies are in `net_.callbacks_` afterwards. Those that
         cannot work are refused; the guide has a table. One ends the fit by
@@ -138,7 +140,8 @@ class BertGenerator(BaseLanguageModel):
     history_ : list of dict
         One per epoch: `epoch`, `train_loss` (in nats per token), `valid_loss` and
         `valid_score` (that of `score`) where there is validation, `learning_rate` (of
-        the epoch's last update), `texts_per_second` (rows), `seconds`.
+        the epoch's last update), `skipped_updates` (those that overflowed; in float16),
+        `texts_per_second` (rows), `seconds`.
     max_length_ : int
         Tokens of a row.
     batch_size_used_ : int

@@ -151,13 +151,11 @@ class NumberGoals(Goals):
         self, outputs: Tensor, goals: np.ndarray, item_of_row: Tensor, rows: np.ndarray
     ) -> Tensor:
         """Compute what `predict` gives."""
-        merged = self._merge(self.merge_windows, outputs, item_of_row, rows).double()
+        merged = self._merge(self.merge_windows, outputs, item_of_row, rows)
+        merged = merged.cpu().double()  # MPS has no float64
         columns = self.columns[goals]
         chosen = merged[np.arange(len(columns)), columns]
-        scale, mean = (
-            torch.from_numpy(numbers[columns]).to(outputs.device)
-            for numbers in (self.scale, self.mean)
-        )
+        scale, mean = (torch.from_numpy(x[columns]) for x in (self.scale, self.mean))
         return chosen * scale + mean
 
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._interrupts import check_heard
-from sklearn_bert.compute._device import is_shortage, make_room, nothing_fits
 from sklearn_bert.compute._inference import Feed, token_budget_batches
+from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
 from sklearn_bert.compute._runner import Runner
 from sklearn_bert.inspection._goals import Goals
 from sklearn_bert.text._table import padded_indices, ragged_indices
 from sklearn_bert.text._tokenizer import TextTokenizer
 
 # Tokens of a batch. A GPU keeps the activations of all layers for a gradient.
-TOKENS = {"cpu": 2048, "cuda": 16384}
+TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 4096, "xpu": 8192}
 # From an item to the share of each word of its text, or one share for all of them.
 SharesOf = Callable[[int], np.ndarray | float]
 
@@ -61,7 +61,7 @@ class WordShares:
         def run(items: np.ndarray) -> None:
             with torch.no_grad():
                 f, _ = self._f(goals[items], [shares_of(item) for item in items])
-            found[items] = f.double().cpu().numpy()
+            found[items] = f.cpu().double().numpy()  # MPS has no float64
 
         for _ in self._batches(goals, run):
             check_heard()
@@ -79,7 +79,7 @@ class WordShares:
         def run(items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f, shares = self._f(goals[items], [shares_of(item) for item in items])
             slopes = torch.autograd.grad(f.sum(), shares)[0]
-            return f.detach().double().cpu().numpy(), slopes.double().cpu().numpy()
+            return f.detach().cpu().double().numpy(), slopes.cpu().double().numpy()
 
         for items, (f, slopes) in self._batches(goals, run):
             check_heard()
@@ -130,7 +130,7 @@ class WordShares:
         """
         lengths = self.reading.longest_rows()[self.goals.texts[goals]]
         device = self.feed.device
-        budget = TOKENS.get(device.type, 8192)
+        budget = TOKENS[device.type]
         remaining = np.arange(len(goals))
         while len(remaining):
             for batch in token_budget_batches(lengths[remaining], budget):

@@ -106,7 +106,7 @@ class LanguageModel(TextModel):
         return []
 
     def half_precision_modules(self) -> list[nn.Module]:
-        """Return the modules that may run in bfloat16: the head for words as well."""
+        """Return the modules that may run in 16 bits: the head for words as well."""
         return [*super().half_precision_modules(), self.language_head]
 
     def forward(  # type: ignore[override]

@@ -41,8 +41,9 @@ class TextModel(nn.Module):
 
     The head gets vectors that are scaled to mean 0 and standard deviation 1. The
     vectors of a sentence encoder are so short that the head would learn several times
-    more slowly from them. The encoder may run in bfloat16; pooling and head always run
-    in float32, because the eight bits of bfloat16 turn different scores into ties.
+    more slowly from them. The encoder may run in bfloat16 or float16; pooling and head
+    always run in float32, because the eight bits of bfloat16 turn different scores into
+    ties.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ class TextModel(nn.Module):
         )
 
     def half_precision_modules(self) -> list[nn.Module]:
-        """Return the modules that may run in bfloat16."""
+        """Return the modules that may run in bfloat16 or float16."""
         return [] if self.encoder is None else [self.encoder]
 
     def set_trainable(self, trainable: str | int) -> None:

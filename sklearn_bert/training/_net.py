@@ -17,13 +17,10 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from sklearn_bert._process._interrupts import check_heard
-from sklearn_bert.compute._device import (
-    available_device,
-    check_not_forked,
-    give_back,
-    matmul_precision,
-)
+from sklearn_bert.compute._device import available_device, on_device
 from sklearn_bert.compute._inference import REMEDY, compute
+from sklearn_bert.compute._memory import give_back
+from sklearn_bert.compute._precision import matmul_precision
 from sklearn_bert.compute._runner import WORKING_COPY, Runner, merged
 from sklearn_bert.model._files import pack_model, unpack_model
 from sklearn_bert.model._layers import layer_depths
@@ -32,7 +29,7 @@ from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.training._balanced_batches import BalancedBatches
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
-from sklearn_bert.training._epoch_losses import EpochLosses
+from sklearn_bert.training._epoch_losses import EpochLosses, average
 from sklearn_bert.training._examples import Examples, ShuffledBatches
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._optimizer import (
@@ -63,7 +60,7 @@ class BertNet(NeuralNet):
     placement : str
         The device in the user's words; a model trained on a GPU that is missing where
         it is loaded works on the CPU.
-    precision : {"auto", "float32", "tf32", "bfloat16"}
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}
     fingerprint : str or None
         Of the checkpoint that the module's frozen part comes from; None: its features
         are not remembered.
@@ -191,8 +188,8 @@ class BertNet(NeuralNet):
             What the training goes on with, and what it leaves should it be killed;
             None: it leaves nothing.
         """
-        check_not_forked(torch.device(self.device))
-        with matmul_precision(self.precision, torch.device(self.device)):
+        device = torch.device(self.device)
+        with on_device(device), matmul_precision(self.precision, device):
             try:
                 self._prepare(examples, valid)
                 # Each callback, ours and the caller's, has a name of its own.
@@ -334,6 +331,13 @@ class BertNet(NeuralNet):
 
     def _check_result(self) -> None:
         """Choose the weights to keep, or raise FloatingPointError: they are no use."""
+        scale = self.updates_.loss_scale
+        if scale is not None and scale.n_skipped and not self.updates_.n_done:
+            raise FloatingPointError(
+                f"the gradients of all {scale.n_skipped} updates have overflowed in "
+                "float16, and nothing was learnt. Fit on more texts at a time, or set "
+                "precision='float32'."
+            )
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
             self.kept_ = best[0].snapshot_
@@ -382,7 +386,11 @@ class BertNet(NeuralNet):
         parts = self.criterion_.parts
         device, n_before = torch.device(self.device), self.updates_.n_done
         losses = self.losses_ = EpochLosses(
-            len(self.batches_), n_before, device, max(1, len(parts))
+            len(self.batches_),
+            n_before,
+            device,
+            max(1, len(parts)),
+            may_overflow=self.updates_.loss_scale is not None,
         )
         n_past = 0 if self.states_ is None else self.states_.go_on(self)
         sizes, n_targets = [], []
@@ -414,7 +422,7 @@ class BertNet(NeuralNet):
             row.update(train_loss=loss, train_batch_size=size)
         # A loss is a mean over targets; that of next sentences one over rows.
         means = [
-            float(np.average(losses, weights=sizes if place else n_targets))
+            average(losses, sizes if place else n_targets)
             for place, losses in enumerate(part_losses.T)
         ]
         self.history.record("train_loss", sum(means))
@@ -424,12 +432,16 @@ class BertNet(NeuralNet):
         self.history.record("learning_rate", rate)
         self.history.record("seconds", seconds)
         self.history.record("texts_per_second", sum(sizes) / seconds)
+        if (scale := self.updates_.loss_scale) is not None:
+            earlier = sum(row["skipped_updates"] for row in self.history[:-1])
+            self.history.record("skipped_updates", scale.n_skipped - earlier)
 
     def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
         """Update once, on some rows of the examples' table."""
-        rate = self.updates_.rate
+        rate, n_done = self.updates_.rate, self.updates_.n_done
         loss = self.updates_(self.examples_, batch)
-        self.view_.after_update(rate)
+        if self.updates_.n_done > n_done:  # else it was skipped
+            self.view_.after_update(rate)
         return {"loss": loss}
 
     def validate(self, examples: Examples) -> None:

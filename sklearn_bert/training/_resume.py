@@ -24,7 +24,7 @@ from sklearn_bert._process._atomic_folder import new_folder
 from sklearn_bert._process._file_system import lock
 from sklearn_bert._process._random import OWN
 from sklearn_bert._process._warn import warn
-from sklearn_bert.compute._device import is_shortage
+from sklearn_bert.compute._memory import is_shortage
 from sklearn_bert.model._damage import DamagedCheckpointError
 from sklearn_bert.model._tensor_folder import (
     FILES,
@@ -205,6 +205,8 @@ class TrainingStates:
                 int(found["part_size"]),
                 keeps_less=bool(found["keeps_less"]),
             )
+            if net.updates_.loss_scale is not None and "loss_scale" in found:
+                net.updates_.loss_scale.put_back(found["loss_scale"])
             net.losses_.put_back(losses, int(found["n_done"]))
             net.epoch_began_ -= float(found["seconds"])
             net.history[-1].update(_decoded(found["history"])[-1])
@@ -338,6 +340,8 @@ def _state_of(net: Any, is_finished: bool) -> tuple[dict[str, Any], dict[str, Te
     }
     if snapshot is not None:
         tensors |= {f"best/{name}": value for name, value in snapshot.weights.items()}
+    if net.updates_.loss_scale is not None:
+        numbers["loss_scale"] = net.updates_.loss_scale.state()
     moments = net.updates_.moments()
     tensors |= {f"moments/{name}": value.cpu() for name, value in moments.items()}
     tensors["losses"] = net.losses_.so_far()

@@ -14,17 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_bert._process._techniques import uses
-from sklearn_bert.compute._device import (
+from sklearn_bert.compute._inference import Feed
+from sklearn_bert.compute._memory import (
     is_shortage,
     make_room,
     no_room_to_step,
     nothing_fits,
 )
-from sklearn_bert.compute._inference import Feed
 from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, recompute
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import draws_of
 from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._loss_scale import LossScale
 from sklearn_bert.training._losses import Objective, Scores
 from sklearn_bert.training._optimizer import MasterWeights, parameter_groups
 from sklearn_bert.training.acceleration._cuda_graphs import (
@@ -68,6 +69,13 @@ class Updates:
         As `MicroBatches` takes it.
     on_gradients : callable or None
         Called with names and float32 weights before each step.
+
+    Attributes
+    ----------
+    n_done : int
+        Updates that have changed the weights.
+    loss_scale : LossScale or None
+        None: nothing is learnt in float16.
     """
 
     def __init__(
@@ -102,6 +110,8 @@ class Updates:
             new_parameters=model.new_parameters,
         )
         self.optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
+        learning = {p.dtype for p in model.parameters() if p.requires_grad}
+        self.loss_scale = LossScale() if torch.float16 in learning else None
         self._graphs: GraphedUpdates | None = None
         # Neither a hook on gradients nor what is computed again can be captured.
         is_plain = on_gradients is None and checkpointing is not True
@@ -143,7 +153,8 @@ class Updates:
                 self._make_room()
                 self.micro_batches.make_smaller(examples, rows, shortage)
                 loss, shortage = self._try(examples, rows)
-            self._step()
+            if not self._step():
+                return loss  # the next update is at the same place of the schedule
         self.n_done += 1
         return loss
 
@@ -255,15 +266,21 @@ class Updates:
         """Go back from scores to gradients, and hand these to the masters."""
         # A share of the batch's mean, so that the gradients of parts just add up.
         losses = self.criterion.losses(scores, targets, weights, n_targets, n_rows)
-        losses.sum().backward()
+        total = losses.sum()
+        if self.loss_scale is not None:
+            total = total * self.loss_scale.scale
+        total.backward()
         self.masters.collect_gradients()
         return losses.detach()
 
-    def _step(self) -> None:
-        """Clip what was collected, and step."""
+    def _step(self) -> bool:
+        """Clip what was collected, and step; False: it overflowed, and is dropped."""
+        weights = list(self.masters.trained.values())
+        if self.loss_scale is not None and not self.loss_scale.unscale(weights):
+            self.masters.drop_gradients()
+            return False
         if self.on_gradients is not None:
             self.on_gradients(list(self.masters.trained.items()))
-        weights = list(self.masters.trained.values())
         # On the masters: norms of bfloat16 gradients would be rounded.
         nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         try:
@@ -275,6 +292,7 @@ class Updates:
             shortage = str(error)
             raise no_room_to_step(self.feed.device, n_weights, shortage) from None
         self.masters.update_working()
+        return True
 
     def _make_room(self) -> None:
         """Free what a failed attempt has left behind, and the memory of graphs."""

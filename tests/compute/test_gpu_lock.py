@@ -18,8 +18,10 @@ from sklearn_bert.compute._gpu_lock import first_free, reserve_gpu
 # The module alone: what it imports of the package, and of torch, takes long to import.
 HOLDER = f"""
 import importlib.util, pathlib, sys, types
-for name in ("torch", "sklearn_bert", "sklearn_bert._process"):
+for name in ("sklearn_bert", "sklearn_bert._process", "sklearn_bert.compute"):
     sys.modules[name] = types.ModuleType(name)
+device = sys.modules["sklearn_bert.compute._device"] = types.ModuleType("d")
+device.available_device = device.n_devices = None
 techniques = sys.modules["sklearn_bert._process._techniques"] = types.ModuleType("t")
 techniques.uses = None
 spec = importlib.util.spec_from_file_location("turn", {_turn.__file__!r})
@@ -121,9 +123,9 @@ def test_the_first_free_name_is_held(tmp_path):
 
 
 @pytest.fixture
-def worker(monkeypatch, tmp_path):
+def worker(monkeypatch, pretend, tmp_path):
     """Make of this process one that another has started, on a machine of two GPUs."""
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    pretend("cuda", 2)
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: object())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -142,9 +144,9 @@ def test_by_default_no_gpu_is_reserved(worker):
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])
 @pytest.mark.parametrize("is_worker", [False, True])
-def test_without_gpus_nothing_changes(worker, monkeypatch, device, is_worker):
+def test_without_gpus_nothing_changes(worker, monkeypatch, pretend, device, is_worker):
     """Where there is no GPU the device is the caller's, and no file is written."""
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    pretend("cuda", 0)
     if not is_worker:
         monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
     with reserve_gpu(device) as found:
@@ -180,6 +182,18 @@ def test_a_named_gpu_is_taken(worker):
     with reserve_gpu("cuda") as named, reserve_gpu("auto") as other:
         assert torch.device(named).index in (None, 0)
         assert other == "cuda:1"
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("auto", "0"), ("xpu", "0"), ("xpu:1", "1"), ("mps", "0")]
+)
+def test_other_gpus_have_turns(worker, pretend, device, expected):
+    """Those of Apple and Intel are shared out alike."""
+    kind = "xpu" if device == "auto" else device.partition(":")[0]
+    pretend(kind, 2)
+    with reserve_gpu(device) as found:
+        assert found == f"{kind}:{expected}"
+    assert len(list(worker.rglob("*.lock"))) == 1
 
 
 def test_the_cpu_has_no_turns(worker):

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_bert.compute import _inference
-from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._inference import Feed, compute, token_budget_batches
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.text._words import WordTable
 
 CPU = torch.device("cpu")

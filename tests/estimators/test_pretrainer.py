@@ -37,7 +37,7 @@ from sklearn_bert import (
     load,
     save,
 )
-from sklearn_bert.compute import _device
+from sklearn_bert.compute import _precision
 from sklearn_bert.estimators import _language_model
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.text._masking import MaskedTable
@@ -520,7 +520,7 @@ def test_no_epoch_leaves_the_checkpoint_as_it_is(
     make, full, documents, params, monkeypatch
 ):
     """With `max_epochs=0` the weights are those of the files, and can be scored."""
-    monkeypatch.setattr(_device, "_has_native_bfloat16", lambda device: True)
+    monkeypatch.setattr(_precision, "fast_formats", lambda device: ("bfloat16",))
     pretrainer = make(max_epochs=0, **params).fit(documents)
     assert pretrainer.history_ == []
     assert pretrainer.n_iter_ == 0

@@ -17,7 +17,7 @@ from sklearn_bert import (
     BertTokenClassifier,
     TruncationWarning,
 )
-from sklearn_bert.compute import _device
+from sklearn_bert.compute import _memory
 from sklearn_bert.inspection import _word_shares, explain
 
 METHODS = ["integrated_gradients", "gradient", "occlusion"]
@@ -301,7 +301,7 @@ def test_a_shortage_makes_batches_smaller(clf, reviews, method, monkeypatch):
         return f(self, goals, shares)
 
     monkeypatch.setattr(_word_shares.WordShares, "_f", short_of_memory)
-    monkeypatch.setattr(_word_shares, "make_room", _device.give_back)
+    monkeypatch.setattr(_word_shares, "make_room", _memory.give_back)
     found = explain(clf, texts, method=method)
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-5)
     assert max(sizes) > 4 >= min(sizes)
@@ -314,7 +314,7 @@ def test_one_text_that_does_not_fit_is_an_error(clf, monkeypatch):
         raise torch.OutOfMemoryError("none left")
 
     monkeypatch.setattr(_word_shares.WordShares, "_f", short_of_memory)
-    with pytest.raises(_device.BertOutOfMemoryError, match="one text of 3 tokens"):
+    with pytest.raises(_memory.BertOutOfMemoryError, match="one text of 3 tokens"):
         explain(clf, ["good"])
 
 

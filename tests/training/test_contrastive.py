@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import chisquare
 
 from sklearn_bert import BertEmbedder
-from sklearn_bert.compute._device import BertOutOfMemoryError
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice

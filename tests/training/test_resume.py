@@ -219,6 +219,30 @@ def test_bfloat16_goes_on(fit, after, tmp_path, emulated_bfloat16):
     assert digest(fit("classifier", tmp_path, precision="bfloat16")) == whole
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_float16_goes_on(n, fit, after, tmp_path, emulated_bfloat16):
+    """The scale of the losses goes on, and so does the count of skipped updates."""
+    whole = fit("classifier", precision="float16")
+    # The first updates of so small a model overflow.
+    assert whole.history_[0]["skipped_updates"] > 0
+    kill(fit, after, n, "classifier", tmp_path, precision="float16")
+    again = fit("classifier", tmp_path, precision="float16")
+    assert digest(again) == digest(whole)
+
+
+def test_a_scale_that_is_none_is_refused(fit, after, tmp_path, emulated_bfloat16):
+    """Of a forged state not even the scale is taken."""
+    kill(fit, after, 3, "classifier", tmp_path, precision="float16")
+    for slot in SLOTS:
+        state = tmp_path / slot
+        if state.exists():
+            numbers, tensors = read_numbers(state), read_tensors(state)
+            numbers["loss_scale"]["scale"] = 0.0
+            write_tensors(state, numbers, tensors)
+    with pytest.raises(DamagedCheckpointError, match="the scale of its losses is none"):
+        fit("classifier", tmp_path, precision="float16")
+
+
 def test_small_parts_go_on(fit, after, tmp_path, monkeypatch):
     """Batches that memory has halved stay halved, and what is kept stays less."""
     attempt = Updates._try

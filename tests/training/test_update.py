@@ -6,8 +6,8 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.compute._inference import Feed
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training._examples import Examples, ShuffledBatches

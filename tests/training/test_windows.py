@@ -11,8 +11,8 @@ from skorch.callbacks import Callback
 from torch.nn import functional
 
 from sklearn_bert._process._random import seeded
-from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.compute._inference import Feed
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._input import check_texts

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._warn import warn
-from sklearn_bert.compute._device import BertOutOfMemoryError
 from sklearn_bert.compute._inference import Feed
+from sklearn_bert.compute._memory import BertOutOfMemoryError
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training._examples import Examples
 
