@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_bert.compute._copies import Fetch
 from sklearn_bert.compute._inference import REMEDY
 
 CHECK_EVERY = 25  # updates between two looks at a GPU's losses
@@ -36,7 +37,7 @@ class EpochLosses:
         self._losses = torch.full(shape, torch.inf, dtype=dtype, device=device)
         self._n = 0
         self._n_before = n_before
-        self._copy: tuple[Tensor, torch.cuda.Event] | None = None
+        self._copy: Fetch | None = None
 
     def append(self, loss: Tensor) -> None:
         """Note the loss of the next update."""
@@ -72,16 +73,10 @@ class EpochLosses:
     def _look(self) -> None:
         """Check the last copy if it is here, and send for the next."""
         if self._copy is not None:
-            losses, arrived = self._copy
-            if not arrived.query():
+            if not self._copy.has_arrived():
                 return
-            self._check(losses, 0)
-        shape = self._n, self._losses.shape[1]
-        host = torch.empty(shape, dtype=torch.float32, pin_memory=True)
-        host.copy_(self._losses[: self._n], non_blocking=True)
-        arrived = torch.cuda.Event()
-        arrived.record(torch.cuda.current_stream(self._losses.device))
-        self._copy = host, arrived
+            self._check(self._copy.result(), 0)
+        self._copy = Fetch(self._losses[: self._n])
 
     def _check(self, losses: Tensor, n_earlier: int) -> None:
         totals = losses.sum(1)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._device import (
     is_shortage,
     make_room,
@@ -26,7 +25,7 @@ from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import draws_of
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._losses import Objective, Scores
-from sklearn_bert.training._optimizer import MasterWeights, parameter_groups
+from sklearn_bert.training._optimizer import MasterWeights, adamw, parameter_groups
 from sklearn_bert.training.acceleration._cuda_graphs import (
     GraphedUpdates,
     graphs_pay,
@@ -101,11 +100,11 @@ class Updates:
             rate_factors,
             new_parameters=model.new_parameters,
         )
-        self.optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
+        self.optimizer = adamw(groups, lr, feed.device)
         self._graphs: GraphedUpdates | None = None
         # Neither a hook on gradients nor what is computed again can be captured.
         is_plain = on_gradients is None and checkpointing is not True
-        if uses("cuda_graphs") and is_plain and graphs_pay(model, feed, n_updates):
+        if is_plain and graphs_pay(model, feed, n_updates):
             make_capturable(self.optimizer, feed.device)
             self._graphs = GraphedUpdates(self._whole_update, feed)
         self.micro_batches = MicroBatches(model, feed.device, batch_size, checkpointing)
