@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from sklearn_bert.compute import _inference, _precision
+from sklearn_bert.compute import _inference, _precision, _self_check
 from sklearn_bert.compute._memory import give_back
 from sklearn_bert.model._checkpoint import load_checkpoint
 from sklearn_bert.model._text_model import TextModel
@@ -298,6 +299,23 @@ def make_table():
         return TokenTable(ids, np.cumsum(lengths) - lengths, lengths, lengths, types)
 
     return make
+
+
+class FakeGPU(str):
+    """The CPU under the name of a GPU."""
+
+    type = "cuda"
+    index = None
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    """The CPU under the name of a GPU, on which no fast path has been checked."""
+    monkeypatch.setattr(_self_check, "_passed", set())
+    monkeypatch.setattr(_self_check, "_failed", set())
+    monkeypatch.setattr(_self_check, "seeded", lambda seed, device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Fake GPU")
+    return FakeGPU("cpu")
 
 
 @pytest.fixture

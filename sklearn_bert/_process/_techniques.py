@@ -16,10 +16,12 @@ Technique = Literal[
     "compact_embedding",
     "cuda_graphs",
     "feature_cache",
+    "fused_optimizer",
     "gpu_reservation",
     "own_attention",
     "own_dropout",
     "packing",
+    "pinned_copies",
     "token_cache",
     "weight_cache",
 ]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sklearn_bert._process._progress import tell
+from sklearn_bert.compute._copies import Fetch, to_device
 from sklearn_bert.compute._memory import is_shortage, make_room, nothing_fits
 from sklearn_bert.text._table import Table, ragged_indices, token_budget_batches
 
@@ -61,11 +62,8 @@ class Feed:
         }
 
     def move(self, tensor: Tensor) -> Tensor:
-        """Return the tensor on the device; a GPU fetches it while the CPU goes on."""
-        # From pinned memory a copy runs beside the kernels of the batch before.
-        if self.device.type != "cuda":
-            return tensor.to(self.device)
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        """Return the tensor on the device."""
+        return to_device(tensor, self.device)
 
 
 def compute(
@@ -140,7 +138,7 @@ def _answers(
     The values of one batch are fetched while the next is computed.
     """
     budget = INFERENCE_TOKENS[feed.device.type]
-    underway: list[tuple[np.ndarray, _Fetch]] = []
+    underway: list[tuple[np.ndarray, Fetch]] = []
     remaining = np.arange(len(rows))
     while len(remaining):
         lengths = table.lengths[rows[remaining]]
@@ -151,7 +149,7 @@ def _answers(
             if values is None:
                 break
             batches.pop(0)
-            underway.append((batch, _Fetch(values)))
+            underway.append((batch, Fetch(values)))
             if len(underway) > 1:
                 earlier, fetch = underway.pop(0)
                 yield earlier, fetch.result()
@@ -185,25 +183,6 @@ def _try(
         if not is_shortage(error):
             raise
         return None, str(error)
-
-
-class _Fetch:
-    """Brings values to the CPU, from a GPU without making anyone wait."""
-
-    def __init__(self, values: Tensor) -> None:
-        self._arrived: torch.cuda.Event | None = None
-        if not values.is_cuda:
-            self._host = values.cpu()
-            return
-        self._host = torch.empty_like(values, device="cpu", pin_memory=True)
-        self._host.copy_(values, non_blocking=True)
-        self._arrived = torch.cuda.Event()
-        self._arrived.record(torch.cuda.current_stream(values.device))
-
-    def result(self) -> Tensor:
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        return self._host
 
 
 def _without_padding(states: Tensor, lengths: np.ndarray) -> Tensor:

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_bert._process._interrupts import heard
-from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._device import on_device
 from sklearn_bert.compute._features import FeatureTable, features_of
 from sklearn_bert.compute._inference import Feed, compute
 from sklearn_bert.compute._memory import shortage_named
 from sklearn_bert.compute._precision import matmul_precision, resolve_precision
+from sklearn_bert.compute._self_check import check_packing, is_proven
 from sklearn_bert.compute._windows import (
     MergeWindows,
     maximum_of_windows,
     mean_of_windows,
 )
-from sklearn_bert.model._attention import can_pack
+from sklearn_bert.model._attention import can_pack, head_size
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._layers import can_split, split
 from sklearn_bert.model._text_model import TextModel
@@ -244,12 +244,15 @@ class Runner:
     def feed(self) -> Feed:
         """Return what lays out texts: without padding where the device can do so."""
         # Only this kernel knows where a text ends in a line, and it takes no float32.
+        encoder, dtype = self.model.encoder, self.dtype()
         packed = (
-            uses("packing")
-            and self.device.type == "cuda"
-            and self.dtype() == torch.bfloat16
+            self.device.type == "cuda"
+            and dtype == torch.bfloat16
             and torch.backends.cuda.is_flash_attention_available()
-            and can_pack(self.model.encoder)
+            and can_pack(encoder)
+            and is_proven(
+                "packing", self.device, check_packing, dtype, head_size(encoder)
+            )
         )
         return Feed(self.device, self.pad_id, packed=packed)
 

@@ -113,9 +113,15 @@ def check_left_to_right(encoder: nn.Module) -> None:
 def can_pack(encoder: nn.Module) -> bool:
     """Return whether the encoder can read texts that are packed without padding."""
     config: Any = encoder.config
-    head_size = config.hidden_size // config.num_attention_heads
-    fits = head_size % 8 == 0 and head_size <= LARGEST_HEAD
+    size = head_size(encoder)
+    fits = size % 8 == 0 and size <= LARGEST_HEAD
     return config._attn_implementation == NAME and fits
+
+
+def head_size(encoder: nn.Module) -> int:
+    """Return the width of an attention head."""
+    config: Any = encoder.config
+    return config.hidden_size // config.num_attention_heads
 
 
 def position_offset(encoder: nn.Module) -> int:

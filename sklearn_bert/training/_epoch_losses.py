@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_bert.compute._copies import Fetch
 from sklearn_bert.compute._inference import REMEDY
 
 CHECK_EVERY = 25  # updates between two looks at a GPU's losses
@@ -46,7 +47,7 @@ class EpochLosses:
         self._n = 0
         self._n_before = n_before
         self._may_overflow = may_overflow
-        self._copy: tuple[Tensor, torch.cuda.Event] | None = None
+        self._copy: Fetch | None = None
 
     def append(self, loss: Tensor) -> None:
         """Note the loss of the next update."""
@@ -83,20 +84,11 @@ class EpochLosses:
 
     def _look(self) -> None:
         """Check the last copy if it is here, and send for the next."""
-        if not self._losses.is_cuda:
-            self._check(self.so_far(), 0)
-            return
         if self._copy is not None:
-            losses, arrived = self._copy
-            if not arrived.query():
+            if not self._copy.has_arrived():
                 return
-            self._check(losses, 0)
-        shape = self._n, self._losses.shape[1]
-        host = torch.empty(shape, dtype=torch.float32, pin_memory=True)
-        host.copy_(self._losses[: self._n], non_blocking=True)
-        arrived = torch.cuda.Event()
-        arrived.record(torch.cuda.current_stream(self._losses.device))
-        self._copy = host, arrived
+            self._check(self._copy.result(), 0)
+        self._copy = Fetch(self._losses[: self._n])
 
     def _check(self, losses: Tensor, n_earlier: int) -> None:
         totals = losses.sum(1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sklearn_bert.compute._self_check import agree, is_proven
 from sklearn_bert.model._text_model import TextModel
 
 # The head starts from nothing and the encoder does not, so the head takes longer steps;
@@ -15,6 +16,7 @@ from sklearn_bert.model._text_model import TextModel
 HEAD_RATE = 10.0
 LONE_HEAD_RATE = 100.0
 HEAD = ("head.", "attention.")  # how the names of its parameters begin
+STEP_BOUND = 1e-5  # largest difference of weights by fused and by plain steps
 N_FIRST = 10  # updates in which a steady rate is reached
 
 
@@ -165,6 +167,31 @@ def layer_factors(
     if layer_decay == 1:
         return None
     return {name: float(layer_decay) ** depth for name, depth in depths.items()}
+
+
+def adamw(
+    parameters: Iterable[Any], lr: float, device: torch.device
+) -> torch.optim.AdamW:
+    """Make AdamW that steps each group of weights in one kernel, where that works."""
+    is_fused = is_proven("fused_optimizer", device, check_fused)
+    return torch.optim.AdamW(parameters, lr=lr, fused=is_fused or None)
+
+
+def check_fused(device: torch.device) -> None:
+    """Step the same weights twice, fused and not; raise where they part."""
+    found = []
+    for fused in (True, None):
+        draws = torch.Generator().manual_seed(0)
+        shapes = (64, 16), (16,)
+        weights = [torch.randn(shape, generator=draws).to(device) for shape in shapes]
+        optimizer = torch.optim.AdamW(weights, lr=0.1, weight_decay=0.1, fused=fused)
+        for _ in range(2):
+            for weight in weights:
+                weight.grad = torch.randn(weight.shape, generator=draws).to(device)
+            optimizer.step()
+        found.append(torch.cat([weight.flatten() for weight in weights]))
+    fused_weights, plain_weights = found
+    agree("stepped weights", fused_weights, plain_weights, STEP_BOUND)
 
 
 def steady(update: int) -> float:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._inference import Feed
 from sklearn_bert.compute._memory import (
     is_shortage,
@@ -27,7 +26,7 @@ from sklearn_bert.model._torch_state import draws_of
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._loss_scale import LossScale
 from sklearn_bert.training._losses import Objective, Scores
-from sklearn_bert.training._optimizer import MasterWeights, parameter_groups
+from sklearn_bert.training._optimizer import MasterWeights, adamw, parameter_groups
 from sklearn_bert.training.acceleration._cuda_graphs import (
     GraphedUpdates,
     graphs_pay,
@@ -109,13 +108,13 @@ class Updates:
             rate_factors,
             new_parameters=model.new_parameters,
         )
-        self.optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
+        self.optimizer = adamw(groups, lr, feed.device)
         learning = {p.dtype for p in model.parameters() if p.requires_grad}
         self.loss_scale = LossScale() if torch.float16 in learning else None
         self._graphs: GraphedUpdates | None = None
         # Neither a hook on gradients nor what is computed again can be captured.
         is_plain = on_gradients is None and checkpointing is not True
-        if uses("cuda_graphs") and is_plain and graphs_pay(model, feed, n_updates):
+        if is_plain and graphs_pay(model, feed, n_updates):
             make_capturable(self.optimizer, feed.device)
             self._graphs = GraphedUpdates(self._whole_update, feed)
         self.micro_batches = MicroBatches(model, feed.device, batch_size, checkpointing)

@@ -80,6 +80,31 @@ def test_short_memory_changes_no_update(
     assert (plain.batch_size_used_, net.batch_size_used_) == (batch_size, size_used)
 
 
+STEPS = {
+    "loss": (CrossEntropy, "losses"),
+    "backward": (torch.Tensor, "backward"),
+    "gradients": (MasterWeights, "collect_gradients"),
+}
+
+
+@pytest.mark.parametrize(("owner", "name"), STEPS.values(), ids=STEPS)
+def test_short_memory_at_every_step(make_net, data, monkeypatch, owner, name):
+    """Wherever behind the forward pass memory runs out, the update is the same."""
+    plain = make_net(weight_decay=0.1).fit(data)
+    calls, function = [], getattr(owner, name)
+
+    def run_out(*args, **kwargs):
+        calls.append(args)
+        if len(calls) in (3, 5):  # of eight texts, and of the second four
+            raise torch.OutOfMemoryError(SHORTAGE)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, run_out)
+    net = make_net(weight_decay=0.1).fit(data)
+    assert net.batch_size_used_ == 2
+    assert_alike(net, plain)
+
+
 def test_short_memory_in_bfloat16(make_net, data, let_run_out):
     """The parts' gradients are added in float32, and learning goes on as before."""
     plain = make_net(precision="bfloat16").fit(data)

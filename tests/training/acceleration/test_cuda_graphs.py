@@ -5,13 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_bert._process._techniques import OFF, using, without
+from sklearn_bert._process._techniques import OFF, uses, using, without
+from sklearn_bert.compute import _self_check
 from sklearn_bert.compute._inference import Feed
 from sklearn_bert.compute._runner import Runner
+from sklearn_bert.compute._self_check import is_proven
 from sklearn_bert.training import _update
 from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training.acceleration import _cuda_graphs as _graphs
-from sklearn_bert.training.acceleration._cuda_graphs import N_WARM_UP, StepGraphs
+from sklearn_bert.training.acceleration._cuda_graphs import (
+    N_WARM_UP,
+    StepGraphs,
+    check_graphs,
+)
 
 CPU = torch.device("cpu")
 
@@ -26,6 +32,9 @@ class FakeGraph:
     def replay(self):
         FakeGraph.replayed += 1
         self.again()
+
+    def reset(self):
+        FakeGraph.capturing = None
 
 
 def captured_not_done(step):
@@ -66,12 +75,6 @@ def fake_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", capture)
-
-
-class FakeGPU(str):
-    """The CPU under another name."""
-
-    type = "cuda"
 
 
 class FakeFeed(Feed):
@@ -152,8 +155,13 @@ def test_by_default_nothing_is_captured(make_net, data, packed_by_graph):
 
 
 @pytest.fixture
-def packed_by_graph(fake_cuda, monkeypatch):
+def packed_by_graph(fake_cuda, fake_gpu, monkeypatch):
     """Let a net on the CPU train as on a GPU: packed, and by graphs."""
+    monkeypatch.setattr(
+        _graphs,
+        "is_proven",
+        lambda technique, *args: uses(technique) and not _self_check._failed,
+    )
     monkeypatch.setattr(_graphs, "GRAPH_UPDATES", 1)
     monkeypatch.setattr(_graphs, "GRAPH_MULTIPLE", 32)
     step = captured_not_done(_update.Updates._whole_update)
@@ -163,7 +171,7 @@ def packed_by_graph(fake_cuda, monkeypatch):
     monkeypatch.setattr(
         Runner,
         "feed",
-        lambda self: FakeFeed(FakeGPU("cpu"), self.pad_id, packed=True),
+        lambda self: FakeFeed(fake_gpu, self.pad_id, packed=True),
     )
 
 
@@ -232,6 +240,67 @@ def test_without_memory_for_graphs(
     assert next(n_calls) == 7  # and it is not tried again
     assert net.batch_size_used_ == 8
     assert_trained_alike(net, plain)
+
+
+# -- proof of the device -----------------------------------------------------------
+
+
+@pytest.fixture
+def graphs_of_steps(fake_cuda, monkeypatch):
+    """Let every step be captured by stand-ins, also that of the check."""
+    make = StepGraphs.__init__
+    monkeypatch.setattr(
+        StepGraphs,
+        "__init__",
+        lambda self, step, device: make(self, captured_not_done(step), CPU),
+    )
+
+
+def test_sound_graphs_are_proven(graphs_of_steps, fake_gpu):
+    """Graphs that do what they have captured pass the check, once in a process."""
+    assert is_proven("cuda_graphs", fake_gpu, check_graphs)
+    assert (FakeGraph.captured, FakeGraph.replayed) == (2, 5)
+    assert is_proven("cuda_graphs", fake_gpu, check_graphs)
+    assert FakeGraph.captured == 2
+
+
+def test_graphs_that_do_nothing_are_not_proven(graphs_of_steps, fake_gpu, monkeypatch):
+    """Where a replay leaves the weights as they were, no graph is used."""
+    monkeypatch.setattr(FakeGraph, "replay", lambda self: None)
+    with pytest.warns(RuntimeWarning, match="the update as a CUDA graph does not work"):
+        assert not is_proven("cuda_graphs", fake_gpu, check_graphs)
+
+
+def test_a_spoilt_capture_leaves_nothing_in_capture_mode(
+    make_net, data, packed_by_graph, train_plainly, assert_trained_alike, monkeypatch
+):
+    """Training goes on from the same update, and no later fit tries it again."""
+    ended = []
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        end = lambda index, pool, name=name: ended.append((name, index, pool))  # noqa: E731
+        monkeypatch.setattr(torch._C, name, end)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+
+    @contextlib.contextmanager
+    def spoilt(graph, **settings):
+        FakeGraph.capturing = graph
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(torch.cuda, "graph", spoilt)
+    net = make_net(max_epochs=4)
+    plain = train_plainly(net, data, by_length=False)
+    with pytest.warns(RuntimeWarning, match="CaptureError: operation failed") as caught:
+        net.fit(data)
+    assert len(caught) == 1
+    assert FakeGraph.capturing is None
+    assert [(name, index) for name, index, _ in ended] == [
+        ("_cuda_endAllocateToPool", 3),
+        ("_cuda_releasePool", 3),
+    ]
+    assert_trained_alike(net, plain)
+    make_net(max_epochs=4).fit(data)  # with no warning, and so no capture
+    assert len(ended) == 2
 
 
 needs_gpu = pytest.mark.skipif(
