@@ -99,11 +99,7 @@ class TextModel(nn.Module):
         self.position_offset = position_offset(encoder)
         self.dropout = Dropout(dropout)
         with building():
-            self.head = None
-            if n_outputs is not None:  # BERT's initial weights
-                self.head = nn.Linear(self.width, n_outputs)
-                nn.init.normal_(self.head.weight, std=0.02)
-                nn.init.zeros_(self.head.bias)
+            self.head = None if n_outputs is None else new_head(self.width, n_outputs)
             if pooling == "attention" and attention is None:
                 attention = AttentionPooling(self.width)
         self.steps = nn.Sequential(*steps)
@@ -319,6 +315,23 @@ class TextModel(nn.Module):
             self.head.weight.copy_(torch.from_numpy(weight))
             self.head.bias.copy_(torch.from_numpy(bias))
 
+    def grow_head(self, places: np.ndarray, n_outputs: int) -> None:
+        """Let the head have more outputs; those that it has keep their weights.
+
+        Parameters
+        ----------
+        places : ndarray of int
+            Where each output that there is comes to stand; the others are random.
+        n_outputs : int
+        """
+        assert self.head is not None
+        with building():
+            grown = new_head(self.width, n_outputs)
+        with torch.no_grad():
+            grown.weight[places] = self.head.weight
+            grown.bias[places] = self.head.bias
+        self.head = grown
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -342,3 +355,11 @@ class TextModel(nn.Module):
         if self.gives_vectors and self.training:
             return torch.cat([scores, vectors], dim=1)
         return scores
+
+
+def new_head(width: int, n_outputs: int) -> nn.Linear:
+    """Make a linear layer with BERT's initial weights."""
+    head = nn.Linear(width, n_outputs)
+    nn.init.normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+    return head
