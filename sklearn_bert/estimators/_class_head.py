@@ -11,7 +11,7 @@ from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._descriptions import Descriptions, HeadInputs
 from sklearn_bert.targets._labels import Labels, OneOfSeveral
-from sklearn_bert.targets._new_classes import places_of, probe_new_classes
+from sklearn_bert.targets._new_classes import rows_of_new
 from sklearn_bert.targets._temperature import (
     ENOUGH_TEXTS,
     confidence_to_have,
@@ -95,20 +95,13 @@ class ClassHead:
 
     def _grow(self) -> None:
         """Give the head a row for each new class, and leave the others as they are."""
-        known, classes = self.estimator.classes_, self.labels.classes
-        places = places_of(known, classes)
-        self.model.grow_head(places, len(classes))
-        if self.estimator.head_init != "probe":
-            return
-        assert self.model.head is not None
-        # They share the memory of the head.
-        weight, bias = (p.detach().numpy() for p in self.model.head.parameters())
-        is_new = ~np.isin(np.arange(len(classes)), places)
-        inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
-        self._tokenise_descriptions()
-        weight[is_new], bias[is_new] = probe_new_classes(
-            self._with_descriptions(inputs), weight[~is_new], bias[~is_new], is_new
-        )
+        is_new = ~np.isin(self.labels.classes, self.estimator.classes_)
+        rows = None
+        if self.estimator.head_init == "probe":
+            self._tokenise_descriptions()
+            inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
+            rows = rows_of_new(self._with_descriptions(inputs), is_new)
+        self.model.grow_head(is_new, rows)
 
     def _tokenise_descriptions(self) -> None:
         """Read what the classes are, and warn where that is cut or unknown."""

@@ -315,21 +315,26 @@ class TextModel(nn.Module):
             self.head.weight.copy_(torch.from_numpy(weight))
             self.head.bias.copy_(torch.from_numpy(bias))
 
-    def grow_head(self, places: np.ndarray, n_outputs: int) -> None:
+    def grow_head(
+        self, is_new: np.ndarray, rows: tuple[np.ndarray, np.ndarray] | None
+    ) -> None:
         """Let the head have more outputs; those that it has keep their weights.
 
         Parameters
         ----------
-        places : ndarray of int
-            Where each output that there is comes to stand; the others are random.
-        n_outputs : int
+        is_new : ndarray of bool, of shape (n_outputs,)
+            The others are those that there are, in order.
+        rows : tuple of ndarray, or None
+            Weight and bias of the new ones; None: small random weights.
         """
         assert self.head is not None
         with building():
-            grown = new_head(self.width, n_outputs)
+            grown = new_head(self.width, len(is_new))
         with torch.no_grad():
-            grown.weight[places] = self.head.weight
-            grown.bias[places] = self.head.bias
+            for place, ours in enumerate(grown.parameters()):
+                ours[~is_new] = list(self.head.parameters())[place]
+                if rows is not None:
+                    ours[is_new] = torch.from_numpy(rows[place]).to(ours.dtype)
         self.head = grown
 
     def forward(
