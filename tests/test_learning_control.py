@@ -489,7 +489,7 @@ def test_warm_start_goes_on(fit, tasks, kind):
     ("kind", "y", "message"),
     [
         ("labels", ["a", "b"] * 12, "training can only go on with the same"),
-        ("indicator", [[1, 0, 1]] * 24, "training can only go on with the same"),
+        ("indicator", ["a", "b"] * 12, "training can only go on with the same"),
         ("numbers", [[1.0, 2.0]] * 24, "y has 2 targets per text; expected 1"),
     ],
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._descriptions import Descriptions, HeadInputs
 from sklearn_bert.targets._labels import Labels, OneOfSeveral
+from sklearn_bert.targets._new_classes import rows_of_new
 from sklearn_bert.targets._temperature import (
     ENOUGH_TEXTS,
     confidence_to_have,
@@ -54,6 +57,11 @@ class ClassHead:
         self.tokenizer = tokenizer
         self.train = train
         self.descriptions = descriptions
+        n_known = len(estimator.classes_) if call.goes_on else 0
+        self.grows = 0 < n_known < len(labels.classes)
+        # An indicator has no one class to be sure of.
+        is_sure = estimator.calibrate and isinstance(labels, OneOfSeveral)
+        self.calibrates = is_sure and (self.grows or not call.goes_on)
         self.described: TokenTable | None = None
         self.confidence: float | None = None
 
@@ -65,24 +73,35 @@ class ClassHead:
     def start(self) -> None:
         """Look at the vectors of the unchanged model: the head may start from them.
 
-        They also tell how sure the model may be when it has learned.
+        They also tell how sure the model may be when it has learned. The head of an
+        earlier fit stays, and grows where there are more classes than that knew.
         """
         if self.call.goes_on:
+            if self.grows:
+                self._grow()
             return
         is_probe = self.estimator.head_init == "probe"
-        # An indicator has no one class to be sure of.
-        calibrates = self.estimator.calibrate and isinstance(self.labels, OneOfSeveral)
-        if not (is_probe or calibrates):
+        if not (is_probe or self.calibrates):
             return
         inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
         if is_probe:
             self._tokenise_descriptions()
             self._fit(inputs)
-        if calibrates:
+        if self.calibrates:
             vectors, codes, _ = inputs
             self.confidence = confidence_to_have(
                 vectors, codes, self.call.seeds("calibrate")
             )
+
+    def _grow(self) -> None:
+        """Give the head a row for each new class, and leave the others as they are."""
+        is_new = ~np.isin(self.labels.classes, self.estimator.classes_)
+        rows = None
+        if self.estimator.head_init == "probe":
+            self._tokenise_descriptions()
+            inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
+            rows = rows_of_new(self._with_descriptions(inputs), is_new)
+        self.model.grow_head(is_new, rows)
 
     def _tokenise_descriptions(self) -> None:
         """Read what the classes are, and warn where that is cut or unknown."""
@@ -93,10 +112,14 @@ class ClassHead:
 
     def _fit(self, inputs: HeadInputs) -> None:
         """Fit the head to texts, and to the descriptions of their classes."""
-        if self.descriptions is not None and self.described is not None:
-            vectors = self.call.head_vectors(self.model, self.tokenizer, self.described)
-            inputs = self.descriptions.after(inputs, vectors)
-        self.model.set_head(*self.labels.probe(*inputs))
+        self.model.set_head(*self.labels.probe(*self._with_descriptions(inputs)))
+
+    def _with_descriptions(self, inputs: HeadInputs) -> HeadInputs:
+        """Add the descriptions of the classes to the texts, where there are."""
+        if self.descriptions is None or self.described is None:
+            return inputs
+        vectors = self.call.head_vectors(self.model, self.tokenizer, self.described)
+        return self.descriptions.after(inputs, vectors)
 
     def refit(self, recipe: Recipe) -> None:
         """Fit the head once more where labels are few.
@@ -121,9 +144,10 @@ class ClassHead:
         dict
             The fitted attribute that changes.
         """
-        if self.confidence is None:
-            return {}
         is_held_out = valid is not None and len(valid) >= ENOUGH_TEXTS
+        # What a model that has learnt them knows of texts says nothing of others.
+        if not self.calibrates or (self.grows and not is_held_out):
+            return {}
         examples = valid if valid is not None and is_held_out else self.train
         rows = self.call.some_of(examples.rows)
         assert isinstance(examples.table, TokenTable)
@@ -133,5 +157,6 @@ class ClassHead:
         if is_held_out:
             temperature = temperature_of_held_out(logits, examples.targets[rows])
         else:
+            assert self.confidence is not None
             temperature = temperature_of_confidence(logits, self.confidence)
         return {"temperature_": temperature}

@@ -54,6 +54,7 @@ from sklearn_bert.targets._labels import (
     is_indicator,
     read_labels,
 )
+from sklearn_bert.targets._new_classes import check_go_on
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._validation_split import Split
 from sklearn_bert.text._columns import as_python
@@ -194,8 +195,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         a fitted estimator, X and y, as of `make_scorer`. None: what `score` computes.
         Of no effect without validation.
     warm_start : bool, default=False
-        Whether `fit` goes on with the weights of an earlier `fit`, of the same classes,
-        instead of the checkpoint's; `history_` goes on as well.
+        Whether `fit` goes on with the weights of an earlier `fit` instead of the
+        checkpoint's; `history_` goes on as well. y has the classes of that `fit`, and
+        may have more: new ones begin as `head_init` says, beside those that are known.
     gradient_checkpointing : bool or "auto", default=False
         Whether to compute the insides of the layers a second time in the backward pass
         instead of keeping them: about a fifth slower, in a fraction of the memory.
@@ -243,7 +245,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         The peak learning rate, as given or chosen.
     temperature_ : float
         What the logits were divided by; 1 where nothing was calibrated. A fit that goes
-        on keeps that of the earlier one.
+        on keeps that of the earlier one, unless there are new classes and enough texts
+        to validate on.
     max_epochs_ : int
         The most epochs, as given or chosen.
     batch_size_ : int
@@ -522,12 +525,19 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         in each call, for a fitted estimator keeps no optimizer; the rate rises in the
         first ten updates, so hand in hundreds of texts at a time, not one batch.
 
+        Unlike in scikit-learn's own estimators, a later call may bring new classes, in
+        `classes`. The scores of the others stay as they are until something is learnt.
+        What is not in X is forgotten, old classes first of all: hand in some texts of
+        each with those of the new ones, as the guide measures.
+
         Parameters
         ----------
         X : as in `fit`, of length n_texts
         y : as in `fit`
         classes : array-like of shape (n_classes,), default=None
-            All labels that any call will bring. None: those of the first `y`.
+            All labels: those that are known, and any that this call or a later one
+            will bring. Of an indicator the numbers of its columns, new ones behind the
+            others. None: those of the first `y`.
         sample_weight : as in `fit`
 
         Returns
@@ -537,8 +547,19 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Raises
         ------
         ValueError
-            As in `fit`, where a label is not among the classes, `classes` are not those
-            of the first call, or `class_weight` is "balanced".
+            As in `fit`, where a label is not among the classes, a known class is not
+            among `classes`, or `class_weight` is "balanced".
+
+        Examples
+        --------
+        >>> from sklearn_bert import BertClassifier
+        >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
+        >>> labels = ["good", "good", "bad", "bad"] * 8
+        >>> clf = BertClassifier(random_state=0).fit(texts, labels)
+        >>> texts, labels = ["Where is it?", *texts[:4]], ["question", *labels[:4]]
+        >>> clf = clf.partial_fit(texts, labels, classes=[*clf.classes_, "question"])
+        >>> clf.predict(["Who is it?", "I love this"])
+        array(['question', 'good'], dtype='<U8')
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -646,23 +667,17 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     ) -> tuple[Labels, Descriptions | None]:
         """Return the labels of y, and what says what they are.
 
-        The labels are those of the earlier fit where this one goes on.
+        Those of the earlier fit are among them where this one goes on.
         """
         known = self._labels if call.goes_on else None
-        # A portion of the texts may lack some of the classes.
-        if known is not None and call.is_partial and not is_indicator(y):
-            classes = known.classes if classes is None else classes
+        # A wrong label in a portion of the texts must not become a class unasked.
+        may_grow = classes is not None or not call.is_partial
+        # A portion may lack some of the classes.
+        if known is not None and not may_grow and not is_indicator(y):
+            classes = known.classes
         labels = read_labels(y, texts, classes)
-        if known is not None and (
-            type(labels) is not type(known)
-            or not np.array_equal(known.classes, labels.classes)
-        ):
-            raise ValueError(
-                f"the classes are {labels.classes.tolist()}, but those of the earlier "
-                f"call were {known.classes.tolist()}; training can only go on with the "
-                "same ones. Pass all of them as classes in the first call of "
-                "partial_fit, or set warm_start=False."
-            )
+        if known is not None:
+            check_go_on(known, labels, may_grow=may_grow)
         return labels, read_beside(self, labels, texts)
 
     def _split(

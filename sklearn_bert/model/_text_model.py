@@ -100,11 +100,7 @@ class TextModel(nn.Module):
         self.position_offset = position_offset(encoder)
         self.dropout = Dropout(dropout)
         with building():
-            self.head = None
-            if n_outputs is not None:  # BERT's initial weights
-                self.head = nn.Linear(self.width, n_outputs)
-                nn.init.normal_(self.head.weight, std=0.02)
-                nn.init.zeros_(self.head.bias)
+            self.head = None if n_outputs is None else new_head(self.width, n_outputs)
             if pooling == "attention" and attention is None:
                 attention = AttentionPooling(self.width)
         self.steps = nn.Sequential(*steps)
@@ -320,6 +316,28 @@ class TextModel(nn.Module):
             self.head.weight.copy_(torch.from_numpy(weight))
             self.head.bias.copy_(torch.from_numpy(bias))
 
+    def grow_head(
+        self, is_new: np.ndarray, rows: tuple[np.ndarray, np.ndarray] | None
+    ) -> None:
+        """Let the head have more outputs; those that it has keep their weights.
+
+        Parameters
+        ----------
+        is_new : ndarray of bool, of shape (n_outputs,)
+            The others are those that there are, in order.
+        rows : tuple of ndarray, or None
+            Weight and bias of the new ones; None: small random weights.
+        """
+        assert self.head is not None
+        with building():
+            grown = new_head(self.width, len(is_new))
+        with torch.no_grad():
+            for place, ours in enumerate(grown.parameters()):
+                ours[~is_new] = list(self.head.parameters())[place]
+                if rows is not None:
+                    ours[is_new] = torch.from_numpy(rows[place]).to(ours.dtype)
+        self.head = grown
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -343,3 +361,11 @@ class TextModel(nn.Module):
         if self.gives_vectors and self.training:
             return torch.cat([scores, vectors], dim=1)
         return scores
+
+
+def new_head(width: int, n_outputs: int) -> nn.Linear:
+    """Make a linear layer with BERT's initial weights."""
+    head = nn.Linear(width, n_outputs)
+    nn.init.normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+    return head

@@ -358,5 +358,5 @@ def check_no_nul(label: Any, where: str) -> None:
 def remedy(name: str) -> str:
     """Say what to do where a label in `name` is none of those that are learnt."""
     if name == "y":  # fit learns whatever y holds
-        return "Pass all of them as classes in the first call of partial_fit."
+        return "If it is a new one, pass classes=[*estimator.classes_, ...] with it."
     return f"Leave such rows out of {name}, or give some of the kind to learn from."

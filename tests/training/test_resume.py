@@ -177,15 +177,17 @@ def test_the_best_weights_go_on(fit, after, tmp_path):
     assert digest(fit(folder=tmp_path, **same)) == digest(whole)
 
 
-def test_a_warm_start_goes_on(fit, after, tmp_path, reviews):
+@pytest.mark.parametrize("last", ["neg", "new"])
+def test_a_warm_start_goes_on(fit, after, tmp_path, reviews, last):
     """A fit that goes on with an earlier one is not taken for that, nor mixed up."""
+    X, y = reviews[0], [*reviews[1][:-1], last]  # "new": the head grows
     first = fit("head", tmp_path).set_params(warm_start=True)
     again = copy.deepcopy(first)
-    whole = copy.deepcopy(first).set_params(checkpoint_folder=None).fit(*reviews)
-    kill(first.fit, after, 4, *reviews)
+    whole = copy.deepcopy(first).set_params(checkpoint_folder=None).fit(X, y)
+    kill(first.fit, after, 4, X, y)
     with pytest.raises(ValueError, match="differs from it: other weights to start"):
         fit("head", tmp_path, warm_start=True)
-    assert digest(again.fit(*reviews)) == digest(whole)
+    assert digest(again.fit(X, y)) == digest(whole)
 
 
 def test_pretraining_in_a_folder_of_its_own_is_not_done_again(fit, after, tmp_path):
