@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
+from sklearn_bert._process._launch import local_rank
 from sklearn_bert._process._warn import warn
 from sklearn_bert.text._columns import excerpt
 
@@ -27,13 +28,16 @@ _CPU_SHORTAGES = (
 def resolve_device(device: str) -> torch.device:
     """Return the device of that name; `"auto"` is the first GPU, or else the CPU.
 
+    Of the processes that a launcher has started on a machine each has a GPU of its own
+    for the first, as far as there are so many.
+
     Raises
     ------
     ValueError
         Where the name is no device, or this machine has none of that kind.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     # torch accepts names of devices that the machine lacks, and fails much later.
     try:
         resolved = torch.device(device)
@@ -47,6 +51,9 @@ def resolve_device(device: str) -> torch.device:
             f"device is {device!r}, which this machine does not have; use "
             "device='auto' to take a GPU only where there is one."
         )
+    rank = local_rank()
+    if device == "cuda" and rank is not None:
+        return torch.device("cuda", rank % torch.cuda.device_count())
     return resolved
 
 
