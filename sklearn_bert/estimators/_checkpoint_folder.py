@@ -107,7 +107,8 @@ class CheckpointFolder:
     def _compare(self, *kinds: str) -> None:
         """Raise ValueError where the states are of another call, and say how."""
         assert self._states is not None
-        if self._states.found is None:
+        # The states are the first process's; others may lack its loggers.
+        if self._states.found is None or not self._ranks.is_first:
             return
         differences = []
         for kind in kinds:

@@ -28,7 +28,7 @@ from sklearn_bert._process._random import OWN
 
 # How long one process waits for another; torch's default for GPUs.
 TIMEOUT = timedelta(minutes=10)
-BUCKET = 2**23  # numbers that are sent at a time
+PIECE = 2**23  # numbers that are sent at a time
 EACH_ALONE = (
     "For a fit of each process's own, call it in a block of "
     "`with sklearn_bert.distributed.alone():`."
@@ -111,9 +111,11 @@ class Ranks:
 
     def take_from_first(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite tensors by those of the first process."""
-        for tensor in tensors if self.size > 1 else ():
+        if self.size == 1:
+            return
+        for flat in _in_pieces(tensors):
             with self._answered():
-                dist.broadcast(tensor.detach(), src=0, group=self._group_of(tensor))
+                dist.broadcast(flat, src=0, group=self._group_of(flat))
 
     def meet(self) -> None:
         """Wait for the others: from here all go on, or none."""
@@ -166,12 +168,8 @@ class Ranks:
                 weight.grad = torch.zeros_like(weight)
         gradients: list[Tensor] = [weight.grad for weight in learning]  # type: ignore[misc]
         # In float32, and to the bit the same in each process.
-        for bucket in _buckets([*gradients, *shares]):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+        for flat in _in_pieces([*gradients, *shares]):
             self._sum(flat)
-            parts = flat.split([tensor.numel() for tensor in bucket])
-            for tensor, part in zip(bucket, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
 
     def tell_shortage(self, error: BaseException) -> None:
         """Tell the others that an update does not fit into memory here."""
@@ -242,13 +240,16 @@ class Ranks:
 ONE = Ranks()
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Cut a list of tensors where they would be more than is sent at a time."""
-    bucket: list[Tensor] = []
-    for tensor in tensors:
-        if bucket and sum(t.numel() for t in bucket) + tensor.numel() > BUCKET:
-            yield bucket
-            bucket = []
-        bucket.append(tensor)
-    if bucket:
-        yield bucket
+@torch.no_grad()
+def _in_pieces(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield tensors put together to pieces, and write back what becomes of these."""
+    begin = 0
+    while begin < len(tensors):
+        sizes = [tensor.numel() for tensor in tensors[begin:]]
+        n = max(1, int((np.cumsum(sizes) <= PIECE).sum()))
+        some = tensors[begin : begin + n]
+        flat = torch.cat([tensor.reshape(-1) for tensor in some])
+        yield flat
+        for tensor, part in zip(some, flat.split(sizes[:n]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+        begin += n
