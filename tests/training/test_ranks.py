@@ -4,6 +4,7 @@ The processes are children of the one that runs the tests, which have imported a
 they need, and know each other by the variables that torchrun sets.
 """
 
+import functools
 import io
 import itertools
 import os
@@ -47,6 +48,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="it cannot fork"
 
 TIMES = ("seconds", "texts_per_second")
 CASES = {
+    "plain": (BertClassifier, {"max_epochs": 2, "head_init": "random"}),
     "30 updates": (BertClassifier, {"max_epochs": 10}),
     "weights": (BertClassifier, {"class_weight": "balanced"}),
     "early_stopping": (BertClassifier, {"early_stopping": True, "max_epochs": 3}),
@@ -70,6 +72,11 @@ CASES = {
     "next_sentence": (BertPretrainer, {"next_sentence": True}),
     "generator": (BertGenerator, {"pack": False}),
 }
+# Of each kind of batch, loss and validation there is one here; the others take minutes.
+QUICK = (
+    *("30 updates", "weights", "early_stopping", "windows"),
+    *("few_labels", "tagger", "supervised", "pretrainer"),
+)
 SECONDS = 100  # after which a process that waits for ever is ended
 
 
@@ -137,7 +144,7 @@ def fit(settings, reviews):
         "pairs": (list(itertools.pairwise(texts)), None),
     }
 
-    def fit_case(name="early_stopping", X=None, y=None, **changes):
+    def fit_case(name="plain", X=None, y=None, **changes):
         cls, parameters = CASES[name]
         # Without dropout, whose masks are drawn by each process.
         some = {"max_epochs": 1, "dropout": 0.0, "learning_rate": 1e-3}
@@ -185,14 +192,26 @@ def error_of(function, *args, **kwargs):
 
 @pytest.fixture(scope="module")
 def of_two(in_processes, fit):
-    """What each of two processes has learnt in each case."""
-    return in_processes(lambda rank: {name: learnt(fit(name)) for name in CASES})
+    """What each of two processes has learnt in some cases, one after the other."""
+
+    @functools.cache
+    def answers(names):
+        return in_processes(lambda rank: {name: learnt(fit(name)) for name in names})
+
+    return answers
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in CASES
+    ],
+)
 def test_two_processes_learn_what_one_does(name, fit, of_two):
     """Whatever is fitted, two processes end as one does, and with the same bits."""
-    first, second = (of_rank[name] for of_rank in of_two)
+    names = QUICK if name in QUICK else tuple(CASES)
+    first, second = (of_rank[name] for of_rank in of_two(names))
     check_same(second, first)
     check_same(first, learnt(fit(name)), within=1e-5)
 
@@ -212,6 +231,7 @@ def test_more_processes_than_texts_in_a_batch(fit, reviews, in_processes):
         check_same(one, expected, within=1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16(fit, in_processes, emulated_bfloat16):
     """In bfloat16 gradients are added up in float32, alike in both processes."""
     first, second = in_processes(lambda rank: learnt(fit(precision="bfloat16")))
@@ -315,7 +335,7 @@ def test_the_first_prints_and_warns(fit, in_processes):
         return printed.getvalue(), len(lines) > 0, len(warned)
 
     (printed, is_logged, n_warnings), silent = in_processes(work)
-    assert "epoch 1/3" in printed
+    assert "epoch 1/2" in printed
     assert is_logged
     assert n_warnings == 1
     assert silent == ("", False, 0)
@@ -351,11 +371,11 @@ def kill_in_update(monkeypatch, n, rank):
 def test_a_killed_fit_goes_on(killed, fit, in_processes, tmp_path, monkeypatch):
     """Whichever is killed, two processes go on to what they learn in one go."""
     folder = {"checkpoint_folder": tmp_path / "states", "checkpoint_minutes": 0}
-    dropout = {"dropout": 0.2}
+    case = {"name": "early_stopping", "dropout": 0.2}
 
     def be_killed(rank):
         kill_in_update(monkeypatch, 4, killed)
-        return error_of(fit, **folder, **dropout)
+        return error_of(fit, **folder, **case)
 
     codes = in_processes(be_killed)
     assert codes[killed] == -signal.SIGKILL
@@ -375,9 +395,9 @@ def test_a_killed_fit_goes_on(killed, fit, in_processes, tmp_path, monkeypatch):
         # The folder is the first one's: another may have none such.
         if rank == 1:
             folder["checkpoint_folder"] = tmp_path / "none"
-        return learnt(fit(**folder, **dropout)), counted[0]
+        return learnt(fit(**folder, **case)), counted[0]
 
-    whole = in_processes(lambda rank: learnt(fit(**dropout)))
+    whole = in_processes(lambda rank: learnt(fit(**case)))
     for (found, begun), expected in zip(in_processes(go_on), whole, strict=True):
         check_same(found, expected)
         assert begun == 4
@@ -517,25 +537,19 @@ def test_alone(fit, in_processes):
         check_same(together, learnt(fit()), within=1e-5)
 
 
-def test_predictions_are_of_each_process(fit, in_processes):
-    """What is fitted predicts in one process without the others."""
-
-    def work(rank):
-        clf = fit()
-        return clf.predict(["the film was good"]).tolist() if rank == 1 else None
-
-    assert in_processes(work) == [None, fit().predict(["the film was good"]).tolist()]
-
-
-def test_torch_is_as_it_was(fit, in_processes):
-    """After a fit no process group is left, and errors are printed as before."""
+def test_after_a_fit(fit, in_processes):
+    """No process group is left, and each process predicts without the others."""
 
     def work(rank):
         before = sys.excepthook
-        fit()
-        return dist.is_initialized(), sys.excepthook is before
+        clf = fit()
+        is_as_before = not dist.is_initialized() and sys.excepthook is before
+        return is_as_before, clf.predict(["the film"]).tolist() if rank else None
 
-    assert in_processes(work) == [(False, True)] * 2
+    assert in_processes(work) == [
+        (True, None),
+        (True, fit().predict(["the film"]).tolist()),
+    ]
 
 
 def test_in_processes_that_the_caller_has_brought_together(fit, in_processes):
@@ -619,7 +633,7 @@ def test_torchrun(checkpoint, tmp_path):
             [*command, checkpoint, str(tmp_path / "saved"), dies],
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=3 * SECONDS,
         )
 
     done = run("lives")
