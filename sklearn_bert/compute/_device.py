@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sklearn_bert._process._launch import local_rank
 from sklearn_bert.text._columns import excerpt
 
 # ROCm's GPUs are "cuda", too.
@@ -16,6 +17,9 @@ ACCELERATORS = ("cuda", "mps", "xpu")
 
 def resolve_device(device: str) -> torch.device:
     """Return the device of that name; `"auto"` is the accelerator, or else the CPU.
+
+    Of the processes that a launcher has started on a machine each has a GPU of its own
+    for the first, as far as there are so many.
 
     Raises
     ------
@@ -26,7 +30,7 @@ def resolve_device(device: str) -> torch.device:
         found = torch.accelerator.current_accelerator(check_available=True)
         if found is None or found.type not in ACCELERATORS:
             return torch.device("cpu")
-        return torch.device(found.type)
+        device = found.type
     # torch accepts names of devices that the machine lacks, and fails much later.
     try:
         resolved = torch.device(device)
@@ -41,6 +45,9 @@ def resolve_device(device: str) -> torch.device:
             f"({_why_absent(resolved.type)}); use device='auto' to take a GPU only "
             "where there is one."
         )
+    rank = local_rank()
+    if device in ("cuda", "xpu") and rank is not None:
+        return torch.device(device, rank % n_devices(device))
     return resolved
 
 

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 from contextlib import ExitStack
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from sklearn_bert._process._random import Seeds
 from sklearn_bert._process._versions import versions
 from sklearn_bert.estimators._base import BertEstimator
+from sklearn_bert.estimators._same_call import data_of, parameters_of, sha256
 from sklearn_bert.model._damage import DamagedCheckpointError
-from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.text._columns import as_python
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._net import BertNet
+from sklearn_bert.training._ranks import ONE, Ranks
 from sklearn_bert.training._resume import SLOTS, TrainingStates
 
 # In the path it becomes a name of each fit: its parameters and data decide it.
 FIT = "{fit}"
-# Parameters, of the estimator or of one in it, that change nothing that is learnt.
-OF_NO_MATTER = ("checkpoint_folder", "checkpoint_minutes", "verbose")
 MOST_LETTERS = 200  # of a value in an error
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class CheckpointFolder:
@@ -46,15 +39,20 @@ class CheckpointFolder:
         With a `checkpoint_folder`.
     seeds : Seeds
         Of this call. With `random_state=None` they become those of the killed call.
+    ranks : Ranks
+        The processes that make the call together.
     """
 
-    def __init__(self, estimator: BertEstimator, seeds: Seeds) -> None:
+    def __init__(
+        self, estimator: BertEstimator, seeds: Seeds, ranks: Ranks = ONE
+    ) -> None:
         assert estimator.checkpoint_folder is not None
         self._path = os.fsdecode(estimator.checkpoint_folder)
         if not self._path:
             raise ValueError("checkpoint_folder is ''; expected a path, or None.")
         self._minutes = as_python(estimator.checkpoint_minutes)
         self._seeds = seeds
+        self._ranks = ranks
         self._is_random = estimator.random_state is None
         if FIT in self._path and self._is_random:
             raise ValueError(
@@ -63,7 +61,7 @@ class CheckpointFolder:
                 "is never found again. Set random_state to a number."
             )
         self._call: dict[str, dict[str, Any]] = {
-            "parameters": _parameters(estimator, seeds),
+            "parameters": parameters_of(estimator, seeds),
             "versions": {**versions(), "numpy": np.__version__},
         }
 
@@ -92,9 +90,9 @@ class CheckpointFolder:
         self, net: BertNet, train: Examples, valid: Examples | None, *, goes_on: bool
     ) -> TrainingStates:
         """Return the states of a training that is about to begin."""
-        self._call["data"] = _data(net, train, valid, goes_on)
+        self._call["data"] = data_of(net, train, valid, goes_on)
         if self._states is None:
-            path = self._path.replace(FIT, _sha256(self._call)[:16])
+            path = self._path.replace(FIT, sha256(self._call)[:16])
             self._states = self._stack.enter_context(self._in(path))
         self._compare(*self._call)
         self._states.call = {**self._call, "entropy": self._seeds.entropy}
@@ -102,12 +100,15 @@ class CheckpointFolder:
 
     def _in(self, path: str) -> TrainingStates:
         keeps_result = FIT in self._path
-        return TrainingStates(Path(path), self._minutes, keeps_result=keeps_result)
+        return TrainingStates(
+            Path(path), self._minutes, keeps_result=keeps_result, ranks=self._ranks
+        )
 
     def _compare(self, *kinds: str) -> None:
         """Raise ValueError where the states are of another call, and say how."""
         assert self._states is not None
-        if self._states.found is None:
+        # The states are the first process's; others may lack its loggers.
+        if self._states.found is None or not self._ranks.is_first:
             return
         differences = []
         for kind in kinds:
@@ -155,74 +156,3 @@ def _entropy(states: TrainingStates) -> int:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
-
-
-def _parameters(estimator: BertEstimator, seeds: Seeds) -> dict[str, str]:
-    """Return every parameter that matters as text, which is equal in any process."""
-    found = {
-        name: _as_text(value)
-        for name, value in estimator.get_params(deep=True).items()
-        if name.rpartition("__")[2] not in OF_NO_MATTER
-    }
-    if isinstance(estimator.random_state, np.random.RandomState):
-        found["random_state"] = f"RandomState that gives {seeds.entropy}"
-    return {"class": type(estimator).__name__, **found}
-
-
-def _as_text(value: Any) -> str:
-    value = os.fspath(value) if isinstance(value, os.PathLike) else as_python(value)
-    if isinstance(value, BaseEstimator):
-        return type(value).__name__  # its parameters are there by names of their own
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_as_text, value))}]"
-    if isinstance(value, np.random.RandomState):
-        return f"RandomState {_sha256(str(value.get_state(legacy=False)))}"
-    text = repr(value)
-    if not ADDRESS.search(text):
-        return text
-    # An object such as a callback: its class and attributes, or a function.
-    attributes = getattr(value, "__dict__", {})
-    settings = [f"{name}={attributes[name]!r}" for name in sorted(attributes)]
-    return ADDRESS.sub("", ", ".join([text, *settings]))
-
-
-def _data(
-    net: BertNet, train: Examples, valid: Examples | None, goes_on: bool
-) -> dict[str, str]:
-    """Return hashes of what a net learns from, and of what it starts with."""
-    return {
-        "X": _sha256_of(train.table, train.windows),
-        "choice of rows to train on": _sha256_of(train.rows),
-        "y": _sha256_of(train.targets),
-        "sample or class weights": _sha256_of(train.weights),
-        "validation data": _sha256_of(valid),
-        "weights to start with": _sha256_of_weights(net.module, goes_on),
-        "device": str(net.device).partition(":")[0],
-        "number format": str(net.runner_.dtype()),
-    }
-
-
-def _sha256(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256_of(*values: Any) -> str:
-    hashed = hashlib.sha256()
-    for value in values:
-        if is_dataclass(value):
-            parts = [getattr(value, field.name) for field in fields(value)]
-            hashed.update(_sha256_of(*parts).encode())
-        elif isinstance(value, np.ndarray):
-            hashed.update(f"{value.dtype} {value.shape}".encode())
-            hashed.update(np.ascontiguousarray(value).data)
-        elif not callable(value):  # what draws anew has a seed
-            hashed.update(repr(value).encode())
-    return hashed.hexdigest()
-
-
-def _sha256_of_weights(model: TextModel, goes_on: bool) -> str:
-    state = model.full_state()
-    # A head that was fitted to vectors has other last digits with other threads; what
-    # becomes of it is in the states.
-    names = [n for n in sorted(state) if goes_on or not n.startswith("head.")]
-    return _sha256_of(*names, *(state[n].detach().numpy() for n in names))

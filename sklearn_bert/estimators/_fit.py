@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike
 
 from sklearn_bert._process._interrupts import heard
 from sklearn_bert._process._random import Seeds, seeded
+from sklearn_bert._process._versions import versions
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._gpu_lock import reserve_gpu
 from sklearn_bert.compute._memory import shortage_named
 from sklearn_bert.estimators._base import BertEstimator
 from sklearn_bert.estimators._checkpoint_folder import CheckpointFolder
 from sklearn_bert.estimators._recipe import Recipe
+from sklearn_bert.estimators._same_call import OF_EACH_PROCESS, data_of, parameters_of
 from sklearn_bert.estimators._scoring import ValidationScorer, take_rows
 from sklearn_bert.model._recompute import can_checkpoint
 from sklearn_bert.model._text_model import TextModel
@@ -32,9 +34,11 @@ from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._examples import Examples
+from sklearn_bert.training._joined import joined
 from sklearn_bert.training._losses import Objective
 from sklearn_bert.training._net import BertNet
-from sklearn_bert.training._user_callbacks import copy_callbacks
+from sklearn_bert.training._ranks import ONE, Ranks
+from sklearn_bert.training._user_callbacks import copy_callbacks, of_every_process
 
 HISTORY = (
     "epoch",
@@ -95,6 +99,8 @@ class FitCall:
     ----------
     initial_net : BertNet or None
         The net to go on with; None: the call starts from the checkpoint.
+    ranks : Ranks
+        The processes that make the call together.
     seeds : Seeds
     """
 
@@ -155,8 +161,6 @@ class FitCall:
 
     def __enter__(self) -> Self:
         estimator = self.estimator
-        # Python calls no __exit__ after an error in here, so nothing is held yet.
-        self._stack = ExitStack()
         # "auto" comes to a number once the texts are counted.
         known = None if self.n_epochs == "auto" else self.n_epochs
         self.context = estimator._init_callback_context(max_subtasks=known)
@@ -165,15 +169,31 @@ class FitCall:
             self._check_unchanged()
         self.seeds = Seeds(estimator.random_state)
         resolve_device(estimator.device)  # raises where it is no device
-        self.folder = None
-        # A portion of the texts is soon learnt; where there is no epoch, nothing is.
-        learns = not self.is_partial and self.n_epochs != 0
-        if estimator.checkpoint_folder is not None and learns:
-            folder = CheckpointFolder(estimator, self.seeds)
-            self.folder = self._stack.enter_context(folder)
-        self._stack.enter_context(heard())
-        self._stack.enter_context(shortage_named("fitting"))
+        # Python calls no __exit__ after an error in here.
+        with ExitStack() as stack:
+            self.ranks = self._join(stack)
+            self.folder = None
+            # A portion of the texts is soon learnt; without an epoch nothing is.
+            learns = not self.is_partial and self.n_epochs != 0
+            if estimator.checkpoint_folder is not None and learns:
+                folder = CheckpointFolder(estimator, self.seeds, self.ranks)
+                self.folder = stack.enter_context(folder)
+            stack.enter_context(heard())
+            stack.enter_context(shortage_named("fitting"))
+            self._stack = stack.pop_all()
         return self
+
+    def _join(self, stack: ExitStack) -> Ranks:
+        """Meet the processes that make this call together, if there are any."""
+        if self.n_epochs == 0:  # each does all of it
+            return ONE
+        ranks = stack.enter_context(joined())
+        if self.estimator.random_state is None:
+            self.seeds.entropy = ranks.from_first(lambda: self.seeds.entropy)
+        facts = parameters_of(self.estimator, self.seeds) | versions()
+        facts["random numbers"] = str(self.seeds.entropy)
+        ranks.check_same(facts, but=OF_EACH_PROCESS)
+        return ranks
 
     def __exit__(
         self,
@@ -398,10 +418,12 @@ class FitCall:
             scorer=None if self.scorer is None else self._score,
             callbacks=self._callbacks(is_validated=valid is not None),
         )
+        if self.ranks.size > 1:
+            self.ranks.check_same(data_of(net, train, valid, self.goes_on))
         states = None
         if self.folder is not None:
             states = self.folder.states(net, train, valid, goes_on=self.goes_on)
-        net.fit(train, valid, states)
+        net.fit(train, valid, states, self.ranks)
         # It was trained on the device that was free; it predicts where the user says.
         net.place(estimator.device)
         return self.attributes_of(net, net)
@@ -449,7 +471,9 @@ class FitCall:
         """List the skorch callbacks of the net: ours around those of the caller."""
         estimator = self.estimator
         callbacks = list(self.skorch_callbacks)
-        if estimator.verbose:  # the first, to be closed whatever another one raises
+        if not self.ranks.is_first:  # the first process prints and writes
+            callbacks = of_every_process(callbacks)
+        elif estimator.verbose:  # the first, to be closed whatever another one raises
             callbacks.insert(0, FitProgress(type(estimator).__name__))
         # scikit-learn's callbacks are told of epochs and updates where there are any.
         if hasattr(estimator, "_skl_callbacks"):

@@ -23,6 +23,7 @@ class Contrast(Objective):
     """
 
     n_views = 2
+    compares = True
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
@@ -97,6 +98,7 @@ class ContrastiveCrossEntropy(CrossEntropy):
     """
 
     takes_vectors = True
+    compares = True
 
     def __init__(
         self, n_classes: int, label_smoothing: float = 0.0, temperature: float = 0.1

@@ -35,11 +35,14 @@ class Objective(nn.Module):
         batch, so that they cannot be learnt from one after the other.
     takes_vectors : bool
         Whether the model is to give, in training, the vectors behind the scores.
+    compares : bool
+        Whether the loss of a row is another one with other rows beside it.
     """
 
     parts: tuple[str, ...] = ()
     n_views = 1
     takes_vectors = False
+    compares = False
 
     def validation_scores(self, model: TextModel, inputs: dict[str, Any]) -> Tensor:
         """Compute what `score` and `forward` take in validation, of laid out texts."""

@@ -26,7 +26,7 @@ from sklearn_bert.model._files import pack_model, unpack_model
 from sklearn_bert.model._layers import layer_depths
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
-from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._table import TokenTable, ragged_indices
 from sklearn_bert.training._balanced_batches import BalancedBatches
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import EpochLosses, average
@@ -38,6 +38,7 @@ from sklearn_bert.training._optimizer import (
     steady,
     warmup_then_decay,
 )
+from sklearn_bert.training._ranks import ONE, Ranks
 from sklearn_bert.training._resume import TrainingStates
 from sklearn_bert.training._trainable_view import Snapshot, TrainableView
 from sklearn_bert.training._update import Updates
@@ -175,6 +176,7 @@ class BertNet(NeuralNet):
         examples: Examples,
         valid: Examples | None = None,
         states: TrainingStates | None = None,
+        ranks: Ranks = ONE,
     ) -> BertNet:
         """Train, and leave nothing of the training behind, however it ends.
 
@@ -187,14 +189,19 @@ class BertNet(NeuralNet):
         states : TrainingStates or None
             What the training goes on with, and what it leaves should it be killed;
             None: it leaves nothing.
+        ranks : Ranks
+            The processes that train together, each on its share of every batch.
         """
         device = torch.device(self.device)
+        self.ranks_ = ranks
         with on_device(device), matmul_precision(self.precision, device):
             try:
+                ranks.work_on(device)
                 self._prepare(examples, valid)
                 # Each callback, ours and the caller's, has a name of its own.
                 self.callbacks: Any = with_free_names(self.callbacks or [])
                 self.initialize()
+                self.masters_.take_from_first(ranks)
                 self.states_ = states
                 if states is None or not states.put_back_result(self):
                     self._train()
@@ -287,6 +294,7 @@ class BertNet(NeuralNet):
             batch_size=self.batch_size,
             checkpointing=self.checkpointing,
             on_gradients=on_gradients,
+            ranks=self.ranks_,
         )
         self.optimizer_ = self.updates_.optimizer
         return self
@@ -316,10 +324,11 @@ class BertNet(NeuralNet):
                 }
                 self.notify("on_epoch_begin", **datasets)
                 self.train_epoch(examples)
+                self.masters_.take_from_first(self.ranks_)
                 if self.valid_examples_ is not None:
                     self.validate(self.valid_examples_)
                 self.notify("on_epoch_end", **datasets)
-                if self.stops_:
+                if self.ranks_.any(self.stops_):
                     break
         except BaseException:
             # A bar is closed and a run of a logger ended, however the training ends.
@@ -410,12 +419,15 @@ class BertNet(NeuralNet):
             self.notify("on_batch_begin", batch=rows, training=True)
             losses.append(self.train_step(rows)["loss"])
             self.notify("on_batch_end", batch=rows, training=True)
+            self.stops_ = self.ranks_.any(self.stops_)
             if self.stops_:
                 break
         self.last_rows_ = rows[:LAST_TEXTS]
         part_losses = losses.read()
         batch_losses = part_losses.sum(axis=1).tolist()
-        seconds = time.perf_counter() - self.epoch_began_
+        seconds = self.ranks_.from_first(
+            lambda: time.perf_counter() - self.epoch_began_
+        )
         for row, loss, size in zip(
             self.history[-1]["batches"], batch_losses, sizes, strict=True
         ):
@@ -439,6 +451,7 @@ class BertNet(NeuralNet):
     def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
         """Update once, on some rows of the examples' table."""
         rate, n_done = self.updates_.rate, self.updates_.n_done
+        self.ranks_.seed_update(self.shuffle_seed, n_done)
         loss = self.updates_(self.examples_, batch)
         if self.updates_.n_done > n_done:  # else it was skipped
             self.view_.after_update(rate)
@@ -457,7 +470,8 @@ class BertNet(NeuralNet):
             n_texts /= losses.shape[1]
         self.history.record("valid_loss", float((losses * weights).sum() / n_texts))
         if self.scorer is not None:
-            score = self.scorer(self, scores.numpy())
+            scorer = partial(self.scorer, self, scores.numpy())
+            score = self.ranks_.from_first(scorer)
         else:
             score = self.criterion_.score(
                 scores.numpy(), targets, weights, examples.table.counts(examples.rows)
@@ -466,6 +480,19 @@ class BertNet(NeuralNet):
 
     def _scores_of(self, examples: Examples) -> Tensor:
         """Compute the scores of examples, as validation looks at them."""
+        places = self.ranks_.share(np.arange(len(examples)))
+        # One that has none computes one text, whose scores are nobody's.
+        rows = examples.rows[places if len(places) else slice(1)]
+        scores = self._own_scores(replace(examples, rows=rows))
+        counts = np.ones(len(examples), dtype=np.int64)
+        if examples.windows is None:
+            counts = examples.table.n_outputs(examples.rows)
+        begins = np.cumsum(counts) - counts
+        where = ragged_indices(begins[places], counts[places])
+        return self.ranks_.put_together(scores[: len(where)], where, int(counts.sum()))
+
+    def _own_scores(self, examples: Examples) -> Tensor:
+        """Compute the scores of examples in this process."""
         rows, windows = examples.rows, None
         if examples.windows is not None:
             windows = examples.windows.take(rows)
@@ -556,6 +583,7 @@ TRAINING_STATE = (
     "updates_",
     "losses_",
     "epoch_began_",
+    "ranks_",
     "states_",
     "kept_",
     "module_",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sklearn_bert.compute._self_check import agree, is_proven
 from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.training._ranks import Ranks
 
 # The head starts from nothing and the encoder does not, so the head takes longer steps;
 # still longer ones where it learns alone and can spoil nothing below it.
@@ -102,6 +103,13 @@ class MasterWeights:
         for name, weight in self.trained.items():
             weight.copy_(snapshot[name])
         self.update_working()
+
+    def take_from_first(self, ranks: Ranks) -> None:
+        """Go on from the weights of the first process, which are this one's."""
+        # But for rounding, where their processors differ.
+        if ranks.size > 1:
+            ranks.take_from_first(list(self.trained.values()))
+            self.update_working()
 
     @torch.no_grad()
     def restore(self, model: nn.Module, snapshot: dict[str, Tensor] | None) -> None:

@@ -34,6 +34,7 @@ from sklearn_bert.model._tensor_folder import (
     write_tensors,
 )
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
+from sklearn_bert.training._ranks import ONE, Ranks
 from sklearn_bert.training._trainable_view import Snapshot
 
 # The errors of numbers and tensors that are not what they should be.
@@ -57,7 +58,8 @@ class TrainingStates:
     """The two newest states of a training, in a folder that is this training's own.
 
     A context, which one process at a time is in. Left without an error it removes the
-    states. Files of others in the folder are never touched.
+    states. Files of others in the folder are never touched. Of the processes that make
+    a fit together the first one is in it, and the others hear from that one alone.
 
     Parameters
     ----------
@@ -67,6 +69,8 @@ class TrainingStates:
         From one state to the next; 0: there is one before each update.
     keeps_result : bool
         Whether what the training has come to is kept, and taken up by a later call.
+    ranks : Ranks
+        The processes that train together.
 
     Attributes
     ----------
@@ -77,13 +81,19 @@ class TrainingStates:
     """
 
     def __init__(
-        self, folder: Path, minutes: float, *, keeps_result: bool = False
+        self,
+        folder: Path,
+        minutes: float,
+        *,
+        keeps_result: bool = False,
+        ranks: Ranks = ONE,
     ) -> None:
         self.folder = folder
         self.call: dict[str, Any] = {}
         self.found: dict[str, Any] | None = None
         self._seconds = minutes * 60
         self._keeps_result = keeps_result
+        self._ranks = ranks
         self._newest = SLOTS[1]
         self._n_written = 0
         self._due = 0.0
@@ -91,6 +101,13 @@ class TrainingStates:
         self._lock = ExitStack()
 
     def __enter__(self) -> Self:
+        if self._ranks.is_first:
+            self._open()
+        self.found = self._ranks.from_first(lambda: self.found)
+        return self
+
+    def _open(self) -> None:
+        """Take hold of the folder, and look what is there."""
         try:
             self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +129,6 @@ class TrainingStates:
         except BaseException:
             self._lock.close()
             raise
-        return self
 
     def __exit__(
         self,
@@ -120,6 +136,8 @@ class TrainingStates:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._ranks.is_first:
+            return
         try:
             if kind is None:
                 self._remove_drafts()
@@ -161,8 +179,8 @@ class TrainingStates:
         """
         if self.found is None or self.found.get("is_finished") is not True:
             return False
+        tensors = self._tensors()
         with self._fitting():
-            tensors = read_tensors(self.folder / self._newest)
             net.history.extend(_decoded(self.found["history"]))
             net.kept_ = _snapshot(net, tensors, "weights/", self.found["embedding"])
             part_size = int(self.found["part_size"])
@@ -192,8 +210,8 @@ class TrainingStates:
         found, self.found = self.found, None
         if found is None:
             return 0
+        tensors = self._tensors()
         with self._fitting():
-            tensors = read_tensors(self.folder / self._newest)
             losses = tensors["losses"]
             if not 0 <= len(losses) < len(net.batches_):
                 raise ValueError(f"it is after update {len(losses)} of an epoch")
@@ -223,6 +241,8 @@ class TrainingStates:
     def note(self, net: Any) -> None:
         """Write a state before an update, if it is time."""
         n_done = net.updates_.n_done
+        if not self._ranks.is_first:
+            return
         if n_done == self._n_written or time.monotonic() < self._due:
             return
         self._write(net, n_done, is_finished=False)
@@ -230,7 +250,7 @@ class TrainingStates:
 
     def finish(self, net: Any) -> None:
         """Write what the training has come to, where it is kept."""
-        if not self._keeps_result:
+        if not (self._keeps_result and self._ranks.is_first):
             return
         older = self._newest
         self._write(net, net.updates_.n_done + 1, is_finished=True)
@@ -258,6 +278,10 @@ class TrainingStates:
                 )
             return
         self._newest, self._n_written = slot, n_done
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Read those of the newest state, which may lie where the first process is."""
+        return self._ranks.from_first(lambda: read_tensors(self.folder / self._newest))
 
     # -- the folder ------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._loss_scale import LossScale
 from sklearn_bert.training._losses import Objective, Scores
 from sklearn_bert.training._optimizer import MasterWeights, adamw, parameter_groups
+from sklearn_bert.training._ranks import ONE, Ranks
 from sklearn_bert.training.acceleration._cuda_graphs import (
     GraphedUpdates,
     graphs_pay,
@@ -68,6 +69,8 @@ class Updates:
         As `MicroBatches` takes it.
     on_gradients : callable or None
         Called with names and float32 weights before each step.
+    ranks : Ranks
+        The processes that make the update together.
 
     Attributes
     ----------
@@ -92,6 +95,7 @@ class Updates:
         batch_size: int,
         checkpointing: bool | str = False,
         on_gradients: Callable[[list[tuple[str, Tensor]]], None] | None = None,
+        ranks: Ranks = ONE,
     ) -> None:
         self.model = model
         self.masters = masters
@@ -101,6 +105,7 @@ class Updates:
         self.schedule = schedule
         self.batch_size = batch_size
         self.on_gradients = on_gradients
+        self.ranks = ranks
         self.n_done = 0
         groups = parameter_groups(
             masters.trained.items(),
@@ -112,8 +117,10 @@ class Updates:
         learning = {p.dtype for p in model.parameters() if p.requires_grad}
         self.loss_scale = LossScale() if torch.float16 in learning else None
         self._graphs: GraphedUpdates | None = None
-        # Neither a hook on gradients nor what is computed again can be captured.
+        # Neither a hook on gradients, nor what is computed again, nor what waits for
+        # another process can be captured.
         is_plain = on_gradients is None and checkpointing is not True
+        is_plain &= ranks.size == 1
         if is_plain and graphs_pay(model, feed, n_updates):
             make_capturable(self.optimizer, feed.device)
             self._graphs = GraphedUpdates(self._whole_update, feed)
@@ -152,6 +159,7 @@ class Updates:
                 self._make_room()
                 self.micro_batches.make_smaller(examples, rows, shortage)
                 loss, shortage = self._try(examples, rows)
+            self._add_up(loss)
             if not self._step():
                 return loss  # the next update is at the same place of the schedule
         self.n_done += 1
@@ -204,27 +212,48 @@ class Updates:
         n_targets = len(table.targets_of(rows))
         losses = []
         try:
-            parts: Iterable[np.ndarray] = [rows]
-            if self.criterion.n_views == 1:  # else all examples are compared
-                parts = self.micro_batches.parts(examples, rows)
             # What an encoder draws comes from the generator of this fit's thread.
             with draws_of(self.model):
-                for part in parts:
-                    if examples.windows is None:
-                        scores = self.model(**self.feed(table, part))
-                    else:
-                        scores = self._scores_of_texts(examples, part)
+                for part in self._parts(examples, rows):
+                    scores = self._scores(examples, part)
                     places = table.targets_of(part)
                     targets = move(torch.from_numpy(examples.targets[places]))
                     weights = move(torch.from_numpy(examples.weights[places]))
                     losses.append(
                         self._collect(scores, targets, weights, n_targets, len(rows))
                     )
+            self.ranks.check_room()
+            if not losses:  # there are fewer texts than processes
+                return torch.zeros(max(1, len(self.criterion.parts))), ""
             return torch.stack(losses).sum(0), ""
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
+            self.ranks.tell_shortage(error)
             return None, str(error)
+
+    def _parts(self, examples: Examples, rows: np.ndarray) -> Iterable[np.ndarray]:
+        """Return what of a batch has its loss computed at a time by this process."""
+        criterion = self.criterion
+        # What is compared is needed by all processes, as it is by one.
+        own = rows if criterion.compares else self.ranks.share(rows)
+        if criterion.n_views > 1 or len(own) == 0:
+            return [own][: len(own)]
+        return self.micro_batches.parts(examples, own)
+
+    def _scores(self, examples: Examples, part: np.ndarray) -> Tensor:
+        """Score some rows; of rows that are compared each process scores a share."""
+        rows, places = part, np.arange(len(part))
+        if self.criterion.compares:
+            places = self.ranks.share(places)
+            rows = part[places] if len(places) else part[:1]
+        if examples.windows is None:
+            scores = self.model(**self.feed(examples.table, rows))
+        else:
+            scores = self._scores_of_texts(examples, rows)
+        if not self.criterion.compares:
+            return scores
+        return self.ranks.put_together(scores[: len(places)], places, len(part))
 
     def _scores_of_texts(self, examples: Examples, rows: np.ndarray) -> Tensor:
         """Score texts in so many windows that these may not fit in at a time.
@@ -271,6 +300,12 @@ class Updates:
         total.backward()
         self.masters.collect_gradients()
         return losses.detach()
+
+    def _add_up(self, loss: Tensor) -> None:
+        """Make gradients and loss those of all processes."""
+        # Of what is compared each has the whole loss already.
+        shares = [] if self.criterion.compares else [loss]
+        self.ranks.add_up_gradients(list(self.masters.trained.values()), shares)
 
     def _step(self) -> bool:
         """Clip what was collected, and step; False: it overflowed, and is dropped."""

@@ -122,6 +122,13 @@ LOGGERS = (
     skorch_callbacks.TensorBoard,
     skorch_callbacks.WandbLogger,
 )
+# What prints or writes, and learns nothing by it: of the processes that make a fit
+# together one has these.
+OF_ONE_PROCESS = (
+    *LOGGERS,
+    skorch_callbacks.EarlyStopping,
+    skorch_callbacks.PrintLog,
+)
 # What `history` has at the end of an epoch; more only with validation.
 ALWAYS = ("epoch", "train_loss", "learning_rate", "seconds", "texts_per_second")
 VALIDATED = ("valid_loss", "valid_score")
@@ -169,6 +176,17 @@ def copy_callbacks(
                 callback, f"callbacks[{place}]", found[:place], is_validated, parts
             )
     return copies
+
+
+def of_every_process(
+    callbacks: list[tuple[str, Callback] | Callback],
+) -> list[tuple[str, Callback] | Callback]:
+    """Return the callbacks that a process has which is not the first of a fit."""
+    return [
+        item
+        for item in callbacks
+        if not isinstance(item[1] if isinstance(item, tuple) else item, OF_ONE_PROCESS)
+    ]
 
 
 def with_free_names(
