@@ -101,7 +101,7 @@ def test_no_circle():
         ),
         ("matplotlib", ["inspection/_plotting.py"]),
         ("cleanlab", ["inspection/_mistakes.py"]),
-        ("rich", ["training/_callbacks.py"]),
+        ("rich", ["cli/_bar.py", "training/_callbacks.py"]),
         ("polars", []),
         ("pyarrow", ["distributed/_parts.py", "distributed/_source.py"]),
     ],
