@@ -1,9 +1,11 @@
 """What a process keeps in memory after fits, and for every length of texts."""
 
 import json
+import re
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from sklearn_bert._process._cache import FEATURES, TOKENS, WEIGHTS
 from sklearn_bert.compute._memory import is_shortage, make_room
 from sklearn_bert.estimators import _base
 from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training import _update
 
 linux = pytest.mark.skipif(
@@ -251,3 +254,54 @@ def test_an_interrupt_while_memory_is_given_back(settings, reviews, monkeypatch)
         clf.fit(texts, labels)
     assert clf.net_ is not before
     assert len(clf.predict(texts)) == len(texts)
+
+
+def bytes_kept(encoder, n_tokens):
+    """What torch keeps of a text for the backward pass, without the weights."""
+    model = TextModel(encoder, pooling="mean", n_outputs=2).train()
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes(), tensor  # it may not be freed
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model(torch.ones(1, n_tokens, dtype=torch.long))
+    return sum(n for address, (n, _) in kept.items() if address not in weights)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dropout", "expected"),
+    [
+        (torch.float32, 0.0, 64),
+        (torch.float32, 0.1, 72),
+        (torch.bfloat16, 0.0, 32),
+        (torch.bfloat16, 0.1, 36),
+    ],
+)
+def test_layers_keep_what_the_guide_says(make_encoder, dtype, dropout, expected):
+    """Bytes per token, layer and width, on the page of devices; for any length."""
+    width, found = 128, []
+    for n_tokens in (160, 320):  # over SHORT, where a kernel keeps no matrix
+        one, two = (
+            bytes_kept(
+                make_encoder(
+                    "bert",
+                    dropout=dropout,
+                    attention_probs_dropout_prob=0.0,
+                    num_hidden_layers=n_layers,
+                    hidden_size=width,
+                    num_attention_heads=1,
+                    intermediate_size=4 * width,
+                    max_position_embeddings=400,
+                ).to(dtype),
+                n_tokens,
+            )
+            for n_layers in (1, 2)
+        )
+        found.append((two - one) / (n_tokens * width))
+    assert found == pytest.approx([expected] * 2, abs=0.5)
+    page = Path(__file__).parents[1] / "docs" / "devices.rst"
+    assert re.search(rf"\b{expected}\b.* \*h L N\*", page.read_text("utf-8"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -64,13 +63,8 @@ def n_devices(kind: str) -> int:
     if kind not in ACCELERATORS:
         return 0
     # A GPU whose driver is too old is counted, and not available.
-    module = device_module(kind)
+    module = torch.get_device_module(kind)
     return module.device_count() if module.is_available() else 0
-
-
-def device_module(kind: str) -> Any:
-    """Return what torch has for a kind of device: `torch.cuda`, for example."""
-    return torch.get_device_module(kind)
 
 
 @contextmanager
@@ -82,7 +76,7 @@ def on_device(device: torch.device) -> Iterator[None]:
     RuntimeError
         Where a forked process would use its parent's GPU.
     """
-    if device.type != "cpu" and device_module(device.type)._is_in_bad_fork():
+    if device.type != "cpu" and torch.get_device_module(device)._is_in_bad_fork():
         raise RuntimeError(
             f"this process was forked from one that had used {device}, which it cannot "
             "use as well. Load the model in the forked process, start processes with "
@@ -112,7 +106,7 @@ def _why_absent(kind: str) -> str:
         return "MPS needs an Apple GPU and a macOS that torch supports"
     # A driver that is too old is told by this alone.
     try:
-        device_module(kind).init()
+        torch.get_device_module(kind).init()
     except (AssertionError, RuntimeError) as error:
         return str(error).partition("\n")[0].rstrip(".")
     return f"torch finds no {kind}"

@@ -114,7 +114,8 @@ def compute(
         if not (values.abs() < LARGEST).all():  # nor is NaN
             raise FloatingPointError(
                 f"what the model makes of {len(batch)} texts is not finite, or as good "
-                "as infinite; its training has diverged, or its checkpoint is damaged. "
+                "as infinite; its training has diverged, its checkpoint is damaged, or "
+                "its numbers are too large for float16, where that is used. "
                 f"{REMEDY} Then fit again; where that does not help, from another "
                 "checkpoint."
             )

@@ -20,16 +20,16 @@ from sklearn_bert.compute._inference import REMEDY
 FIRST_SCALE = 2.0**16
 LARGEST_SCALE = 2.0**127  # of float32
 GROW_AFTER = 2000  # updates
-# So many updates skipped in a row: the scale is below 1 by then, and not the cause.
-MOST_SKIPPED = 20
+# Overflows in a row: the scale is below 1 by then, and not the cause.
+MOST_IN_A_ROW = 20
 
 
 class LossScale:
     """Scales losses up before the backward pass, and gradients down after it.
 
     Float16 has numbers from 6e-8 to 65504, and many gradients are below. The scale is
-    as large as they allow: an update in which one overflows is skipped, and the scale
-    is halved; after 2000 good ones it is doubled.
+    as large as they allow: it is halved where one has overflowed, and doubled after
+    2000 updates in which none has.
 
     The arithmetic is that of `torch.amp.GradScaler`, which does not say whether it has
     skipped an update: the learning rate must not move on then.
@@ -37,18 +37,17 @@ class LossScale:
     Attributes
     ----------
     scale : float
-    n_skipped : int
-        Updates skipped so far.
     """
 
     def __init__(self) -> None:
         self.scale = FIRST_SCALE
-        self.n_skipped = 0
         self._n_good = 0  # updates since the scale has last changed
-        self._n_bad = 0  # skipped in a row
+        self._n_bad = 0  # that have overflowed in a row
 
     def unscale(self, weights: Iterable[Tensor]) -> bool:
         """Divide the gradients of weights by the scale, and say whether to step.
+
+        The scale is then that of the next attempt.
 
         Here alone an update waits for the device: after its backward pass, for one
         number. The device idles until the next kernel, and not while the texts of the
@@ -57,7 +56,7 @@ class LossScale:
         Returns
         -------
         bool
-            False: one of them has overflowed, and the update is to be skipped.
+            False: one of them has overflowed.
 
         Raises
         ------
@@ -77,31 +76,24 @@ class LossScale:
                 self._n_good = 0
             return True
         self.scale /= 2
-        self.n_skipped += 1
         self._n_good = 0
         self._n_bad += 1
-        if self._n_bad == MOST_SKIPPED:
+        if self._n_bad == MOST_IN_A_ROW:
             raise FloatingPointError(
-                f"the gradients of {MOST_SKIPPED} updates in a row have overflowed in "
-                f"float16, {self.n_skipped} of the fit in all; training has diverged. "
-                f"{REMEDY}"
+                f"the gradients of {MOST_IN_A_ROW} updates in a row have overflowed in "
+                f"float16; training has diverged. {REMEDY}"
             )
         return False
 
     def state(self) -> dict[str, Any]:
         """Return what `put_back` takes, as plain data."""
-        return {
-            "scale": self.scale,
-            "n_skipped": self.n_skipped,
-            "n_good": self._n_good,
-            "n_bad": self._n_bad,
-        }
+        return {"scale": self.scale, "n_good": self._n_good, "n_bad": self._n_bad}
 
     def put_back(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was called."""
         scale = float(state["scale"])
-        counts = [int(state[name]) for name in ("n_skipped", "n_good", "n_bad")]
+        counts = [int(state[name]) for name in ("n_good", "n_bad")]
         if not 0 < scale <= LARGEST_SCALE or min(counts) < 0:
             raise ValueError(f"the scale of its losses is none: {state}")
         self.scale = scale
-        self.n_skipped, self._n_good, self._n_bad = counts
+        self._n_good, self._n_bad = counts

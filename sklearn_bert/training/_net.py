@@ -340,13 +340,6 @@ class BertNet(NeuralNet):
 
     def _check_result(self) -> None:
         """Choose the weights to keep, or raise FloatingPointError: they are no use."""
-        scale = self.updates_.loss_scale
-        if scale is not None and scale.n_skipped and not self.updates_.n_done:
-            raise FloatingPointError(
-                f"the gradients of all {scale.n_skipped} updates have overflowed in "
-                "float16, and nothing was learnt. Fit on more texts at a time, or set "
-                "precision='float32'."
-            )
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]
         if best and best[0].snapshot_ is not None:
             self.kept_ = best[0].snapshot_
@@ -444,9 +437,11 @@ class BertNet(NeuralNet):
         self.history.record("learning_rate", rate)
         self.history.record("seconds", seconds)
         self.history.record("texts_per_second", sum(sizes) / seconds)
-        if (scale := self.updates_.loss_scale) is not None:
+        if self.updates_.loss_scale is not None:
+            n_begun = sum(len(row["batches"]) for row in self.history)
             earlier = sum(row["skipped_updates"] for row in self.history[:-1])
-            self.history.record("skipped_updates", scale.n_skipped - earlier)
+            skipped = n_begun - self.updates_.n_done - earlier
+            self.history.record("skipped_updates", skipped)
 
     def train_step(self, batch: np.ndarray, **fit_params: Any) -> dict[str, Tensor]:
         """Update once, on some rows of the examples' table."""

@@ -153,15 +153,13 @@ class Updates:
             if self._graphs.has_failed:
                 self._make_room()
         if loss is None:
-            loss, shortage = self._try(examples, rows)
-            while loss is None:
-                # Only here, where no error holds on to the tensors, can they be freed.
-                self._make_room()
-                self.micro_batches.make_smaller(examples, rows, shortage)
-                loss, shortage = self._try(examples, rows)
-            self._add_up(loss)
-            if not self._step():
-                return loss  # the next update is at the same place of the schedule
+            loss = self._gradients(examples, rows)
+            while not self._step():
+                # The next update is at the same place of the schedule. Of the first one
+                # the scale is but a guess, to which no text is lost.
+                if self.n_done > 0:
+                    return loss
+                loss = self._gradients(examples, rows)
         self.n_done += 1
         return loss
 
@@ -201,6 +199,17 @@ class Updates:
         self._graphs = None
         self.optimizer.state.clear()  # the frames of an error may live on
         self.micro_batches.finish()
+
+    def _gradients(self, examples: Examples, rows: np.ndarray) -> Tensor:
+        """Collect gradients in parts that fit into memory; return the mean loss."""
+        loss, shortage = self._try(examples, rows)
+        while loss is None:
+            # Only here, where no error holds on to the tensors, can they be freed.
+            self._make_room()
+            self.micro_batches.make_smaller(examples, rows, shortage)
+            loss, shortage = self._try(examples, rows)
+        self._add_up(loss)
+        return loss
 
     def _try(self, examples: Examples, rows: np.ndarray) -> tuple[Tensor | None, str]:
         """Collect the gradients of the mean loss, and return it.

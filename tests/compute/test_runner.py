@@ -45,6 +45,20 @@ def test_duplicates_are_computed_once(make_net, checkpoint, monkeypatch):
     assert (out[1::2] == out[1]).all()
 
 
+def test_float16_answers_as_float32_does(make_net, data):
+    """Answers near those of float32; numbers that float16 cannot hold are an error."""
+    exact, net = make_net(), make_net(precision="float16")
+    for name in ("scores", "vectors"):
+        found, expected = (getattr(n, name)(data.table) for n in (net, exact))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3)
+    net = make_net(precision="float16")
+    states = net.module.encoder.encoder.layer[-1].output.LayerNorm
+    torch.nn.init.constant_(states.bias, 1e5)
+    with pytest.raises(FloatingPointError, match="too large for float16.*'float32'"):
+        net.vectors(data.table)
+
+
 def test_only_the_last_used_copy_is_kept(make_net, data):
     """One working copy in bfloat16 is kept between calls, and goes with its net."""
     made = []

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from sklearn_bert.training import _epoch_losses as _losses
-from sklearn_bert.training._epoch_losses import EpochLosses
+from sklearn_bert.training._epoch_losses import EpochLosses, average
 
 CPU = torch.device("cpu")
 
@@ -23,6 +24,35 @@ def test_a_cpu_says_it_at_once(value):
     message = f"loss of update 102 is {value}; .*Lower learning_rate"
     with pytest.raises(FloatingPointError, match=message):
         losses.append(torch.tensor(value))
+
+
+class OnMps(torch.Tensor):
+    """A tensor that says of itself that it lies on an Apple GPU."""
+
+    device = property(lambda self: torch.device("mps"))
+
+
+def test_other_gpus_are_asked_now_and_then():
+    """A GPU that has no CUDA is waited for once in so many updates."""
+    losses = EpochLosses(60, 0, CPU)
+    losses._losses = losses._losses.as_subclass(OnMps)
+    for update in range(1, _losses.CHECK_EVERY):
+        losses.append(torch.tensor(torch.nan if update >= 7 else 0.5))
+    with pytest.raises(FloatingPointError, match="loss of update 7 is nan"):
+        losses.append(torch.tensor(0.5))
+
+
+def test_losses_that_may_overflow_are_left_to_the_scale():
+    """In float16 some may be infinite, and not all of an epoch."""
+    losses = EpochLosses(2, 10, CPU, may_overflow=True)
+    losses.append(torch.tensor(torch.inf))
+    with pytest.raises(FloatingPointError, match="loss of update 11 is inf"):
+        losses.read()
+    losses.append(torch.tensor(0.5))
+    found = losses.read()[:, 0]
+    assert found.tolist() == [np.inf, 0.5]
+    assert average(found, [3, 2]) == 0.5
+    assert average(np.array([1.0, 2.0]), [3, 1]) == 1.25
 
 
 @pytest.mark.gpu
