@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not engines"
 COUNTED := $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90)
 
-.PHONY: help demo test test-avx2 test-guide test-browser test-engines test-lowest test-newest lint docs bench bench-accuracy clean
+.PHONY: help demo test test-avx2 test-guide test-browser test-engines test-lowest test-newest lint docs bench bench-accuracy bench-gpu clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -64,6 +64,9 @@ bench-accuracy: $(VENV)/.bench  ## measure accuracy
 	for name in accuracy targets long_text pretrain adapt embed_learning generate \
 		explain error_report; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-gpu: $(VENV)/.bench $(VENV)/.test  ## check and measure a GPU, in 6 minutes on an H100
+	$(BIN)/python benchmarks/gpu.py
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .venv-engines .venv-lowest .venv-newest docs/_build docs/generated docs/auto_examples

@@ -17,11 +17,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from _data import WHERE_DATA
-from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
+from _data import DATA, WHERE_DATA, need_data
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from sklearn_bert import TruncationWarning, cache_info
+from sklearn_bert._process._errors import CheckpointError
 from sklearn_bert.compute._device import resolve_device
 from sklearn_bert.compute._precision import resolve_precision
 from sklearn_bert.model._find import find_checkpoint
@@ -96,8 +104,8 @@ def checkpoint(model: str) -> Iterator[str]:
 
 
 def write_random_bert(folder: str, n_layers: int, width: int) -> None:
-    """Write a BERT with random weights and MiniLM's English vocabulary."""
-    tokenizer = AutoTokenizer.from_pretrained(str(find_checkpoint(CHECKPOINT, None)))
+    """Write a BERT with random weights and BERT's English vocabulary."""
+    tokenizer = english_tokenizer()
     tokenizer.model_max_length = 512
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -110,6 +118,16 @@ def write_random_bert(folder: str, n_layers: int, width: int) -> None:
         torch.manual_seed(0)
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def english_tokenizer() -> PreTrainedTokenizerBase:
+    """MiniLM's; where that is not here, one of BERT's vocabulary among the data."""
+    try:
+        return AutoTokenizer.from_pretrained(str(find_checkpoint(CHECKPOINT, None)))
+    except CheckpointError:
+        need_data("bert_vocab")
+        path = DATA / "bert_vocab" / "bert-base-uncased-vocab.txt"
+        return BertTokenizer(vocab=str(path))
 
 
 # -- what a model must compute -----------------------------------------------------
@@ -187,17 +205,26 @@ def wait_for_gpu() -> None:
 
 
 def alternate(
-    contenders: dict[str, Callable], *columns: Sequence, rounds: int
+    contenders: dict[str, Callable],
+    *columns: Sequence,
+    rounds: int,
+    budget: float | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of each contender in each round, first to last and last to first.
 
     Our caches are emptied before every call: a second round must not profit from the
-    first.
+    first. With a budget of seconds there is one round at least, and none is begun
+    behind it; the clock starts after an eighth of the texts.
     """
+    start = time.perf_counter()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    n_before = len(columns[0]) if budget is None else len(columns[0]) // 8
+    n_before = max(n_before, WARM_UP) if ON_GPU else WARM_UP
     for run in contenders.values():
-        run(*(column if ON_GPU else column[:WARM_UP] for column in columns))
+        run(*(column[:n_before] for column in columns))
     for number in range(rounds):
+        if number and budget is not None and time.perf_counter() - start > budget:
+            break
         names = list(contenders)
         for name in names if number % 2 == 0 else reversed(names):
             cache_info(clear=True)
@@ -212,9 +239,11 @@ def compare(
     cost: Work,
     peak: dict[str, object],
     rounds: int,
+    budget: float | None = None,
 ) -> dict:
     """Time peers and, as the last of the contenders, ours, on the same columns."""
-    seconds = alternate(contenders, *columns, rounds=rounds)
+    seconds = alternate(contenders, *columns, rounds=rounds, budget=budget)
+    rounds = min(map(len, seconds.values()))
     *_, ours = contenders
     rows = []
     for name, times in seconds.items():

@@ -38,6 +38,7 @@ data: the folder named by SKLEARN_BERT_DATA (default ../shared/data) with
                   germeval2018.training.txt, germeval2018.test.txt
   masc/           written texts of MASC (the Open American National Corpus), one
                   sentence a line, a blank line between documents: masc_plain.txt.gz
+  bert_vocab/     bert-base-uncased-vocab.txt, where all-MiniLM-L6-v2 is not installed
   reference_scores.csv  columns data, metric, acc, mcc of a transformers.Trainer run
 """
 

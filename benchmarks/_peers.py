@@ -31,6 +31,10 @@ from transformers import (
 warnings.filterwarnings("ignore", message=".*pin_memory.*")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# What someone who tunes a peer chooses: the short format that the hardware has.
+HALF = torch.bfloat16
+if DEVICE == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    HALF = torch.float16
 
 
 # -- transformers.Trainer ----------------------------------------------------------
@@ -118,12 +122,14 @@ def trainer_scores(
 def tuned_trainer(folder: str, texts, labels: np.ndarray, **settings):
     """Fine-tune by a Trainer with all that makes it fast and needs no other package."""
     arguments = {
-        "bf16": True,
+        "bf16": torch.bfloat16 == HALF,
+        "fp16": torch.float16 == HALF,
         "train_sampling_strategy": "group_by_length",
         "optim": "adamw_torch_fused",
     }
     if DEVICE == "cuda":
-        arguments |= {"tf32": True, "dataloader_num_workers": 4}
+        has_tf32 = HALF == torch.bfloat16  # both came with Ampere
+        arguments |= {"tf32": has_tf32, "dataloader_num_workers": 4}
     else:
         arguments["use_cpu"] = True
     return trainer(folder, texts, labels, **arguments, **settings)
@@ -245,8 +251,8 @@ def sentence_transformer(folder: str) -> Callable[[list[str]], np.ndarray]:
 
 
 def tuned_sentence_transformer(folder: str) -> Callable[[list[str]], np.ndarray]:
-    """`encode` in bfloat16, in batches of 256."""
-    model = SentenceTransformer(folder, model_kwargs={"dtype": torch.bfloat16})
+    """`encode` in bfloat16 (or float16), in batches of 256."""
+    model = SentenceTransformer(folder, model_kwargs={"dtype": HALF})
     return partial(model.encode, batch_size=256)
 
 

@@ -42,6 +42,8 @@ CPU_WITHOUT: dict[str, tuple[Technique, ...]] = {
 GPU_WITHOUT: dict[str, tuple[Technique, ...]] = {
     "padded, sorted by length": ("packing",),
     "padded, in random order": ("packing", "batches_of_similar_length"),
+    "without the fused optimizer": ("fused_optimizer",),
+    "without pinned copies": ("pinned_copies",),
 }
 PARAMETERS = {"in float32": {"precision": "float32"}}
 if ON_GPU:

@@ -19,7 +19,7 @@ from torch import nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sklearn_bert._process._techniques import without
+from sklearn_bert._process._techniques import uses, without
 from sklearn_bert.compute import _copies, _inference, _runner
 from sklearn_bert.compute._inference import Feed
 from sklearn_bert.compute._runner import Runner
@@ -144,7 +144,7 @@ def mode(monkeypatch, emulated_bfloat16, guard):
         lambda self, device: replace_tensors(self, lambda tensor: tensor.to(device)),
     )
     for module in (_copies, _optimizer, _runner):
-        monkeypatch.setattr(module, "is_proven", lambda *args: True)
+        monkeypatch.setattr(module, "is_proven", lambda name, *args: uses(name))
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
@@ -233,11 +233,26 @@ def test_every_pooling(make_runner, make_table, pooling, is_packed):
         assert runner.vectors(make_table(LENGTHS)).shape == (5, 32)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_readers_from_left_to_right(make_runner, make_table, train, is_packed):
+    """Tokens that see only those before them."""
+    runner = make_runner(left_to_right=True)
+    with nullcontext() if is_packed else without("packing"):
+        assert runner.scores(make_table(LENGTHS)).shape == (5, 2)
+    examples = examples_of(make_table(LENGTHS), CODES)
+    train(runner, examples, CrossEntropy(), CPU, is_packed=is_packed)
+
+
+@pytest.mark.parametrize("is_packed", [True, slow(False)])
 @pytest.mark.parametrize("trainable", [slow("head"), 1])
-def test_what_is_frozen_computes_features(make_runner, make_table, trainable):
+def test_what_is_frozen_computes_features(
+    make_runner, make_table, trainable, is_packed
+):
     """Features of the frozen part, and scores of what is above it."""
     runner = make_runner(trainable=trainable)
-    assert runner.scores(make_table(LENGTHS)).shape == (5, 2)
+    with nullcontext() if is_packed else without("packing"):
+        assert runner.scores(make_table(LENGTHS)).shape == (5, 2)
 
 
 @pytest.mark.parametrize("is_packed", [True, slow(False)])

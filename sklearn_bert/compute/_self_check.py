@@ -8,6 +8,7 @@ and one warning says so.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -97,36 +98,45 @@ def agree(what: str, found: Tensor, expected: Tensor, bound: float) -> None:
 def check_packing(device: torch.device, dtype: torch.dtype, head_size: int) -> None:
     """Attend to packed texts and pool them, in `dtype`; compare with text by text."""
     draws = torch.Generator().manual_seed(0)
-    for lengths in BATCHES:
+    for lengths, left_to_right in itertools.product(BATCHES, (False, True)):
         # Queries, keys and values of two heads; what the scores weigh in the gradients.
         states = torch.randn(3, 2, sum(lengths), head_size, generator=draws).to(device)
         weights = torch.randn(len(lengths), 2 * head_size, generator=draws).to(device)
         exact, short = states.clone().requires_grad_(), states.to(dtype)
-        expected = torch.stack([x.mean(0) for x in _one_by_one(exact, lengths)])
-        short.requires_grad_()
+        texts = _one_by_one(exact, lengths, left_to_right)
+        expected = torch.stack([text.mean(0) for text in texts])
         ends = torch.tensor([0, *lengths], device=device).cumsum(0).int()
-        scores = pool_packed(_packed(short, ends), ends, "mean")
+        short.requires_grad_()
+        scores = pool_packed(_packed(short, ends, left_to_right), ends, "mean")
         agree("scores", scores, expected, SCORE_BOUND)
         (given,) = torch.autograd.grad((expected * weights).sum(), exact)
         (found,) = torch.autograd.grad((scores * weights).sum(), short)
         agree("gradients", found, given, GRADIENT_BOUND)
         # Attention is linear in its values: with one mask of dropout, they times the
         # gradient of half the squared result are that square (Euler's theorem).
-        dropped = _packed(short, ends, dropout=0.5)
+        dropped = _packed(short, ends, left_to_right, dropout=0.5)
         (found,) = torch.autograd.grad(dropped, short, dropped.detach())
         products = (found[2].float() * short[2].float()).sum()
         agree("gradients of dropout", products, dropped.square().sum(), GRADIENT_BOUND)
 
 
-def _one_by_one(states: Tensor, lengths: tuple[int, ...]) -> list[Tensor]:
+def _one_by_one(
+    states: Tensor, lengths: tuple[int, ...], left_to_right: bool
+) -> list[Tensor]:
     """Return what the tokens of each text attend to, by the formula."""
-    scaling = states.shape[-1] ** -0.5
-    texts = zip(*(x.split(lengths, dim=1) for x in states), strict=True)
-    attended = [attend_plainly(q, k, v, None, scaling, 0.0) for q, k, v in texts]
-    return [out.transpose(0, 1).flatten(1) for out in attended]
+    found = []
+    for q, k, v in zip(*(x.split(lengths, dim=1) for x in states), strict=True):
+        n = q.shape[1]
+        earlier = torch.ones(n, n, dtype=torch.bool, device=q.device).tril()
+        mask = earlier if left_to_right else None
+        out = attend_plainly(q, k, v, mask, q.shape[-1] ** -0.5, 0.0)
+        found.append(out.transpose(0, 1).flatten(1))
+    return found
 
 
-def _packed(states: Tensor, ends: Tensor, dropout: float = 0.0) -> Tensor:
+def _packed(
+    states: Tensor, ends: Tensor, left_to_right: bool, dropout: float = 0.0
+) -> Tensor:
     """Return the same of texts in one line, (n_tokens, width), float32."""
     query, key, value = states[:, None]
     out, _ = attend(
@@ -136,6 +146,7 @@ def _packed(states: Tensor, ends: Tensor, dropout: float = 0.0) -> Tensor:
         dropout=dropout,
         cu_seq_lens=ends,
         longest=int(ends.diff().max()),
+        left_to_right=left_to_right,
     )
     return out[0].flatten(1).float()
 

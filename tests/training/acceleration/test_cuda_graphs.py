@@ -15,6 +15,7 @@ from sklearn_bert.training._callbacks import BestWeights
 from sklearn_bert.training.acceleration import _cuda_graphs as _graphs
 from sklearn_bert.training.acceleration._cuda_graphs import (
     N_WARM_UP,
+    CaptureError,
     StepGraphs,
     check_graphs,
 )
@@ -356,3 +357,27 @@ def test_graphs_draw_new_dropout(make_net, make_encoder, data, captures, dropout
     assert captures
     losses = [row["train_loss"] for row in net.history]
     assert (np.std(losses[-50:]) > 3e-3) == (dropout > 0)
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_gpu_goes_on_after_a_spoilt_capture():
+    """Random numbers, memory and another graph are there as before."""
+    device = torch.device("cuda", torch.cuda.current_device())
+
+    def waits(input_ids, longest):
+        torch.rand(longest, device=device)
+        return input_ids.float().sum() + input_ids.sum().item()
+
+    batch = {"input_ids": torch.ones(1, 4, device=device), "longest": 7}
+    graphs = StepGraphs(waits, device)
+    for _ in range(N_WARM_UP):
+        graphs(batch)
+    before = torch.cuda.memory_allocated()
+    for _ in range(3):
+        with pytest.raises(CaptureError):
+            graphs(batch)
+    assert torch.rand(10**6, device=device).mean().item() == pytest.approx(0.5, abs=0.1)
+    torch.cuda.synchronize()
+    assert torch.cuda.memory_allocated() == before
+    check_graphs(device)
