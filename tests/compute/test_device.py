@@ -33,6 +33,19 @@ def test_impossible_devices_are_named(device, message):
         resolve_device(device)
 
 
+def test_launched_processes_have_a_gpu_each(monkeypatch):
+    """The first GPU is another one for each process that a launcher has started."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == torch.device("cuda")
+    for rank, gpu in enumerate([0, 1, 0]):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert resolve_device("auto") == torch.device("cuda", gpu)
+        assert resolve_device("cuda") == torch.device("cuda", gpu)
+        assert resolve_device("cuda:1") == torch.device("cuda", 1)
+        assert resolve_device("cpu") == CPU
+
+
 def test_fitted_model_falls_back_to_the_cpu():
     """A model from a machine with more GPUs works where there are fewer."""
     assert available_device("cuda:99") == CPU
