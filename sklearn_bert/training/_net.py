@@ -195,10 +195,10 @@ class BertNet(NeuralNet):
         ranks : Ranks
             The processes that train together, each on its share of every batch.
         """
-        self.ranks_ = ranks
         check_not_forked(torch.device(self.device))
         with matmul_precision(self.precision, torch.device(self.device)):
             try:
+                self.ranks_ = ranks
                 ranks.work_on(torch.device(self.device))
                 self._prepare(examples, valid)
                 # Each callback, ours and the caller's, has a name of its own.

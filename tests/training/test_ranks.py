@@ -239,6 +239,17 @@ def test_bfloat16(fit, in_processes, emulated_bfloat16):
     check_same(first, learnt(fit(precision="bfloat16")), within=5e-3)
 
 
+def test_partial_fit(fit, reviews, in_processes):
+    """Portion by portion two processes learn what one does."""
+
+    def work(rank):
+        return learnt(fit().partial_fit(*reviews))
+
+    first, second = in_processes(work)
+    check_same(second, first)
+    check_same(first, work(0), within=1e-5)
+
+
 def test_dropout(fit, in_processes):
     """With dropout both learn the same, again with the same seed, and not as one."""
 
