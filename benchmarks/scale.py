@@ -8,6 +8,8 @@ pickle   all-MiniLM-L6-v2: bytes in the pickle and beside it, seconds of CPU tim
 workers  Four processes of loky that answer with one fitted model, in float32: memory
          that is their own (USS), beyond that of workers which hold a tiny model, in
          multiples of the weights.
+fit      One fit of all-MiniLM-L6-v2 on short texts, in float32, in one process and in
+         two: texts a second of the second epoch.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from _common import CHECKPOINT, checkpoint, command_line, finish, table
+import torch
+from _common import CHECKPOINT, PLAIN, checkpoint, command_line, finish, table
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from memory import MEBIBYTE, alone, fitted, memory, short_texts
+from torch import distributed, multiprocessing
 
 from sklearn_bert import BertClassifier, cache_info, stream
 
@@ -47,6 +51,7 @@ def main() -> None:
         pickles = alone(sizes_and_times)
         own = memory_of_workers(CHECKPOINT)
         without = memory_of_workers(folder)
+    fits = [together(*of) for of in ((1, 1), (1, 2), (2, 1))]
     workers = {
         "workers": N_WORKERS,
         "weights_mebibytes": own["weights"] / MEBIBYTE,
@@ -57,6 +62,7 @@ def main() -> None:
         table("Short rows through a tiny model", streams),
         table("A pickle of all-MiniLM-L6-v2", [pickles]),
         table("Memory that workers have for themselves", [workers]),
+        table("One fit in several processes", fits),
     ]
     finish("scale", options, tables)
 
@@ -147,6 +153,40 @@ def answer(clf: BertClassifier) -> tuple[int, int]:
     clf.predict_proba(short_texts(16))
     process = psutil.Process()
     return process.pid, process.memory_full_info().uss
+
+
+def together(n_processes: int, n_threads: int, n_texts: int = 512) -> dict:
+    """Texts a second that some processes of some threads each learn from."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = n_processes, n_threads, n_texts, folder
+        multiprocessing.spawn(learn, arguments, nprocs=n_processes)
+        speed = float((Path(folder) / "speed").read_text())
+    return {
+        "processes": n_processes,
+        "threads_of_each": n_threads,
+        "texts_per_second": speed,
+    }
+
+
+def learn(
+    rank: int, n_processes: int, n_threads: int, n_texts: int, folder: str
+) -> None:
+    """Fit for two epochs with the other processes, and note the speed of the second."""
+    torch.set_num_threads(n_threads)
+    if n_processes > 1:
+        distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{folder}/meeting",
+            rank=rank,
+            world_size=n_processes,
+        )
+    clf = BertClassifier(
+        CHECKPOINT, **PLAIN, max_epochs=2, random_state=0, precision="float32"
+    )
+    clf.fit(short_texts(n_texts), np.arange(n_texts) % 2)
+    if rank == 0:
+        speed = clf.history_[-1]["texts_per_second"]
+        (Path(folder) / "speed").write_text(str(speed))
 
 
 if __name__ == "__main__":

@@ -188,6 +188,8 @@ class FitCall:
         if self.n_epochs == 0:  # each does all of it
             return ONE
         ranks = stack.enter_context(joined())
+        if ranks.size == 1:
+            return ranks
         if self.estimator.random_state is None:
             self.seeds.entropy = ranks.from_first(lambda: self.seeds.entropy)
         facts = parameters_of(self.estimator, self.seeds) | versions()

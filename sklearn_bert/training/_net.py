@@ -193,9 +193,9 @@ class BertNet(NeuralNet):
             The processes that train together, each on its share of every batch.
         """
         device = torch.device(self.device)
-        self.ranks_ = ranks
         with on_device(device), matmul_precision(self.precision, device):
             try:
+                self.ranks_ = ranks
                 ranks.work_on(device)
                 self._prepare(examples, valid)
                 # Each callback, ours and the caller's, has a name of its own.

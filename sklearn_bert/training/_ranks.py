@@ -81,8 +81,6 @@ class Ranks:
 
     def check_same(self, facts: dict[str, str], but: tuple[str, ...] = ()) -> None:
         """Raise ValueError where what is known of the fit differs between processes."""
-        if self.size == 1:
-            return
         told = {name: facts[name] for name in sorted(facts) if name not in but}
         everyone: list[dict[str, str]] = [{}] * self.size
         with self._answered():
@@ -219,7 +217,8 @@ class Ranks:
     def _maximum(self, flags: list[bool]) -> list[bool]:
         if self.size == 1:
             return flags
-        found = torch.tensor(flags, dtype=torch.uint8)
+        # Not on a default device of the caller's.
+        found = torch.tensor(flags, dtype=torch.uint8, device="cpu")
         with self._answered():
             dist.all_reduce(found, dist.ReduceOp.MAX, group=self.group)
         return [bool(flag) for flag in found.tolist()]

@@ -233,7 +233,8 @@ class Updates:
                     )
             self.ranks.check_room()
             if not losses:  # there are fewer texts than processes
-                return torch.zeros(max(1, len(self.criterion.parts))), ""
+                n_losses = max(1, len(self.criterion.parts))
+                return torch.zeros(n_losses, device=self.feed.device), ""
             return torch.stack(losses).sum(0), ""
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):

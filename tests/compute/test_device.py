@@ -78,6 +78,19 @@ def test_an_old_driver_is_told(pretend, monkeypatch):
         resolve_device("cuda")
 
 
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_launched_processes_have_a_gpu_each(kind, pretend, monkeypatch):
+    """The first GPU is another one for each process that a launcher has started."""
+    pretend(kind, 2)
+    assert resolve_device("auto") == torch.device(kind)
+    for rank, gpu in enumerate([0, 1, 0]):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert resolve_device("auto") == torch.device(kind, gpu)
+        assert resolve_device(kind) == torch.device(kind, gpu)
+        assert resolve_device(f"{kind}:1") == torch.device(kind, 1)
+        assert resolve_device("cpu") == CPU
+
+
 def test_fitted_model_falls_back_to_the_cpu():
     """A model from a machine with more GPUs works where there are fewer."""
     assert available_device("cuda:99") == CPU

@@ -1,8 +1,10 @@
+import threading
 import warnings
 
 import pytest
 
 from sklearn_bert import BertClassifier, BertEmbedder, BertTokenClassifier
+from sklearn_bert._process._warn import quiet, warn
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
@@ -26,3 +28,16 @@ def test_warnings_of_a_fit_point_at_the_caller(settings, reviews):
     with pytest.warns(UserWarning, match="begins with I-") as caught:
         BertTokenClassifier(**settings, max_epochs=1).fit(words, [["O", "I-X"]] * 8)
     assert caught[0].filename == __file__
+
+
+def test_quiet_holds_for_one_thread():
+    """Inside of `quiet` a thread does not warn; another one does, and it does later."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with quiet():
+            warn("of this thread")
+            thread = threading.Thread(target=warn, args=["of another"])
+            thread.start()
+            thread.join()
+        warn("later")
+    assert [str(warning.message) for warning in caught] == ["of another", "later"]

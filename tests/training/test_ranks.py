@@ -239,6 +239,17 @@ def test_bfloat16(fit, in_processes, emulated_bfloat16):
     check_same(first, learnt(fit(precision="bfloat16")), within=5e-3)
 
 
+def test_partial_fit(fit, reviews, in_processes):
+    """Portion by portion two processes learn what one does."""
+
+    def work(rank):
+        return learnt(fit().partial_fit(*reviews))
+
+    first, second = in_processes(work)
+    check_same(second, first)
+    check_same(first, work(0), within=1e-5)
+
+
 def test_dropout(fit, in_processes):
     """With dropout both learn the same, again with the same seed, and not as one."""
 
@@ -538,18 +549,18 @@ def test_alone(fit, in_processes):
 
 
 def test_after_a_fit(fit, in_processes):
-    """No process group is left, and each process predicts without the others."""
+    """History has one time for all, no process group is left, and each predicts."""
 
     def work(rank):
         before = sys.excepthook
         clf = fit()
         is_as_before = not dist.is_initialized() and sys.excepthook is before
-        return is_as_before, clf.predict(["the film"]).tolist() if rank else None
+        found = clf.predict(["the film"]).tolist() if rank else None
+        return clf.history_, is_as_before, found
 
-    assert in_processes(work) == [
-        (True, None),
-        (True, fit().predict(["the film"]).tolist()),
-    ]
+    first, second = in_processes(work)
+    assert first == (second[0], True, None)
+    assert second[1:] == (True, fit().predict(["the film"]).tolist())
 
 
 def test_in_processes_that_the_caller_has_brought_together(fit, in_processes):
