@@ -54,7 +54,8 @@ class OneOfSeveral(OneLabel):
             if label not in codes:
                 raise ValueError(
                     f"{cell_name(y, name, row)} is {label!r}, which is not among "
-                    f"the {len(codes)} classes ({excerpt(list(codes))}). {remedy(name)}"
+                    f"the {len(codes)} classes ({excerpt(list(codes))}). "
+                    f"{remedy(name, 'to partial_fit: known ones, and new ones')}"
                 )
         return np.array([codes[label] for label in labels], dtype=np.int64)
 
@@ -355,8 +356,11 @@ def check_no_nul(label: Any, where: str) -> None:
         )
 
 
-def remedy(name: str) -> str:
-    """Say what to do where a label in `name` is none of those that are learnt."""
+def remedy(name: str, where: str) -> str:
+    """Say what to do where a label in `name` is none of those that are learnt.
+
+    `where` says where all of them can be told.
+    """
     if name == "y":  # fit learns whatever y holds
-        return "If it is a new one, pass classes=[*estimator.classes_, ...] with it."
+        return f"Pass all of them as classes {where}."
     return f"Leave such rows out of {name}, or give some of the kind to learn from."

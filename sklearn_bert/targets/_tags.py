@@ -78,7 +78,8 @@ class TagSet:
                     name, row = ("y", i) if i < n_train else ("y_val", i - n_train)
                     raise ValueError(
                         f"{name}[{row}][{j}] is {tag!r}, which is not among the "
-                        f"{len(codes)} tags ({excerpt(list(codes))}). {remedy(name)}"
+                        f"{len(codes)} tags ({excerpt(list(codes))}). "
+                        f"{remedy(name, 'in the first call of partial_fit')}"
                     )
         return np.array([codes[t] for s in tags for t in s], dtype=np.int64)
 

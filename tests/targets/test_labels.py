@@ -209,7 +209,7 @@ def test_any_other_strings_come_back(found):
         ("xy", TypeError, "classes is 'xy' of type str; expected a list"),
         (2, TypeError, "classes is 2 of type int; expected a list"),
         ({"x"}, TypeError, "classes is {'x'} of type set; expected a list"),
-        (["x", "z"], ValueError, r"y\[1\] is 'y', .* as classes in the first call of"),
+        (["x", "z"], ValueError, r"y\[1\] is 'y', .* as classes to partial_fit"),
     ],
 )
 def test_wrong_classes_are_named(classes, error, message):
