@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sklearn_bert.compute._inference import Feed
-from sklearn_bert.training import _loss_scale, _update
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.training import _loss_scale
 from sklearn_bert.training._loss_scale import LossScale
 from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._optimizer import MasterWeights
@@ -336,10 +337,18 @@ def test_gradients_that_stay_infinite_are_an_error(make_net, data, monkeypatch):
 
 
 def test_parts_of_a_batch_are_scaled_alike(low_scale, make_net, data, monkeypatch):
-    """The gradients of parts add up, and the whole update is skipped or done."""
+    """The gradients of parts add up, of as many texts as there is memory for."""
     whole = make_net(precision="float16").fit(data)
-    monkeypatch.setattr(_update, "TRAINING_TOKENS", 20)
+    forward = TextModel.forward
+
+    def forward_or_fail(self, input_ids, *args, **inputs):
+        if self.training and len(input_ids) > 2:
+            raise torch.OutOfMemoryError("no more")
+        return forward(self, input_ids, *args, **inputs)
+
+    monkeypatch.setattr(TextModel, "forward", forward_or_fail)
     net = make_net(precision="float16").fit(data)
+    assert net.batch_size_used_ == 2
     losses = [[row["train_loss"] for row in n.history] for n in (whole, net)]
     np.testing.assert_allclose(*losses, atol=5e-3)
     assert [row["skipped_updates"] for row in net.history] == [0, 0]
