@@ -16,26 +16,28 @@ CPU = torch.device("cpu")
 BAD = (torch.inf, -torch.inf, torch.nan)
 
 
-def weights_and_adam():
-    weights = [torch.linspace(-1, 1, n, requires_grad=True) for n in (5, 3)]
+def weights_and_adam(device):
+    weights = [
+        torch.linspace(-1, 1, n, requires_grad=True, device=device) for n in (5, 3)
+    ]
     return weights, torch.optim.AdamW(weights, lr=0.1, fused=True)
 
 
-def step_alike(pattern, rng):
+def step_alike(pattern, rng, device):
     """Step weights by our scale, and others by torch's, where some updates overflow."""
-    ours, adam = weights_and_adam()
-    theirs, other = weights_and_adam()
-    scale, scaler = LossScale(), torch.amp.GradScaler("cpu", growth_interval=2)
+    ours, adam = weights_and_adam(device)
+    theirs, other = weights_and_adam(device)
+    scale, scaler = LossScale(), torch.amp.GradScaler(device, growth_interval=2)
     for overflows in pattern:
         gradients = [torch.from_numpy(rng.normal(0, 2, n)).float() for n in (5, 3)]
         if overflows:
             gradients[rng.integers(2)][rng.integers(3)] = BAD[rng.integers(3)]
         for weights, factor in (
             (ours, scale.scale),
-            (theirs, scaler.scale(torch.ones(()))),
+            (theirs, scaler.scale(torch.ones((), device=device))),
         ):
             for weight, gradient in zip(weights, gradients, strict=True):
-                weight.grad = gradient * factor
+                weight.grad = gradient.to(device) * factor
         if scale.unscale(ours):
             torch.nn.utils.clip_grad_norm_(ours, 1.0)
             adam.step()
@@ -58,7 +60,17 @@ def test_it_is_torch_s_grad_scaler(monkeypatch, seeds):
     monkeypatch.setattr(_loss_scale, "GROW_AFTER", 2)
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        step_alike(rng.random(8) < rng.random(), rng)
+        step_alike(rng.random(8) < rng.random(), rng, "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_it_is_torch_s_grad_scaler_on_a_gpu(monkeypatch):
+    """The same, where the kernels of a GPU unscale and step."""
+    monkeypatch.setattr(_loss_scale, "GROW_AFTER", 2)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        step_alike(rng.random(8) < rng.random(), rng, "cuda")
 
 
 def gradient(weight, value):
