@@ -98,8 +98,12 @@ def collected_garbage():
 @pytest.fixture
 def emulated_bfloat16(monkeypatch):
     """Compute in bfloat16, or float16, on every processor, even if it is emulated."""
-    emulated = ("bfloat16", "float16")
-    monkeypatch.setattr(_precision, "fast_formats", lambda device: emulated)
+    of_gpu = _precision.fast_formats
+
+    def emulated(device):
+        return ("bfloat16", "float16") if device.type == "cpu" else of_gpu(device)
+
+    monkeypatch.setattr(_precision, "fast_formats", emulated)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def on_device(device: torch.device) -> Iterator[None]:
     RuntimeError
         Where a forked process would use its parent's GPU.
     """
-    if device.type != "cpu" and torch.get_device_module(device)._is_in_bad_fork():
+    if device.type != "cpu" and torch.get_device_module(device.type)._is_in_bad_fork():
         raise RuntimeError(
             f"this process was forked from one that had used {device}, which it cannot "
             "use as well. Load the model in the forked process, start processes with "

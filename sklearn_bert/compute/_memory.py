@@ -33,7 +33,7 @@ class BertOutOfMemoryError(torch.OutOfMemoryError):
 def give_back(device: torch.device) -> None:
     """Give the device's memory that is no longer used back to other processes."""
     if device.type != "cpu":
-        torch.get_device_module(device).empty_cache()
+        torch.get_device_module(device.type).empty_cache()
     elif _TRIM is not None:
         _TRIM(0)
 
@@ -123,7 +123,7 @@ def _free_bytes(device: torch.device) -> str:
     if device.type == "mps":  # whose memory is that of the CPU, up to a limit
         limit = torch.mps.recommended_max_memory()
         return f"{limit - torch.mps.driver_allocated_memory():,}"
-    return f"{torch.get_device_module(device).mem_get_info(device)[0]:,}"
+    return f"{torch.get_device_module(device.type).mem_get_info(device)[0]:,}"
 
 
 def _first_line(text: str) -> str:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sklearn_bert.compute._inference import Feed
-from sklearn_bert.training import _loss_scale, _update
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.training import _loss_scale
 from sklearn_bert.training._loss_scale import LossScale
 from sklearn_bert.training._losses import CrossEntropy
 from sklearn_bert.training._optimizer import MasterWeights
@@ -15,26 +16,28 @@ CPU = torch.device("cpu")
 BAD = (torch.inf, -torch.inf, torch.nan)
 
 
-def weights_and_adam():
-    weights = [torch.linspace(-1, 1, n, requires_grad=True) for n in (5, 3)]
+def weights_and_adam(device):
+    weights = [
+        torch.linspace(-1, 1, n, requires_grad=True, device=device) for n in (5, 3)
+    ]
     return weights, torch.optim.AdamW(weights, lr=0.1, fused=True)
 
 
-def step_alike(pattern, rng):
+def step_alike(pattern, rng, device):
     """Step weights by our scale, and others by torch's, where some updates overflow."""
-    ours, adam = weights_and_adam()
-    theirs, other = weights_and_adam()
-    scale, scaler = LossScale(), torch.amp.GradScaler("cpu", growth_interval=2)
+    ours, adam = weights_and_adam(device)
+    theirs, other = weights_and_adam(device)
+    scale, scaler = LossScale(), torch.amp.GradScaler(device, growth_interval=2)
     for overflows in pattern:
         gradients = [torch.from_numpy(rng.normal(0, 2, n)).float() for n in (5, 3)]
         if overflows:
             gradients[rng.integers(2)][rng.integers(3)] = BAD[rng.integers(3)]
         for weights, factor in (
             (ours, scale.scale),
-            (theirs, scaler.scale(torch.ones(()))),
+            (theirs, scaler.scale(torch.ones((), device=device))),
         ):
             for weight, gradient in zip(weights, gradients, strict=True):
-                weight.grad = gradient * factor
+                weight.grad = gradient.to(device) * factor
         if scale.unscale(ours):
             torch.nn.utils.clip_grad_norm_(ours, 1.0)
             adam.step()
@@ -57,7 +60,17 @@ def test_it_is_torch_s_grad_scaler(monkeypatch, seeds):
     monkeypatch.setattr(_loss_scale, "GROW_AFTER", 2)
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        step_alike(rng.random(8) < rng.random(), rng)
+        step_alike(rng.random(8) < rng.random(), rng, "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_it_is_torch_s_grad_scaler_on_a_gpu(monkeypatch):
+    """The same, where the kernels of a GPU unscale and step."""
+    monkeypatch.setattr(_loss_scale, "GROW_AFTER", 2)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        step_alike(rng.random(8) < rng.random(), rng, "cuda")
 
 
 def gradient(weight, value):
@@ -336,10 +349,18 @@ def test_gradients_that_stay_infinite_are_an_error(make_net, data, monkeypatch):
 
 
 def test_parts_of_a_batch_are_scaled_alike(low_scale, make_net, data, monkeypatch):
-    """The gradients of parts add up, and the whole update is skipped or done."""
+    """The gradients of parts add up, of as many texts as there is memory for."""
     whole = make_net(precision="float16").fit(data)
-    monkeypatch.setattr(_update, "TRAINING_TOKENS", 20)
+    forward = TextModel.forward
+
+    def forward_or_fail(self, input_ids, *args, **inputs):
+        if self.training and len(input_ids) > 2:
+            raise torch.OutOfMemoryError("no more")
+        return forward(self, input_ids, *args, **inputs)
+
+    monkeypatch.setattr(TextModel, "forward", forward_or_fail)
     net = make_net(precision="float16").fit(data)
+    assert net.batch_size_used_ == 2
     losses = [[row["train_loss"] for row in n.history] for n in (whole, net)]
     np.testing.assert_allclose(*losses, atol=5e-3)
     assert [row["skipped_updates"] for row in net.history] == [0, 0]
