@@ -128,7 +128,7 @@ def tuned_trainer(folder: str, texts, labels: np.ndarray, **settings):
         "optim": "adamw_torch_fused",
     }
     if DEVICE == "cuda":
-        has_tf32 = HALF == torch.bfloat16  # both came with Ampere
+        has_tf32 = torch.bfloat16 == HALF  # both came with Ampere
         arguments |= {"tf32": has_tf32, "dataloader_num_workers": 4}
     else:
         arguments["use_cpu"] = True
