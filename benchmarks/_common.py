@@ -213,8 +213,8 @@ def alternate(
     """Seconds of each contender in each round, first to last and last to first.
 
     Our caches are emptied before every call: a second round must not profit from the
-    first. With a budget of seconds there is one round at least, and none is begun
-    behind it; the clock starts after an eighth of the texts.
+    first. With a budget of seconds there is one round at least, and as many more as it
+    has time for; an eighth of the texts goes before them.
     """
     start = time.perf_counter()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -223,7 +223,8 @@ def alternate(
     for run in contenders.values():
         run(*(column[:n_before] for column in columns))
     for number in range(rounds):
-        if number and budget is not None and time.perf_counter() - start > budget:
+        spent = time.perf_counter() - start
+        if number and budget is not None and spent * (number + 1) / number > budget:
             break
         names = list(contenders)
         for name in names if number % 2 == 0 else reversed(names):
