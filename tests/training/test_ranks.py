@@ -77,7 +77,7 @@ QUICK = (
     *("30 updates", "weights", "early_stopping", "windows"),
     *("few_labels", "tagger", "supervised", "pretrainer"),
 )
-SECONDS = 100  # after which a process that waits for ever is ended
+SECONDS = 300  # after which a process that waits for ever is ended
 
 
 @pytest.fixture(scope="module")
@@ -315,12 +315,14 @@ def test_who_stops_one_stops_all(fit, in_processes):
 
 
 @pytest.mark.slow
-def test_a_search_in_both(settings, reviews, in_processes):
-    """A search makes its fits one after the other in both, and finds the same."""
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_in_both(n_jobs, settings, reviews, in_processes):
+    """A search finds the same in both, by fits of both or by workers that fit alone."""
 
     def work(rank):
         clf = BertClassifier(**settings, max_epochs=1)
-        search = GridSearchCV(clf, {"learning_rate": [1e-4, 5e-3]}, cv=2)
+        grid = {"learning_rate": [1e-4, 5e-3]}
+        search = GridSearchCV(clf, grid, cv=2, n_jobs=n_jobs)
         search.fit(*reviews)
         return search.best_params_, search.cv_results_["mean_test_score"].tolist()
 
@@ -503,6 +505,27 @@ def test_one_that_does_not_call_fit(fit, in_processes, monkeypatch):
     assert seconds < 20
 
 
+class Hang(Callback):
+    """Waits longer than the others do."""
+
+    def on_batch_end(self, net, **kwargs):
+        time.sleep(5)
+
+
+@pytest.mark.slow
+def test_one_that_hangs(fit, in_processes, monkeypatch):
+    """Who waits too long in a fit for another says so."""
+    for module in (_ranks, _joined):
+        monkeypatch.setattr(module, "TIMEOUT", timedelta(seconds=2))
+
+    def work(rank):
+        return error_of(fit, callbacks=[Hang()] if rank == 1 else None)
+
+    for told, seconds in in_processes(work):
+        assert "had no answer from another" in told
+        assert seconds < 20
+
+
 def test_two_fits_at_a_time_in_one_process(fit, in_processes):
     """Two threads cannot fit together with other processes, which is said."""
 
@@ -644,7 +667,7 @@ def test_torchrun(checkpoint, tmp_path):
             [*command, checkpoint, str(tmp_path / "saved"), dies],
             capture_output=True,
             text=True,
-            timeout=3 * SECONDS,
+            timeout=SECONDS,
         )
 
     done = run("lives")
