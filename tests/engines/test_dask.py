@@ -4,8 +4,11 @@ import dask.dataframe as dd
 import distributed
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from dask_ml.wrappers import Incremental, ParallelPostFit
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_bert import BertClassifier
@@ -52,15 +55,41 @@ def test_a_search_runs_on_the_cluster(settings, reviews):
     assert search.best_params_ == expected.best_params_
 
 
-def test_partial_fit_goes_through_partitions(settings, reviews):
-    """Partitions may be learnt one after the other, as dask_ml's Incremental does."""
-    texts, labels = reviews
-    clf = BertClassifier(**(settings | {"max_epochs": 1}))
-    bag = [(texts[:20], labels[:20]), (texts[20:], labels[20:])]
-    delayed = [distributed.get_client().submit(lambda part: part, p) for p in bag]
-    for part in delayed:
-        clf.partial_fit(*part.result(), classes=["neg", "pos"])
-    other = BertClassifier(**(settings | {"max_epochs": 1}))
-    for part in bag:
-        other.partial_fit(*part, classes=["neg", "pos"])
-    assert_allclose(clf.predict_proba(texts), other.predict_proba(texts), atol=1e-6)
+def test_parallel_post_fit_answers_as_one_process(classifier, frame):
+    """dask_ml's wrapper computes a column of texts partition by partition, in order."""
+    partitions = dd.from_pandas(frame, npartitions=8)[["body"]]
+    parallel = ParallelPostFit(
+        classifier, predict_meta=np.array(["pos"]), predict_proba_meta=np.zeros((1, 2))
+    )
+    for method in ("predict", "predict_proba"):
+        found = getattr(parallel, method)(partitions)
+        assert found.npartitions == 8
+        expected = getattr(classifier, method)(frame["body"])
+        if method == "predict":
+            np.testing.assert_array_equal(found.compute(), expected)
+        else:
+            assert_allclose(found.compute(), expected, atol=1e-5)
+
+
+def test_incremental_learns_one_partition_after_the_other(settings, reviews):
+    """dask_ml's Incremental gives what partial_fit of the partitions gives, in order.
+
+    A later call brings a class that the first did not know.
+    """
+    frame = pd.DataFrame({"text": reviews[0], "label": reviews[1]})
+    partitions = dd.from_pandas(frame, npartitions=2)
+    clf = BertClassifier(**settings)
+    incremental = Incremental(clf, shuffle_blocks=False)
+    by_hand = clone(clf)
+    for classes in (["neg", "pos"], ["neg", "neutral", "pos"]):
+        incremental.partial_fit(
+            partitions["text"], partitions["label"], classes=classes
+        )
+        for part in (frame[:20], frame[20:]):
+            by_hand.partial_fit(part["text"], part["label"], classes=classes)
+    assert incremental.classes_.tolist() == ["neg", "neutral", "pos"]
+    assert_allclose(
+        incremental.estimator_.predict_proba(reviews[0]),
+        by_hand.predict_proba(reviews[0]),
+        atol=1e-6,
+    )
