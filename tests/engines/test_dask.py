@@ -1,10 +1,16 @@
 """Dask: partitions, and its backend of joblib."""
 
+import gc
+import os
+import signal
+from contextlib import suppress
+
 import dask.dataframe as dd
 import distributed
 import joblib
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from dask_ml.wrappers import Incremental, ParallelPostFit
 from numpy.testing import assert_allclose
@@ -39,6 +45,43 @@ def test_partitions_answer_as_one_process(classifier, folder, frame, as_estimato
     assert found["id"].tolist() == frame["id"].tolist()
     expected = classifier.predict_proba(frame["body"])
     assert_allclose(found[["p_neg", "p_pos"]], expected, atol=1e-5)
+
+
+def test_a_killed_worker_loses_no_row(classifier, folder, frame, tmp_path):
+    """What a worker had not answered when it was killed, another one answers."""
+    predictor, flag = Predictor(folder, "body", "predict_proba", "p"), tmp_path / "flag"
+
+    def answer(part):
+        with suppress(FileExistsError):
+            flag.touch(exist_ok=False)  # one of the workers is the first
+            os.kill(os.getpid(), signal.SIGKILL)
+        return predictor(part)
+
+    partitions = dd.from_pandas(frame, npartitions=8)
+    meta = predictor(partitions.head(1))
+    found = partitions.map_partitions(answer, meta=meta).compute()
+    assert flag.exists()
+    assert found["id"].tolist() == frame["id"].tolist()
+    expected = classifier.predict_proba(frame["body"])
+    assert_allclose(found[["p_neg", "p_pos"]], expected, atol=1e-5)
+
+
+def test_memory_of_workers_stays(folder, frame, client):
+    """Answering the same rows again and again, a worker keeps no more than before."""
+
+    def own_memory():
+        gc.collect()
+        return psutil.Process().memory_full_info().uss
+
+    predictor = Predictor(folder, "body", "predict_proba", "p")
+    partitions = dd.from_pandas(frame, npartitions=8)
+    meta = predictor(partitions.head(1))
+    sizes = []
+    for _ in range(4):
+        for _ in range(5):
+            partitions.map_partitions(predictor, meta=meta).compute()
+        sizes.append(max(client.run(own_memory).values()))
+    assert sizes[-1] - sizes[0] < 16 * 2**20
 
 
 def test_a_search_runs_on_the_cluster(settings, reviews):
