@@ -32,7 +32,7 @@ WORDS = {
         **TEXT,
         **HEAD,
         "answers": f"probabilities {IN_BOTH}",
-        "alike": ", of the same classes,",
+        "alike": ", of the same classes or fewer,",
         "of_head": "",
         "stratified": ", stratified unless texts have several labels",
         "head_tail": " [3]_",

@@ -57,8 +57,7 @@ class ClassHead:
         self.tokenizer = tokenizer
         self.train = train
         self.descriptions = descriptions
-        n_known = len(estimator.classes_) if call.goes_on else 0
-        self.grows = 0 < n_known < len(labels.classes)
+        self.grows = call.goes_on and len(labels.classes) > len(estimator.classes_)
         # An indicator has no one class to be sure of.
         is_sure = estimator.calibrate and isinstance(labels, OneOfSeveral)
         self.calibrates = is_sure and (self.grows or not call.goes_on)

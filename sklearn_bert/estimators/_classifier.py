@@ -195,9 +195,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         a fitted estimator, X and y, as of `make_scorer`. None: what `score` computes.
         Of no effect without validation.
     warm_start : bool, default=False
-        Whether `fit` goes on with the weights of an earlier `fit` instead of the
-        checkpoint's; `history_` goes on as well. y has the classes of that `fit`, and
-        may have more: new ones begin as `head_init` says, beside those that are known.
+        Whether `fit` goes on with the weights of an earlier `fit`, of the same classes
+        or fewer, instead of the checkpoint's; `history_` goes on as well.
     gradient_checkpointing : bool or "auto", default=False
         Whether to compute the insides of the layers a second time in the backward pass
         instead of keeping them: about a fifth slower, in a fraction of the memory.

@@ -332,10 +332,10 @@ class TextModel(nn.Module):
         with building():
             grown = new_head(self.width, len(is_new))
         with torch.no_grad():
-            for place, ours in enumerate(grown.parameters()):
-                ours[~is_new] = list(self.head.parameters())[place]
-                if rows is not None:
-                    ours[is_new] = torch.from_numpy(rows[place]).to(ours.dtype)
+            grown.weight[~is_new], grown.bias[~is_new] = self.head.parameters()
+            if rows is not None:
+                weight, bias = (torch.from_numpy(row).float() for row in rows)
+                grown.weight[is_new], grown.bias[is_new] = weight, bias
         self.head = grown
 
     def forward(
