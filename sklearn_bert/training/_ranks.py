@@ -43,7 +43,8 @@ class ShortageElsewhere(MemoryError):
 class Ranks:
     """The processes of a fit, as one of them sees them; by default it is the only one.
 
-    Every method is called by all of them, in the same order.
+    All of them call the same methods in the same order; only what a shortage of memory
+    ends is cut short.
 
     Parameters
     ----------
