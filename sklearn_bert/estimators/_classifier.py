@@ -555,7 +555,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
         >>> labels = ["good", "good", "bad", "bad"] * 8
         >>> clf = BertClassifier(random_state=0).fit(texts, labels)
-        >>> texts, labels = ["Where is it?", *texts[:4]], ["question", *labels[:4]]
+
+        A class more, with some of the texts that were learnt before:
+
+        >>> texts = ["Where is it?", "Who are you?"] * 8 + texts[:8]
+        >>> labels = ["question"] * 16 + labels[:8]
         >>> clf = clf.partial_fit(texts, labels, classes=[*clf.classes_, "question"])
         >>> clf.predict(["Who is it?", "I love this"])
         array(['question', 'good'], dtype='<U8')
