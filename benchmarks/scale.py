@@ -30,6 +30,7 @@ from memory import MEBIBYTE, alone, fitted, memory, short_texts
 from torch import distributed, multiprocessing
 
 from sklearn_bert import BertClassifier, cache_info, stream
+from sklearn_bert.compute._memory import give_back
 
 N_WORKERS = 4
 BATCH_ROWS = 8192
@@ -81,6 +82,7 @@ def streamed(folder: str, n_rows: int, to_file: bool) -> dict:
 
     def watched() -> Iterator[list[str]]:
         for batch in batches(n_rows):
+            give_back(torch.device("cpu"))  # what is free already is not in use
             resident.append(memory()["resident"])
             yield batch
 

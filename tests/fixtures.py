@@ -107,6 +107,13 @@ def emulated_bfloat16(monkeypatch):
 
 
 @pytest.fixture
+def short_formats_anywhere(monkeypatch):
+    """Compute in bfloat16 or float16 on every device, also on one that is pretended."""
+    formats = ("bfloat16", "float16")
+    monkeypatch.setattr(_precision, "fast_formats", lambda device: formats)
+
+
+@pytest.fixture
 def pretend(monkeypatch):
     """Let torch say that this machine has GPUs of a kind, which cannot compute.
 

@@ -112,7 +112,7 @@ def guard():
 
 
 @pytest.fixture
-def mode(monkeypatch, emulated_bfloat16, guard):
+def mode(monkeypatch, short_formats_anywhere, guard):
     """Let the package find a GPU, on which it computes with fake tensors."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
 

@@ -327,7 +327,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     Several labels per text:
 
     >>> topics = [[1, 0], [1, 0], [0, 1], [1, 1]] * 8
-    >>> several = BertClassifier(random_state=0).fit(texts, topics)
+    >>> several = BertClassifier(trainable="head").fit(texts, topics)
     >>> several.predict_proba(["I really love it"]).shape
     (1, 2)
 
@@ -554,7 +554,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         >>> from sklearn_bert import BertClassifier
         >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
         >>> labels = ["good", "good", "bad", "bad"] * 8
-        >>> clf = BertClassifier(random_state=0).fit(texts, labels)
+        >>> clf = BertClassifier(trainable="head").fit(texts, labels)
 
         A class more, with some of the texts that were learnt before:
 

@@ -100,7 +100,7 @@ def export(
     >>> from sklearn_bert import BertClassifier, onnx
     >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
     >>> labels = ["good", "good", "bad", "bad"] * 8
-    >>> clf = BertClassifier(random_state=0).fit(texts, labels)
+    >>> clf = BertClassifier(trainable="head").fit(texts, labels)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     report = onnx.export(clf, f"{folder}/model", texts=texts)
     ...     model = onnx.load(f"{folder}/model")

@@ -84,6 +84,9 @@ class EpochLosses:
 
     def _look(self) -> None:
         """Check the last copy if it is here, and send for the next."""
+        if not self._losses.is_cuda:
+            self._check(self.so_far(), 0)
+            return
         if self._copy is not None:
             if not self._copy.has_arrived():
                 return

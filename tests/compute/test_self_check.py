@@ -86,7 +86,7 @@ def test_a_wrong_kernel_is_not_used(fake_gpu, monkeypatch, wrong, reason):
 
 
 @pytest.fixture
-def runner(make_encoder, fake_gpu, emulated_bfloat16, monkeypatch):
+def runner(make_encoder, fake_gpu, short_formats_anywhere, monkeypatch):
     """A runner of a tiny model in bfloat16, on what it takes for a GPU."""
     available = lambda: True  # noqa: E731
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", available)

@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
-from sklearn_bert import BertClassifier, BertEmbedder, onnx, save
+from sklearn_bert import BertClassifier, BertEmbedder, save
 from sklearn_bert.distributed import Predictor, make_predict_fn
 
 
@@ -45,14 +45,6 @@ def test_spark_s_function_takes_columns(quick, reviews, tmp_path, columns):
     save(clf, tmp_path / "model")
     predict = make_predict_fn(tmp_path / "model")()
     assert_array_equal(predict(texts, texts[::-1]), clf.predict_proba(X))
-
-
-def test_an_exported_folder_serves_too(classifier, reviews, tmp_path):
-    """The folder may be one of onnx.export."""
-    onnx.export(classifier, tmp_path / "model")
-    texts = np.array(reviews[0], dtype=object)
-    found = make_predict_fn(tmp_path / "model")()(texts)
-    assert_allclose(found, classifier.predict_proba(list(texts)), atol=1e-4)
 
 
 def test_what_was_read_is_not_pickled(classifier, quick, reviews, tmp_path):

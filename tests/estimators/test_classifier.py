@@ -673,7 +673,7 @@ def test_bad_data_is_refused_at_once(fit, X, y, error, message):
         ("dropout", 1.0),
         ("max_length", 2),
         ("pooling", "median"),
-        ("precision", "float16"),
+        ("precision", "float8"),
         ("missing", "drop"),
         ("class_weight", "even"),
         ("validation_fraction", 0),

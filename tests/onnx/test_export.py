@@ -29,6 +29,7 @@ from sklearn_bert import (
     onnx,
 )
 from sklearn_bert._process._errors import DamagedCheckpointError
+from sklearn_bert.distributed import make_predict_fn
 from sklearn_bert.onnx import _check, _export, _model
 
 FRAME = pd.DataFrame({"title": ["good", "bad", "fine", "poor"] * 10})
@@ -278,6 +279,14 @@ def test_cut_and_unknown_texts_are_warned_of(model):
         model.predict(cut)
     with pytest.warns(UnknownWordsWarning, match="tokens .* stand for unknown words"):
         model.predict(FRAME.assign(title="9 8 7 6 5"))
+
+
+def test_an_engine_takes_the_folder(exported, model):
+    """What `make_predict_fn` makes reads an export as it reads a saved estimator."""
+    predict = make_predict_fn(exported[0])()
+    columns = [FRAME[name].astype(str).to_numpy(object) for name in ("title", "n")]
+    expected = model.predict_proba(FRAME)
+    np.testing.assert_allclose(predict(*columns), expected, atol=1e-6)
 
 
 def test_equal_texts_are_computed_once(model, monkeypatch):
