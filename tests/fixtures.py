@@ -35,6 +35,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+from sklearn_bert import BertRegressor, BertTokenClassifier
 from sklearn_bert.compute import _inference, _precision, _self_check
 from sklearn_bert.compute._memory import give_back
 from sklearn_bert.model._checkpoint import load_checkpoint
@@ -233,6 +234,26 @@ def reviews():
         texts += [f"the {thing} was very {good}", f"i hate it , a {bad} {thing} !"]
         labels += ["pos", "neg"]
     return texts, labels
+
+
+@pytest.fixture(scope="session")
+def data_for(reviews):
+    """What an estimator learns from: the reviews, or what it takes instead of them."""
+    texts, labels = reviews
+    words = [text.split() for text in texts]
+
+    def data_for(estimator):
+        if isinstance(estimator, BertRegressor):
+            return texts, np.arange(40)
+        if isinstance(estimator, BertTokenClassifier):
+            return words, [["O"] * (len(text) - 1) + ["B-X"] for text in words]
+        if getattr(estimator, "next_sentence", False):
+            return [[one, two, one] for one, two in itertools.pairwise(texts)], None
+        if getattr(estimator, "objective", None) == "pairs":
+            return list(itertools.pairwise(texts)), None
+        return texts, labels
+
+    return data_for
 
 
 @pytest.fixture(scope="module")  # where a module may have a checkpoint of its own

@@ -128,28 +128,15 @@ def answer_from_child(work, rank, size, port, path):
 
 
 @pytest.fixture(scope="module")
-def fit(settings, reviews):
+def fit(settings, data_for):
     """Fit a new estimator of a case, as the same call would in another process."""
-    texts, labels = reviews
-    data = {
-        BertRegressor: (texts, np.arange(40)),
-        BertTokenClassifier: (
-            [text.split() for text in texts],
-            [["O"] * (len(text.split()) - 1) + ["B-X"] for text in texts],
-        ),
-        "next_sentence": (
-            [[one, two, one] for one, two in itertools.pairwise(texts)],
-            None,
-        ),
-        "pairs": (list(itertools.pairwise(texts)), None),
-    }
 
     def fit_case(name="plain", X=None, y=None, **changes):
         cls, parameters = CASES[name]
         # Without dropout, whose masks are drawn by each process.
         some = {"max_epochs": 1, "dropout": 0.0, "learning_rate": 1e-3}
         estimator = cls(**{**settings, **some, **parameters, **changes})
-        given = data.get(name, data.get(cls, (texts, labels)))
+        given = data_for(estimator)
         X, y = given[0] if X is None else X, given[1] if y is None else y
         weighs = {"sample_weight": np.linspace(0, 2, 40)} if name == "weights" else {}
         return estimator.fit(X, y, **weighs)

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import itertools
 import json
 import os
 import random
@@ -83,17 +82,8 @@ def after(monkeypatch):
 
 
 @pytest.fixture
-def fit(settings, reviews):
+def fit(settings, data_for):
     """Fit a new estimator of a case, as the same call would in another process."""
-    texts, labels = reviews
-    data = {
-        BertRegressor: (texts, np.arange(40)),
-        BertTokenClassifier: (
-            [text.split() for text in texts],
-            [["O"] * (len(text.split()) - 1) + ["B-X"] for text in texts],
-        ),
-        BertClassifier: (texts, labels),
-    }
 
     def fit_case(name, folder=None, minutes=0, **changes):
         cls, parameters = CASES[name]
@@ -102,10 +92,7 @@ def fit(settings, reviews):
             checkpoint_folder=folder,
             checkpoint_minutes=minutes,
         )
-        X, y = data.get(cls, (texts, labels))
-        if name == "next_sentence":
-            X = [[one, two, one] for one, two in itertools.pairwise(texts)]
-        return estimator.fit(X, y)
+        return estimator.fit(*data_for(estimator))
 
     return fit_case
 
