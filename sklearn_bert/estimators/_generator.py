@@ -310,6 +310,7 @@ class BertGenerator(BaseLanguageModel):
             train, valid = self._split_documents(
                 call, whole_documents(documents), X_val
             )
+            assert isinstance(train, list)  # it reads no stream
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
             model, tokenizer = call.go_on("all") or self._load_language_model(
@@ -517,7 +518,8 @@ def _causal_table(
     tokenizer: TextTokenizer, documents: list[list[str]], *, pack: bool
 ) -> MaskedTable:
     """Lay out texts in rows, of which every token is to be predicted."""
-    rows = causal_rows(tokenizer, read_tokens(tokenizer, documents), pack=pack)
+    (corpus,) = read_tokens(tokenizer, [documents])
+    rows = causal_rows(tokenizer, corpus, pack=pack)
     return causal_targets(rows, tokenizer.special_tokens().before)
 
 
