@@ -302,8 +302,9 @@ class BertEmbedder(
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "whiten": ["boolean"],
         "objective": [StrOptions({"simcse", "mlm", "supervised", "pairs"}), None],
-        # Beyond these no float32 tells similarities apart, or holds them.
-        "temperature": [Interval(Real, 1e-6, 1e6, closed="both")],
+        # Beyond these no float32 tells similarities apart; a float16 is compared with
+        # them as it is, and would overflow at 1e5.
+        "temperature": [Interval(Real, 1e-6, 1e4, closed="both")],
         "trainable": [
             StrOptions({"all"}),
             Interval(Integral, 1, None, closed="left"),

@@ -59,7 +59,7 @@ def embed(settings):
 @pytest.mark.parametrize("whole_words", [False, True])
 @pytest.mark.parametrize("pack", [False, True])
 def test_a_stream_teaches_what_a_list_does(pretrain, reviews, pack, whole_words):
-    """The same rows, masks and updates, to the bit, whatever was in memory at a time."""
+    """The same rows, masks and updates, to the bit, whatever is in memory."""
     texts = [*reviews[0], ""]
     params = {"pack": pack, "whole_words": whole_words, "random_state": 3}
     expected = pretrain(texts, **params)
