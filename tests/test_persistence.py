@@ -191,7 +191,7 @@ def test_a_second_load_parses_no_tokenizer(saved, monkeypatch):
     def fail(*args):
         raise AssertionError("the tokenizer was read again")
 
-    monkeypatch.setattr(_checkpoint_tokenizer, "check_tokenizer_json", fail)
+    monkeypatch.setattr(_checkpoint_tokenizer, "check_tokenizer_parts", fail)
     second = load(saved)
     assert second.tokenizer_.backend is first.tokenizer_.backend
     assert second.tokenizer_.settings() == first.tokenizer_.settings()

@@ -444,14 +444,15 @@ class BertEmbedder(
         if is_stream(X):
             raise TypeError(
                 f"X is a {type(X).__name__}, which is read only once; fit_transform "
-                "reads it twice. Call fit, and sklearn_bert.stream on another one for "
-                "the vectors."
+                "reads it twice. Turn it into a list, list(X); or call fit, and then "
+                "sklearn_bert.stream on batches of texts."
             )
         table = self._fit(X, y)
+        assert table is not None
         return self.net_.vectors(table)
 
-    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
-        """Fit, and return the tokens of the texts to embed, or of a stream's last."""
+    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable | None:
+        """Fit, and return the tokens of the texts to embed; None: of a stream."""
         if self.objective is None:
             return self._fit_nothing(X, y)
         self._check_objective()
@@ -534,7 +535,7 @@ class BertEmbedder(
                     f"all weights at one rate; set {name}={only!r}."
                 )
 
-    def _fit_words(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
+    def _fit_words(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable | None:
         """Learn as a pretrainer does, and embed with what has been learnt."""
         # The pretrainer is never fitted: it lends its way of loading and masking.
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
@@ -568,7 +569,7 @@ class BertEmbedder(
             self._publish(**fitted)
         return call.table
 
-    def _fit_nothing(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
+    def _fit_nothing(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable | None:
         """Take the encoder as it is."""
         # A fit without epochs: callbacks are told of it, and the device is checked.
         with FitCall(self, X, y, n_epochs=0):
@@ -588,8 +589,11 @@ class BertEmbedder(
 
     def _embedding(
         self, texts: Texts | StoredTexts, adapted: BertNet | None = None
-    ) -> tuple[dict[str, Any], TokenTable]:
-        """Return the fitted attributes of an encoder as it is, and the texts' table."""
+    ) -> tuple[dict[str, Any], TokenTable | None]:
+        """Return the fitted attributes of an encoder as it is, and the texts' table.
+
+        A stream has no table of all its texts.
+        """
         model, tokenizer = self._load(trainable="head", adapted=adapted)
         self._check_components(model, len(texts))
         net = self._build_net(model, tokenizer)
@@ -607,7 +611,7 @@ class BertEmbedder(
             "max_length_": tokenizer.max_length,
             **sum_reports(reports),
         }
-        return fitted, table
+        return fitted, table if is_list else None
 
     def _load(self, **learning: Any) -> tuple[TextModel, TextTokenizer]:
         return self._load_model(
@@ -680,6 +684,9 @@ class BertEmbedder(
     def _n_features_out(self) -> int:
         return self.net_.module.n_features
 
+    def __sklearn_text_input__(self) -> str:
+        return "stream" if self.objective in (None, "mlm") else "texts"
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
@@ -699,13 +706,13 @@ class FitOfWords(FitCall):
     ----------
     texts : Texts or StoredTexts
         To learn to whiten from.
-    table : TokenTable
-        Of these texts.
+    table : TokenTable or None
+        Of these texts; None: they are a stream.
     """
 
     estimator: BertEmbedder
     texts: Texts | StoredTexts
-    table: TokenTable
+    table: TokenTable | None
 
     def attributes_of(self, net: BertNet, trained: BertNet) -> dict[str, Any]:
         """Return all fitted attributes, of an embedder with the encoder of `net`."""

@@ -307,10 +307,9 @@ class BertGenerator(BaseLanguageModel):
         ) as call:
             # 1. Read X.
             documents, attributes = self._read_documents(X)
-            train, valid = self._split_documents(
-                call, whole_documents(documents), X_val
-            )
-            assert isinstance(train, list)  # it reads no stream
+            train, valid = whole_documents(documents), self._read_X_val(X_val)
+            if valid is None:
+                train, valid = self._split_documents(call, train)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
             model, tokenizer = call.go_on("all") or self._load_language_model(

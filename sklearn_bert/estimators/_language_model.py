@@ -179,23 +179,19 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         warn_of(text_reports(self.tokenizer_, table, row_of))
         return table, row_of
 
+    def _read_X_val(self, X_val: ArrayLike | None) -> list[list[str]] | None:
+        """Return the caller's documents to validate on, where there are."""
+        if X_val is None:
+            return None
+        try:
+            return self._read_documents(X_val)[0]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"in X_val: {error}") from error
+
     def _split_documents(
-        self, call: FitCall, documents: Documents, X_val: ArrayLike | None
-    ) -> tuple[Documents, list[list[str]] | None]:
+        self, call: FitCall, documents: list[list[str]]
+    ) -> tuple[list[list[str]], list[list[str]] | None]:
         """Split the documents into those to train on and those to validate on."""
-        if X_val is not None:
-            try:
-                return documents, self._read_documents(X_val)[0]
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"in X_val: {error}") from error
-        if isinstance(documents, StoredTexts):
-            if self.early_stopping:
-                raise ValueError(
-                    "early_stopping is True, but X is a stream, of which no part can "
-                    "be held out; pass texts to validate on as X_val, or hand in X as "
-                    "a list."
-                )
-            return documents, None
         # Whole documents are held out: a sentence tells much about its neighbours.
         split = call.split(np.ones(len(documents)), None)
         if split.valid is None:

@@ -334,9 +334,9 @@ class BertPretrainer(
         ----------
         X : column of texts, or of lists of sentences, of length n_texts; or a stream
             A list, tuple, array, or a pandas, polars or Arrow column or frame. A
-            stream is an iterator of texts, such as a generator or an open file, for
-            more than memory holds: it is read once, into temporary files of about
-            twice its size, in which training finds its rows. Not with `next_sentence`.
+            stream is an iterator of texts, such as a generator, for more than memory
+            holds: it is read once, into temporary files of about twice its size, in
+            which training finds its rows. Not with `next_sentence`.
         y : ignored
             Here because a pipeline passes it on.
         X_val : column of texts, or of lists of sentences, default=None
@@ -376,12 +376,19 @@ class BertPretrainer(
             warm_start=self.warm_start,
             loss_parts=loss_parts,
         ) as call:
-            # 1. Read X.
-            documents, attributes = self._read_corpus(X)
-            train, valid = self._split_documents(call, documents, X_val)
-            if self.next_sentence:
-                assert isinstance(train, list)
-                _check_pairs(train)
+            # 1. Read X_val, and X, which is gone once it was read where it is a stream.
+            valid = self._read_X_val(X_val)
+            train: Documents
+            if is_stream(X):
+                train, attributes = self._store_stream(X, has_X_val=valid is not None)
+            else:
+                train, attributes = self._read_documents(
+                    X, in_sentences=self.next_sentence
+                )
+                if valid is None:
+                    train, valid = self._split_documents(call, train)
+                if self.next_sentence:
+                    _check_pairs(train)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
             model, tokenizer = call.go_on("all") or self._load_model_of_words(train)
@@ -406,10 +413,16 @@ class BertPretrainer(
             # 5. Publish.
             return self._publish(**fitted)
 
-    def _read_corpus(self, X: ArrayLike) -> tuple[Documents, dict[str, Any]]:
-        """Return the documents of a fit; those of a stream are kept in a file."""
-        if not is_stream(X):
-            return self._read_documents(X, in_sentences=self.next_sentence)
+    def _store_stream(
+        self, X: Any, *, has_X_val: bool
+    ) -> tuple[StoredTexts, dict[str, Any]]:
+        """Keep the texts of a stream in a file; return the attributes of X as well."""
+        if self.early_stopping and not has_X_val:
+            raise ValueError(
+                f"early_stopping is True, but X is a {type(X).__name__}, of which no "
+                "part can be held out; pass texts to validate on as X_val, or hand in "
+                "X as a list."
+            )
         if self.next_sentence:
             raise ValueError(
                 "next_sentence is True, which draws sentences of all documents, but X "
@@ -418,6 +431,9 @@ class BertPretrainer(
             )
         texts, seen = self._read_stream(X)
         return check_content(StoredTexts(texts)), seen
+
+    def __sklearn_text_input__(self) -> str:
+        return "documents" if self.next_sentence else "documents or stream"
 
     def _chosen_layout(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LAYOUT}

@@ -28,6 +28,7 @@ from sklearn_bert.model._damage import (
     check_plain_files,
     damage_named,
     damaged,
+    parse_json,
     read_json,
 )
 from sklearn_bert.model._tokenizer_parts import (
@@ -150,7 +151,7 @@ def _parse_saved(path: Path) -> _Parsed:
     content = path.read_bytes()
 
     def parse(_: list[int]) -> list[_Parsed]:
-        check_tokenizer_json(path)
+        check_tokenizer_parts(path, parse_json(path, content, {}, SAVE_TOKENIZER))
         with damage_named(str(path)):
             backend = plain_backend(Tokenizer.from_str(content.decode("utf-8")))
             largest = check_backend(path, backend)

@@ -13,7 +13,7 @@ from sklearn_bert.text._words import WordTable
 # unknown, of Chinese 60 to 75 %, of Hindi 40 %.
 SHARE_TO_WARN = 0.1
 
-LARGEST = ("max_length", "longest")  # what is no count in a report
+MAXIMA = ("max_length", "longest")  # what is no count in a report
 
 Reports = dict[str, dict[str, int]]
 
@@ -157,7 +157,7 @@ def sum_reports(parts: list[Reports]) -> Reports:
     """Return the reports of all texts, from those of their parts."""
     return {
         name: {
-            key: (max if key in LARGEST else sum)(part[name][key] for part in parts)
+            key: (max if key in MAXIMA else sum)(part[name][key] for part in parts)
             for key in report
         }
         for name, report in parts[0].items()

@@ -1,7 +1,7 @@
 """Texts that come one after the other, and are read once: checked, and kept in a file.
 
-What is kept lies in the folder for temporary files, which `TMPDIR` names, and has no
-name there: it is gone with the object, and with the process.
+What is kept lies in the folder for temporary files, which `TMPDIR` names; it is gone
+with the object, and with the process.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import pickle
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Set
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import IO, Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -62,7 +62,7 @@ def _check_item(item: object, row: int, missing: str) -> str:
     if not is_missing(item):
         raise TypeError(
             f"X[{row}] is {excerpt(item)} of type {kind}; every text must be a str. "
-            "Convert the items as they come, e.g. with map(str, X)."
+            f"{_remedy(item)}"
         )
     if missing == "empty":
         return ""
@@ -70,6 +70,14 @@ def _check_item(item: object, row: int, missing: str) -> str:
         f"X[{row}] is {item!r} of type {kind}; every text must be a str. Leave missing "
         "texts out, or read them as '' with missing='empty'."
     )
+
+
+def _remedy(item: object) -> str:
+    if isinstance(item, bytes):
+        return "Decode the items as they come, or open the file as text."
+    if isinstance(item, (list, tuple, Mapping)):
+        return "Hand in one text of each, e.g. (row[0] for row in X)."
+    return "Convert the items as they come, e.g. with map(str, X)."
 
 
 def parts_of(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -96,13 +104,13 @@ class StoredTexts:
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         self._begins: list[int] = []
         self._n_texts = 0
         for part in parts_of(texts):
             self._begins.append(self._file.tell())
-            pickle.dump(part, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+            _write(self._file, pickle.dumps(part, pickle.HIGHEST_PROTOCOL))
             self._n_texts += len(part)
 
     def __len__(self) -> int:
@@ -124,10 +132,22 @@ def stored_ids(parts: Iterable[np.ndarray]) -> np.ndarray:
 
     The system keeps in memory what of the file there is room for.
     """
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile(buffering=0) as file:
         for ids in parts:
-            file.write(ids.astype(np.int32, copy=False).tobytes())
+            _write(file, ids.astype(np.int32, copy=False).tobytes())
         if not file.tell():  # an empty file cannot be mapped
             return np.zeros(0, dtype=np.int32)
-        file.flush()
         return np.memmap(file, dtype=np.int32, mode="r")
+
+
+def _write(file: IO[bytes], content: bytes) -> None:
+    view = memoryview(content)
+    try:
+        while len(view):  # a disk that is nearly full takes a part
+            view = view[file.write(view) :]
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: the texts of a stream are kept in "
+            f"{tempfile.gettempdir()} while fit runs; set TMPDIR to a folder with room",
+        ) from error

@@ -1,5 +1,7 @@
 """Fits on texts that come one by one: equal to those on a list, in less memory."""
 
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -18,11 +20,13 @@ def checkpoint(shallow_checkpoint):
     return shallow_checkpoint
 
 
-@pytest.fixture(autouse=True)
-def _small_parts(monkeypatch):
+@contextmanager
+def small_parts():
     """A few texts are in memory at a time, and few tokens of them."""
-    monkeypatch.setattr(_stream, "CHARACTERS_PER_PART", 200)
-    monkeypatch.setattr(_table, "TOKENS_PER_BLOCK", 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_stream, "CHARACTERS_PER_PART", 200)
+        patch.setattr(_table, "TOKENS_PER_BLOCK", 64)
+        yield
 
 
 class TableOfFit(Callback):
@@ -34,13 +38,25 @@ class TableOfFit(Callback):
         self.tables.append(dataset_train.table)
 
 
+class Killed(Callback):
+    """Ends a fit after an update."""
+
+    after = None
+
+    def on_batch_end(self, net, **kwargs):
+        if net.updates_.n_done == self.after:
+            raise SystemError("killed")
+
+
 @pytest.fixture
 def pretrain(settings):
     """Fit a pretrainer."""
 
     def pretrain(X, X_val=None, **params):
         small = {"max_epochs": 2, "max_length": 24, "learning_rate": 1e-3}
-        return BertPretrainer(**(settings | small | params)).fit(X, X_val=X_val)
+        pretrainer = BertPretrainer(**(settings | small | params))
+        with nullcontext() if isinstance(X, list) else small_parts():
+            return pretrainer.fit(X, X_val=X_val)
 
     return pretrain
 
@@ -51,7 +67,9 @@ def embed(settings):
 
     def embed(X, **params):
         small = {"max_epochs": 1, "learning_rate": 1e-3}
-        return BertEmbedder(**(settings | small | params)).fit(X)
+        embedder = BertEmbedder(**(settings | small | params))
+        with nullcontext() if isinstance(X, list) else small_parts():
+            return embedder.fit(X)
 
     return embed
 
@@ -89,11 +107,36 @@ def test_a_new_vocabulary_is_learnt_of_a_stream(pretrain, reviews):
 
 def test_validation_beside_a_stream(pretrain, reviews):
     """The caller's texts validate a stream, and stop it early."""
-    params = {"early_stopping": True, "X_val": reviews[0][:5]}
+    params = {"early_stopping": True, "n_iter_no_change": 1, "max_epochs": 30}
+    params |= {"X_val": reviews[0][:5], "learning_rate": 0.05}
     expected = pretrain(reviews[0], **params)
     found = pretrain(iter(reviews[0]), **params)
+    assert found.n_iter_ < 30
     scores = [[row["valid_score"] for row in p.history_] for p in (expected, found)]
     assert scores[0] == scores[1]
+
+
+def test_a_killed_fit_of_a_stream_goes_on(pretrain, reviews, tmp_path, monkeypatch):
+    """The same texts in another stream: the fit ends as if it had not been killed."""
+    params = {"batch_size": 4, "callbacks": [Killed()]}
+    expected = pretrain(reviews[0], **params)
+    params |= {"checkpoint_folder": tmp_path, "checkpoint_minutes": 0}
+    monkeypatch.setattr(Killed, "after", 3)
+    with pytest.raises(SystemError, match="killed"):
+        pretrain(iter(reviews[0]), **params)
+    assert any(tmp_path.iterdir())
+    monkeypatch.undo()
+    found = pretrain(iter(reviews[0]), **params)
+    assert_array_equal(found.transform(["a film"]), expected.transform(["a film"]))
+
+
+def test_a_stream_that_is_refused_is_not_read(pretrain, reviews):
+    """What is wrong with parameters or X_val is said before a text is taken."""
+    texts = iter(reviews[0])
+    for params in ({"early_stopping": True}, {"X_val": [3]}, {"next_sentence": True}):
+        with pytest.raises((TypeError, ValueError)):
+            pretrain(texts, **params)
+    assert next(texts) == reviews[0][0]
 
 
 @pytest.mark.parametrize("whiten", [False, True])
@@ -157,7 +200,8 @@ WRONG = [
     ({"template": "{a}"}, ["a cat"], ValueError, "template is .* generator"),
     ({}, ["a cat", None], ValueError, r"X\[1\] is None"),
     ({}, ["a cat", 3], TypeError, r"X\[1\] is 3 of type int"),
-    ({}, [["a cat"], ["a dog"]], TypeError, r"X\[0\] is \['a cat'\] of type list"),
+    ({}, [["a cat"], ["a dog"]], TypeError, r"X\[0\] is \['a cat'\] of type list.*row"),
+    ({}, [b"a cat"], TypeError, "of type bytes.*Decode the items"),
     ({}, [], ValueError, "X is empty"),
     ({}, [" ", ""], ValueError, "X holds 2 texts and not one word"),
 ]

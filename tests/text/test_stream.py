@@ -134,6 +134,15 @@ def test_stored_texts_are_read_part_by_part(monkeypatch):
     assert [len(part) for part in stored.parts()] == [20] * 5 + [5]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_full_disk_is_named(monkeypatch):
+    """Where there is no room, the error says for what, where, and what to do."""
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full)
+    with pytest.raises(OSError, match="No space left.*kept in .*; set TMPDIR"):
+        StoredTexts(iter(["a"]))
+
+
 @given(st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=5), max_size=5))
 def test_stored_ids_are_the_ids(parts):
     """Ids that were written part by part are one array of a file."""
