@@ -29,7 +29,6 @@ from sklearn_bert import BertPretrainer, WordPieceVocabulary
 from sklearn_bert.compute._inference import Feed
 from sklearn_bert.estimators._pretrainer import _masked_rows
 from sklearn_bert.text._table import TokenTable
-from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._optimizer import parameter_groups, warmup_then_decay
 
 SHAPE = {"hidden_size": 256, "n_layers": 4, "n_heads": 4}
@@ -190,7 +189,8 @@ def follow(
         ours.set_params(callbacks=None).save(options.save)
     rng = np.random.default_rng(0)
     draw = _masked_rows(ours.tokenizer_, test, rng, in_pairs=True, **ours._layout)
-    tables = [DrawnExamples.of(draw).table for _ in range(options.test_draws)]
+    drawn = (draw() for _ in range(options.test_draws))
+    tables = [table.drawn(np.arange(len(table))) for table in drawn]
     recall = np.concatenate([ours.net_.token_log_likelihood(t) for t in tables])
     scores = np.concatenate(
         [ours.net_.next_sentence_logits(as_pairs(table)) for table in tables]

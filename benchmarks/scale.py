@@ -3,6 +3,8 @@
 stream   Short rows from a generator, through a tiny BERT with random weights: growth of
          memory in bytes a row (second half of the batches), and rows a second, beside
          one call of predict_proba for a tenth of the rows. Into a Parquet file, too.
+corpus   BertPretrainer on short texts from a generator and on a list of them: the most
+         memory in fit that is in no file, and its growth in bytes a text.
 pickle   all-MiniLM-L6-v2: bytes in the pickle and beside it, seconds of CPU time to
          write and to read it the first and the second time.
 workers  Four processes of loky that answer with one fitted model, in float32: memory
@@ -26,10 +28,10 @@ import torch
 from _common import CHECKPOINT, PLAIN, checkpoint, command_line, finish, table
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
-from memory import MEBIBYTE, alone, fitted, memory, short_texts
+from memory import MEBIBYTE, PeakMemory, alone, fitted, memory, short_texts
 from torch import distributed, multiprocessing
 
-from sklearn_bert import BertClassifier, cache_info, stream
+from sklearn_bert import BertClassifier, BertPretrainer, cache_info, stream
 from sklearn_bert.compute._memory import give_back
 
 N_WORKERS = 4
@@ -49,6 +51,8 @@ def main() -> None:
         streams.append(
             {"to": "one call", **alone(in_one_call, folder, options.n_rows // 10)}
         )
+        sizes = options.n_rows // 20, options.n_rows // 5
+        corpora = [of_corpus(folder, kind, sizes) for kind in ("stream", "list")]
         pickles = alone(sizes_and_times)
         own = memory_of_workers(CHECKPOINT)
         without = memory_of_workers(folder)
@@ -61,6 +65,7 @@ def main() -> None:
     }
     tables = [
         table("Short rows through a tiny model", streams),
+        table("Pretraining on short texts", corpora),
         table("A pickle of all-MiniLM-L6-v2", [pickles]),
         table("Memory that workers have for themselves", [workers]),
         table("One fit in several processes", fits),
@@ -111,6 +116,26 @@ def in_one_call(folder: str, n_rows: int) -> dict:
     start = time.perf_counter()
     clf.predict_proba(texts)
     return {"rows": n_rows, "rows_per_second": n_rows / (time.perf_counter() - start)}
+
+
+def of_corpus(folder: str, kind: str, sizes: tuple[int, int]) -> dict:
+    """Memory of a fit on a small and on a large corpus, each in its own process."""
+    small, large = (alone(peak_of_pretraining, folder, kind, size) for size in sizes)
+    return {
+        "from": f"a {kind}",
+        "texts": sizes[1],
+        "most_mebibytes": large / MEBIBYTE,
+        "bytes_a_text": (large - small) / (sizes[1] - sizes[0]),
+    }
+
+
+def peak_of_pretraining(folder: str, kind: str, n_texts: int) -> int:
+    """Bytes that are in no file while a pretrainer reads texts and learns an epoch."""
+    texts = (text for batch in batches(n_texts) for text in batch)
+    with PeakMemory() as peak:
+        X = list(texts) if kind == "list" else texts
+        BertPretrainer(folder, max_epochs=1, random_state=0, device="cpu").fit(X)
+    return peak.own
 
 
 def sizes_and_times() -> dict:

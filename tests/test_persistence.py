@@ -50,13 +50,18 @@ from sklearn_bert import (
     BertRegressor,
     BertTokenClassifier,
     WordPieceVocabulary,
+    cache_info,
     load,
     save,
 )
 from sklearn_bert._process._cache import BoundedCache
 from sklearn_bert._process._versions import OtherVersionsWarning
 from sklearn_bert.compute import _features
-from sklearn_bert.model import _checkpoint, _checkpoint_encoder
+from sklearn_bert.model import (
+    _checkpoint,
+    _checkpoint_encoder,
+    _checkpoint_tokenizer,
+)
 from sklearn_bert.text._input import check_texts
 
 FILES = [
@@ -177,6 +182,22 @@ def large_checkpoint(checkpoint, tmp_path_factory):
     )
     BertModel(config).save_pretrained(folder)
     return str(folder)
+
+
+def test_a_second_load_parses_no_tokenizer(saved, monkeypatch):
+    """A process keeps a tokenizer of one content, and knows that it was checked."""
+    first = load(saved)
+
+    def fail(*args):
+        raise AssertionError("the tokenizer was read again")
+
+    monkeypatch.setattr(_checkpoint_tokenizer, "check_tokenizer_parts", fail)
+    second = load(saved)
+    assert second.tokenizer_.backend is first.tokenizer_.backend
+    assert second.tokenizer_.settings() == first.tokenizer_.settings()
+    cache_info(clear=True)
+    with pytest.raises(ValueError, match="was read again"):
+        load(saved)
 
 
 @pytest.fixture(scope="module")

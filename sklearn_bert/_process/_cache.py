@@ -151,7 +151,8 @@ def cache_info(*, clear: bool = False) -> dict[str, dict[str, int]]:
     (the ids of a text, by tokenizer and text; 64 MiB), `features` (the output of the
     frozen part of a model for a text: the vectors of `BertEmbedder`, and the vectors or
     states of `BertClassifier` with `trainable="head"` or a number; 256 MiB) and
-    `weights` (checkpoints, and estimators that were loaded, as they were read; 4 GiB).
+    `weights` (checkpoints, and estimators that were loaded, with their tokenizers, as
+    they were read; 4 GiB).
     The least recently used values are dropped first.
 
     Parameters
@@ -163,7 +164,8 @@ def cache_info(*, clear: bool = False) -> dict[str, dict[str, int]]:
     -------
     dict of dict
         By cache: `entries`, `bytes`, `max_bytes`, and since the last clearing `hits`
-        and `misses` (in texts, for `weights` in models).
+        and `misses` (in texts, for `weights` in models and
+        tokenizers).
 
     Examples
     --------

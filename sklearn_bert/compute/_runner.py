@@ -32,8 +32,8 @@ from sklearn_bert.model._layers import can_split, split
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._long import Windows
-from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import Table, TokenTable
+from sklearn_bert.text._words import PerWordTable
 
 
 @dataclass(eq=False, repr=False)
@@ -131,13 +131,13 @@ class Runner:
                 found = merged(merge, found, windows)
             return self.model.finish(found).numpy()
 
-    def token_log_likelihood(self, table: MaskedTable) -> np.ndarray:
+    def token_log_likelihood(self, table: PerWordTable) -> np.ndarray:
         """Compute how likely the tokens are that stand, or stood, in a table.
 
         Parameters
         ----------
-        table : MaskedTable
-            For a language model.
+        table : PerWordTable
+            With the tokens to predict, for a language model.
 
         Returns
         -------
@@ -148,13 +148,13 @@ class Runner:
         with self.computing():
             return self._run(self._language_model().token_log_likelihood, table)
 
-    def top_tokens(self, table: MaskedTable, n_best: int) -> np.ndarray:
+    def top_tokens(self, table: PerWordTable, n_best: int) -> np.ndarray:
         """Compute the likeliest tokens at some positions.
 
         Parameters
         ----------
-        table : MaskedTable
-            For a language model.
+        table : PerWordTable
+            With the tokens to predict, for a language model.
         n_best : int
 
         Returns
@@ -167,13 +167,13 @@ class Runner:
             top_tokens = self._language_model().top_tokens
             return self._run(partial(top_tokens, n_best=n_best), table)
 
-    def next_token_logits(self, table: MaskedTable) -> np.ndarray:
+    def next_token_logits(self, table: PerWordTable) -> np.ndarray:
         """Compute the scores of all tokens of the vocabulary at some positions.
 
         Parameters
         ----------
-        table : MaskedTable
-            For a language model.
+        table : PerWordTable
+            With the tokens to predict, for a language model.
 
         Returns
         -------

@@ -6,6 +6,6 @@
 - `_fit`: one call of `fit`; `_nested_pretraining`: a step of it
 - `_same_call`: what makes two calls the same one
 - `_zero_shot`: descriptions of classes in a fit, or instead of texts
-- `_sampling`: the next token
+- `_sampling`: the next token; `_whitening`: vectors without correlation
 - `_save`, `_transformers_layout`, `_model_card`: a fitted estimator becomes a folder
 """

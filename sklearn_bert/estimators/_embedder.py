@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
@@ -20,15 +20,22 @@ from sklearn_bert.estimators._base import (
     BertEstimator,
 )
 from sklearn_bert.estimators._fit import FitCall, check_adapter
-from sklearn_bert.estimators._language_model import check_content
+from sklearn_bert.estimators._language_model import Documents, check_content
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._texts import TextModelMixin
+from sklearn_bert.estimators._whitening import Moments, whitening
 from sklearn_bert.model._post_processing import First, Normalize, linear_map
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._views import of_classes, of_pairs, same_twice
 from sklearn_bert.text._corpus import check_single_texts
 from sklearn_bert.text._input import Texts
-from sklearn_bert.text._reports import text_reports, warn_if_cut, warn_of
+from sklearn_bert.text._reports import (
+    sum_reports,
+    text_reports,
+    warn_if_cut,
+    warn_of,
+)
+from sklearn_bert.text._stream import StoredTexts, is_stream
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._losses import LanguageModelingLoss
@@ -295,8 +302,9 @@ class BertEmbedder(
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "whiten": ["boolean"],
         "objective": [StrOptions({"simcse", "mlm", "supervised", "pairs"}), None],
-        # Beyond these no float32 tells similarities apart, or holds them.
-        "temperature": [Interval(Real, 1e-6, 1e6, closed="both")],
+        # Beyond these no float32 tells similarities apart; a float16 is compared with
+        # them as it is, and would overflow at 1e5.
+        "temperature": [Interval(Real, 1e-6, 1e4, closed="both")],
         "trainable": [
             StrOptions({"all"}),
             Interval(Integral, 1, None, closed="left"),
@@ -381,6 +389,9 @@ class BertEmbedder(
         X : column of texts, or two columns of sentence pairs, of length n_texts
             A list, tuple, array, or a pandas, polars or Arrow column or frame; or a
             list of 2-tuples. With "pairs" two columns, with other objectives one.
+            Without an objective, and with "mlm", also an iterator of texts, such as a
+            generator, for more than memory holds: it is read once, into temporary files
+            of about twice its size.
         y : array-like of shape (n_texts,), default=None
             With "supervised" the class of each text; with "pairs" the score of each
             pair, higher for texts that are closer, or None where all pairs belong
@@ -430,21 +441,35 @@ class BertEmbedder(
                 "transform on a column of texts; in a pipeline, save the fitted "
                 "embedder and use its folder as checkpoint."
             )
+        if is_stream(X):
+            raise TypeError(
+                f"X is a {type(X).__name__}, which is read only once; fit_transform "
+                "reads it twice. Turn it into a list, list(X); or call fit, and then "
+                "sklearn_bert.stream on batches of texts."
+            )
         table = self._fit(X, y)
+        assert table is not None
         return self.net_.vectors(table)
 
-    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
-        """Fit, and return the tokens of the texts to embed."""
+    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable | None:
+        """Fit, and return the tokens of the texts to embed; None: of a stream."""
         if self.objective is None:
             return self._fit_nothing(X, y)
         self._check_objective()
         if self.objective == "mlm":
             return self._fit_words(X, y)
         check_adapter(self.adapter, self.trainable)
+        if is_stream(X):
+            raise ValueError(
+                f"objective is {self.objective!r}, which takes the texts that go "
+                f"together from all of X, but X is a {type(X).__name__}; expected a "
+                "list, or objective='mlm'."
+            )
         with FitCall(self, X, y) as call:
             # 1. Read X and y: what is wrong with them is said before a weight is read.
             texts, attributes = self._read_X(X)
-            self._check_enough_texts(texts)
+            # After learning from pairs their texts are embedded one by one.
+            self._check_enough_texts(len(texts) * (1 + (texts.second is not None)))
             if self.objective == "pairs":
                 views = of_pairs(texts, y, self.temperature)
                 # It learns from two columns, and embeds one.
@@ -478,7 +503,10 @@ class BertEmbedder(
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
-            self._shape(fitted["net_"], table)
+            moments = Moments()
+            if self.whiten:
+                moments.add(fitted["net_"].vectors(table))
+            self._shape(fitted["net_"], moments)
             # 5. Publish.
             self._publish(**fitted)
         return table
@@ -507,18 +535,23 @@ class BertEmbedder(
                     f"all weights at one rate; set {name}={only!r}."
                 )
 
-    def _fit_words(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
+    def _fit_words(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable | None:
         """Learn as a pretrainer does, and embed with what has been learnt."""
         # The pretrainer is never fitted: it lends its way of loading and masking.
         shared = {name: getattr(self, name) for name in OF_PRETRAINER}
         pretrainer = BertPretrainer(pack=False, pooling="mean", **shared)
         with FitOfWords(self, X, y) as call:
             # 1. Read X.
-            texts, attributes = self._read_X(X)
-            self._check_enough_texts(texts)
-            check_single_texts(texts)
+            texts, attributes = self._read_texts(X)
+            self._check_enough_texts(len(texts))
             call.texts = texts
-            documents = check_content([[text] for text in texts.first])
+            documents: Documents
+            if isinstance(texts, StoredTexts):
+                documents = texts
+            else:
+                check_single_texts(texts)
+                documents = [[text] for text in texts.first]
+            check_content(documents)
             # 2. Load the checkpoint.
             call.reserve_device()
             # What cannot become vectors is said before anything is trained.
@@ -534,35 +567,51 @@ class BertEmbedder(
             warn_if_cut(fitted["truncation_report_"])
             # 5. Publish.
             self._publish(**fitted)
-        return fitted["tokenizer_"](texts)
+        return call.table
 
-    def _fit_nothing(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable:
+    def _fit_nothing(self, X: ArrayLike, y: ArrayLike | None) -> TokenTable | None:
         """Take the encoder as it is."""
         # A fit without epochs: callbacks are told of it, and the device is checked.
         with FitCall(self, X, y, n_epochs=0):
-            texts, attributes = self._read_X(X)
-            self._check_enough_texts(texts)
+            texts, attributes = self._read_texts(X)
+            self._check_enough_texts(len(texts))
             fitted, table = self._embedding(texts)
             warn_of({name: fitted[name] for name in fitted if name.endswith("report_")})
             self._publish(**attributes, **fitted)
         return table
 
+    def _read_texts(self, X: ArrayLike) -> tuple[Texts | StoredTexts, dict[str, Any]]:
+        """Return the texts of a fit; those of a stream are kept in a file."""
+        if not is_stream(X):
+            return self._read_X(X)
+        texts, attributes = self._read_stream(X)
+        return StoredTexts(texts), attributes
+
     def _embedding(
-        self, texts: Texts, adapted: BertNet | None = None
-    ) -> tuple[dict[str, Any], TokenTable]:
-        """Return the fitted attributes of an encoder as it is, and the texts' table."""
+        self, texts: Texts | StoredTexts, adapted: BertNet | None = None
+    ) -> tuple[dict[str, Any], TokenTable | None]:
+        """Return the fitted attributes of an encoder as it is, and the texts' table.
+
+        A stream has no table of all its texts.
+        """
         model, tokenizer = self._load(trainable="head", adapted=adapted)
         self._check_components(model, len(texts))
-        table = tokenizer(texts)
         net = self._build_net(model, tokenizer)
-        self._shape(net, table)
+        is_list = isinstance(texts, Texts)  # and not too much to remember
+        moments, reports = Moments(), []
+        for part in [texts] if isinstance(texts, Texts) else parts_of_stored(texts):
+            table = tokenizer(part, remember=is_list)
+            reports.append(text_reports(tokenizer, table))
+            if self.whiten:
+                moments.add(net.vectors(table, remember=is_list))
+        self._shape(net, moments)
         fitted = {
             "net_": net,
             "tokenizer_": tokenizer,
             "max_length_": tokenizer.max_length,
-            **text_reports(tokenizer, table),
+            **sum_reports(reports),
         }
-        return fitted, table
+        return fitted, table if is_list else None
 
     def _load(self, **learning: Any) -> tuple[TextModel, TextTokenizer]:
         return self._load_model(
@@ -575,16 +624,15 @@ class BertEmbedder(
             **learning,
         )
 
-    def _shape(self, net: BertNet, table: TokenTable) -> None:
-        """Learn what becomes of the vectors that the encoder makes."""
+    def _shape(self, net: BertNet, moments: Moments) -> None:
+        """Decide what becomes of the vectors that the encoder makes."""
         model = net.module
         if self.whiten:
-            vectors = net.vectors(table)
             # The vectors that were whitened are those that the model gives now, so its
             # scaling to length 1 becomes a step before the map.
             if model.normalize:
                 model.steps.append(Normalize())
-            model.steps.append(linear_map(*whitening(vectors, self.n_components)))
+            model.steps.append(linear_map(*whitening(moments, self.n_components)))
             # Whitened vectors no longer have length 1.
             model.normalize = bool(self.normalize)
         elif self.n_components is not None:
@@ -602,13 +650,11 @@ class BertEmbedder(
         if self.whiten:
             self._check_enough(n_texts, self.n_components or width)
 
-    def _check_enough_texts(self, texts: Texts) -> None:
+    def _check_enough_texts(self, n_texts: int) -> None:
         """Raise ValueError where there are too few texts to whiten, before loading."""
         # Without n_components the width of the checkpoint counts, which only loading
         # it tells.
         if self.whiten and self.n_components is not None:
-            are_pairs = self.objective is not None and texts.second is not None
-            n_texts = 2 * len(texts) if are_pairs else len(texts)
             self._check_enough(n_texts, self.n_components)
 
     def _check_enough(self, n_texts: int, n_components: int) -> None:
@@ -638,10 +684,19 @@ class BertEmbedder(
     def _n_features_out(self) -> int:
         return self.net_.module.n_features
 
+    def __sklearn_text_input__(self) -> str:
+        return "stream" if self.objective in (None, "mlm") else "texts"
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def parts_of_stored(texts: StoredTexts) -> Iterator[Texts]:
+    """Yield the texts of a stream, so many at a time as may be in memory."""
+    for part in texts.parts():
+        yield Texts(part, None, n_features=1, is_2d=False)
 
 
 class FitOfWords(FitCall):
@@ -649,40 +704,21 @@ class FitOfWords(FitCall):
 
     Attributes
     ----------
-    texts : Texts
+    texts : Texts or StoredTexts
         To learn to whiten from.
+    table : TokenTable or None
+        Of these texts; None: they are a stream.
     """
 
     estimator: BertEmbedder
-    texts: Texts
+    texts: Texts | StoredTexts
+    table: TokenTable | None
 
     def attributes_of(self, net: BertNet, trained: BertNet) -> dict[str, Any]:
         """Return all fitted attributes, of an embedder with the encoder of `net`."""
-        fitted, _ = self.estimator._embedding(self.texts, adapted=net)
+        fitted, self.table = self.estimator._embedding(self.texts, adapted=net)
         if net is trained:  # and not in the middle of its training, which goes on
             fitted["net_"].callbacks_ = trained.callbacks_
             fitted["net_"].history = trained.history
         # Ours come last: `super` has the tokenizer and the reports of the pretraining.
         return {**super().attributes_of(net, trained), **fitted}
-
-
-def whitening(
-    vectors: np.ndarray, n_components: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the linear map that whitens vectors: (n_components, width), and its bias.
-
-    Directions whose deviation is no more than what float32 rounds off are mapped to 0:
-    divided by it, noise would be as loud as what the vectors mean.
-    """
-    # In float64: eigenvalues of a covariance lose half of the digits.
-    width = vectors.shape[1]
-    exact = vectors.astype(np.float64)
-    # For some shapes "auto" takes a randomised solver: other vectors in each fit.
-    pca = PCA(n_components, svd_solver="covariance_eigh").fit(exact)
-    deviations = np.sqrt(pca.explained_variance_)
-    noise = width * np.finfo(np.float32).eps * np.sqrt(np.mean(exact**2))
-    factors = np.divide(
-        1, deviations, where=deviations > noise, out=np.zeros(len(deviations))
-    )
-    weight = pca.components_ * factors[:, None]
-    return weight.astype(np.float32), (-weight @ pca.mean_).astype(np.float32)

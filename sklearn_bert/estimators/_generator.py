@@ -307,9 +307,9 @@ class BertGenerator(BaseLanguageModel):
         ) as call:
             # 1. Read X.
             documents, attributes = self._read_documents(X)
-            train, valid = self._split_documents(
-                call, whole_documents(documents), X_val
-            )
+            train, valid = whole_documents(documents), self._read_X_val(X_val)
+            if valid is None:
+                train, valid = self._split_documents(call, train)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
             model, tokenizer = call.go_on("all") or self._load_language_model(
@@ -517,7 +517,8 @@ def _causal_table(
     tokenizer: TextTokenizer, documents: list[list[str]], *, pack: bool
 ) -> MaskedTable:
     """Lay out texts in rows, of which every token is to be predicted."""
-    rows = causal_rows(tokenizer, read_tokens(tokenizer, documents), pack=pack)
+    (corpus,) = read_tokens(tokenizer, [documents])
+    rows = causal_rows(tokenizer, corpus, pack=pack)
     return causal_targets(rows, tokenizer.special_tokens().before)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,9 +41,13 @@ from sklearn_bert.text._corpus import (
     split_sentences,
 )
 from sklearn_bert.text._reports import text_reports, warn_of
+from sklearn_bert.text._stream import StoredTexts
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer
 
+# In memory as lists of sentences, or in a file, each a text.
+Documents = list[list[str]] | StoredTexts
+D = TypeVar("D", bound=Documents)
 # Positions of a network that starts from nothing, as Devlin et al. (2019) have them.
 DEFAULT_LENGTH = 512
 MOST_WEIGHTS = 10**10  # thirty times those of the largest BERT
@@ -174,15 +179,19 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         warn_of(text_reports(self.tokenizer_, table, row_of))
         return table, row_of
 
+    def _read_X_val(self, X_val: ArrayLike | None) -> list[list[str]] | None:
+        """Return the caller's documents to validate on, where there are."""
+        if X_val is None:
+            return None
+        try:
+            return self._read_documents(X_val)[0]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"in X_val: {error}") from error
+
     def _split_documents(
-        self, call: FitCall, documents: list[list[str]], X_val: ArrayLike | None
+        self, call: FitCall, documents: list[list[str]]
     ) -> tuple[list[list[str]], list[list[str]] | None]:
         """Split the documents into those to train on and those to validate on."""
-        if X_val is not None:
-            try:
-                return documents, self._read_documents(X_val)[0]
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"in X_val: {error}") from error
         # Whole documents are held out: a sentence tells much about its neighbours.
         split = call.split(np.ones(len(documents)), None)
         if split.valid is None:
@@ -193,7 +202,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
 
     def _load_language_model(
         self,
-        texts: list[list[str]],
+        texts: Documents,
         *,
         pooling: str,
         left_to_right: bool = False,
@@ -251,7 +260,7 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
         )
         return model, tokenizer
 
-    def _new_tokenizer(self, texts: list[list[str]]) -> TextTokenizer:
+    def _new_tokenizer(self, texts: Documents) -> TextTokenizer:
         """Make a tokenizer of the vocabulary, fitted on the texts if need be."""
         length = as_python(self.max_length) or DEFAULT_LENGTH
         if not isinstance(self.vocabulary, WordPieceVocabulary):
@@ -261,10 +270,14 @@ class BaseLanguageModel(TextModelMixin, BertEstimator):
             check_is_fitted(self.vocabulary)
             vocabulary = self.vocabulary  # no copy: it is only read
         except NotFittedError:
-            sentences = [sentence for document in texts for sentence in document]
             vocabulary = clone(self.vocabulary)
             vocabulary._validate_params()  # scikit-learn skips it inside of a fit
-            vocabulary.fit(sentences)
+            vocabulary.fit(
+                sentence
+                for part in parts_of_documents(texts)
+                for document in part
+                for sentence in document
+            )
         return new_tokenizer(vocabulary.tokenizer_, length)
 
 
@@ -300,23 +313,38 @@ def check_mask(tokenizer: TextTokenizer, source: str) -> None:
         )
 
 
-def read_tokens(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
-    """Tokenise the documents.
+def read_tokens(
+    tokenizer: TextTokenizer, parts: Iterable[list[list[str]]]
+) -> Iterator[Corpus]:
+    """Tokenise documents, part by part.
 
     Raises
     ------
     ValueError
-        Where there are none.
+        At the end, where no part has a word that is known.
     """
-    corpus = read_corpus(tokenizer, documents)
-    # Unknown words are special tokens too, `[UNK]`.
-    if not np.setdiff1d(corpus.ids, tokenizer.special_ids()).size:
+    n_texts, is_known = 0, False
+    for documents in parts:
+        corpus = read_corpus(tokenizer, documents)
+        n_texts += len(documents)
+        # Unknown words are special tokens too, `[UNK]`.
+        known = np.setdiff1d(corpus.ids, tokenizer.special_ids())
+        is_known = is_known or bool(known.size)
+        yield corpus
+    if not is_known:
         raise ValueError(
-            f"the tokenizer knows no word of the {len(documents)} texts in X; nothing "
+            f"the tokenizer knows no word of the {n_texts} texts in X; nothing "
             "could be learnt from them or predicted. Give texts in the language of the "
             "checkpoint or vocabulary."
         )
-    return corpus
+
+
+def parts_of_documents(documents: Documents) -> Iterator[list[list[str]]]:
+    """Yield documents, so many at a time as may be in memory."""
+    if isinstance(documents, StoredTexts):
+        yield from ([[text] for text in part] for part in documents.parts())
+    else:
+        yield documents
 
 
 def _documents(texts: list[str], in_sentences: bool) -> list[list[str]]:
@@ -325,13 +353,14 @@ def _documents(texts: list[str], in_sentences: bool) -> list[list[str]]:
     return check_content([pieces(text) for text in texts])
 
 
-def check_content(documents: list[list[str]]) -> list[list[str]]:
-    """Return the documents; raise ValueError where none has a word."""
-    if not any(sentence.strip() for document in documents for sentence in document):
-        raise ValueError(
-            f"X holds {len(documents)} texts and not one word; nothing could be learnt."
-        )
-    return documents
+def check_content(documents: D) -> D:
+    """Return documents; raise ValueError where none has a word."""
+    for part in parts_of_documents(documents):
+        if any(sentence.strip() for document in part for sentence in document):
+            return documents
+    raise ValueError(
+        f"X holds {len(documents)} texts and not one word; nothing could be learnt."
+    )
 
 
 def whole_documents(documents: list[list[str]]) -> list[list[str]]:

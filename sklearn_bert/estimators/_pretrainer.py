@@ -24,7 +24,10 @@ from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._language_model import (
     LANGUAGE_MODEL_CONSTRAINTS,
     BaseLanguageModel,
+    Documents,
+    check_content,
     check_mask,
+    parts_of_documents,
     read_tokens,
     whole_documents,
 )
@@ -35,8 +38,9 @@ from sklearn_bert.model._pooling import POOLINGS
 from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import SentencePairs, packed_rows, text_rows
 from sklearn_bert.text._input import check_texts
-from sklearn_bert.text._masking import MaskedTable, Masking, find_masks, mask_each_token
+from sklearn_bert.text._masking import MaskedRows, Masking, find_masks, mask_each_token
 from sklearn_bert.text._reports import text_reports, warn_of
+from sklearn_bert.text._stream import StoredTexts, is_stream
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._examples import DrawnExamples
 from sklearn_bert.training._losses import LanguageModelingLoss
@@ -328,11 +332,14 @@ class BertPretrainer(
 
         Parameters
         ----------
-        X : column of texts, or of lists of sentences, of length n_texts
-            A list, tuple, array, or a pandas, polars or Arrow column or frame.
+        X : column of texts, or of lists of sentences, of length n_texts; or a stream
+            A list, tuple, array, or a pandas, polars or Arrow column or frame. A
+            stream is an iterator of texts, such as a generator, for more than memory
+            holds: it is read once, into temporary files of about twice its size, in
+            which training finds its rows. Not with `next_sentence`.
         y : ignored
             Here because a pipeline passes it on.
-        X_val : as X, default=None
+        X_val : column of texts, or of lists of sentences, default=None
             Texts to validate on after each epoch, for `history_` and
             `early_stopping`. None: `early_stopping` holds out a part of X.
 
@@ -369,14 +376,19 @@ class BertPretrainer(
             warm_start=self.warm_start,
             loss_parts=loss_parts,
         ) as call:
-            # 1. Read X.
-            documents, attributes = self._read_documents(
-                X,
-                in_sentences=self.next_sentence,
-            )
-            train, valid = self._split_documents(call, documents, X_val)
-            if self.next_sentence:
-                _check_pairs(train)
+            # 1. Read X_val, and X, which is gone once it was read where it is a stream.
+            valid = self._read_X_val(X_val)
+            train: Documents
+            if is_stream(X):
+                train, attributes = self._store_stream(X, has_X_val=valid is not None)
+            else:
+                train, attributes = self._read_documents(
+                    X, in_sentences=self.next_sentence
+                )
+                if valid is None:
+                    train, valid = self._split_documents(call, train)
+                if self.next_sentence:
+                    _check_pairs(train)
             # 2. Load the checkpoint, or the model of the earlier fit.
             call.reserve_device()
             model, tokenizer = call.go_on("all") or self._load_model_of_words(train)
@@ -401,11 +413,33 @@ class BertPretrainer(
             # 5. Publish.
             return self._publish(**fitted)
 
+    def _store_stream(
+        self, X: Any, *, has_X_val: bool
+    ) -> tuple[StoredTexts, dict[str, Any]]:
+        """Keep the texts of a stream in a file; return the attributes of X as well."""
+        if self.early_stopping and not has_X_val:
+            raise ValueError(
+                f"early_stopping is True, but X is a {type(X).__name__}, of which no "
+                "part can be held out; pass texts to validate on as X_val, or hand in "
+                "X as a list."
+            )
+        if self.next_sentence:
+            raise ValueError(
+                "next_sentence is True, which draws sentences of all documents, but X "
+                f"is a {type(X).__name__}, of which a part at a time is in memory. "
+                "Hand in a list, or set next_sentence=False."
+            )
+        texts, seen = self._read_stream(X)
+        return check_content(StoredTexts(texts)), seen
+
+    def __sklearn_text_input__(self) -> str:
+        return "documents" if self.next_sentence else "documents or stream"
+
     def _chosen_layout(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in LAYOUT}
 
     def _load_model_of_words(
-        self, documents: list[list[str]]
+        self, documents: Documents
     ) -> tuple[LanguageModel, TextTokenizer]:
         return self._load_language_model(
             documents, pooling=self.pooling, next_sentence=self.next_sentence
@@ -414,7 +448,7 @@ class BertPretrainer(
     def _masked_examples(
         self,
         tokenizer: TextTokenizer,
-        documents: list[list[str]],
+        documents: Documents,
         rng: np.random.Generator,
         *,
         in_pairs: bool = False,
@@ -638,7 +672,7 @@ def _check_pairs(documents: list[list[str]]) -> None:
 
 def _masked_rows(
     tokenizer: TextTokenizer,
-    documents: list[list[str]],
+    documents: Documents,
     rng: np.random.Generator,
     *,
     mask_fraction: float,
@@ -646,18 +680,24 @@ def _masked_rows(
     pack: bool,
     in_pairs: bool = False,
     source: str = "this estimator",
-) -> Callable[[], MaskedTable]:
+) -> Callable[[], MaskedRows]:
     """Return a function that draws the masked rows of an epoch."""
     check_mask(tokenizer, source)
     masking = Masking(tokenizer, mask_fraction, whole_words=whole_words)
     if not in_pairs:
         # The rows are laid out once; each epoch only draws other masks.
-        corpus = read_tokens(tokenizer, whole_documents(documents))
-        rows = (packed_rows if pack else text_rows)(tokenizer, corpus)
+        parts = map(whole_documents, parts_of_documents(documents))
+        rows = (packed_rows if pack else text_rows)(
+            tokenizer,
+            read_tokens(tokenizer, parts),
+            in_file=isinstance(documents, StoredTexts),
+        )
         return lambda: masking(rows, rng)
-    pairs = SentencePairs(tokenizer, read_tokens(tokenizer, documents))
+    assert isinstance(documents, list)
+    (corpus,) = read_tokens(tokenizer, [documents])
+    pairs = SentencePairs(tokenizer, corpus)
 
-    def draw() -> MaskedTable:
+    def draw() -> MaskedRows:
         table, next_sentence_labels = pairs(rng)
         return masking(table, rng, next_sentence_labels)
 

@@ -24,6 +24,7 @@ OF_NO_MATTER = ("checkpoint_folder", "checkpoint_minutes", "verbose")
 # Parameters that may be another in each of the processes that make a fit together: its
 # GPU, and loggers of one of them.
 OF_EACH_PROCESS = ("device", "callbacks", *OF_NO_MATTER)
+VALUES_AT_ONCE = 2**20  # of an array, to hash
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -84,7 +85,11 @@ def _sha256_of(*values: Any) -> str:
             hashed.update(_sha256_of(*parts).encode())
         elif isinstance(value, np.ndarray):
             hashed.update(f"{value.dtype} {value.shape}".encode())
-            hashed.update(np.ascontiguousarray(value).data)
+            # Part by part: what lies in a file may be larger than memory.
+            flat = value.reshape(-1)
+            for begin in range(0, len(flat), VALUES_AT_ONCE):
+                part = flat[begin : begin + VALUES_AT_ONCE]
+                hashed.update(np.ascontiguousarray(part).data)
         elif not callable(value):  # what draws anew has a seed
             hashed.update(repr(value).encode())
     return hashed.hexdigest()

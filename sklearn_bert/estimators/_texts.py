@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 from sklearn_bert._process._sklearn import get_feature_names
 from sklearn_bert.text._input import Texts, check_texts
 from sklearn_bert.text._rows import rows_of_texts
+from sklearn_bert.text._stream import read_stream
 from sklearn_bert.text._template import template_columns
 from sklearn_bert.text._tokenizer import TextTokenizer
 
@@ -52,6 +53,19 @@ class TextInputMixin:
             if hasattr(self, "feature_names_in_"):
                 attributes.setdefault("feature_names_in_", self.feature_names_in_)
         return texts, attributes
+
+    def _read_stream(self, X: Any) -> tuple[Iterator[str], dict[str, Any]]:
+        """Return the texts of a fit that come one by one, checked as they are read."""
+        if self.template is not None:
+            raise ValueError(
+                f"template is {self.template!r}, but X is a {type(X).__name__}, which "
+                "has no columns; hand in a data frame, or joined texts with "
+                "template=None."
+            )
+        return read_stream(X, missing=self.missing), {
+            "n_features_in_": 1,
+            "_template": None,
+        }
 
     def _read_validation(
         self, X_val: ArrayLike | None, y_val: ArrayLike | None, texts: Texts

@@ -29,13 +29,12 @@ from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._corpus import check_single_texts
 from sklearn_bert.text._input import check_texts
 from sklearn_bert.text._special_tokens import BERT_SPECIAL
+from sklearn_bert.text._stream import is_stream
 from sklearn_bert.text._wordpiece import (
     build_tokenizer,
-    is_stream,
     join_pieces,
     piece_ids,
     read_pieces,
-    read_stream,
     train_pieces,
 )
 
@@ -238,14 +237,8 @@ class WordPieceVocabulary(  # type: ignore[call-arg]
     def _open_X(self, X: Any) -> tuple[Iterable[str], dict[str, Any]]:
         """Return the texts of a fit, and the attributes that describe X."""
         if is_stream(X):
-            if self.template is not None:
-                raise ValueError(
-                    f"template is {self.template!r}, but X is a {type(X).__name__}, "
-                    "which has no columns; hand in a data frame, or joined texts with "
-                    "template=None."
-                )
             # Lazy, so that nothing is read where a vocabulary is given.
-            return read_stream(X, missing=self.missing), {"n_features_in_": 1}
+            return self._read_stream(X)
         texts, attributes = self._read_X(X)
         check_single_texts(texts)
         return texts.first, attributes

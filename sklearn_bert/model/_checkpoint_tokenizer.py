@@ -6,12 +6,15 @@ import functools
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import transformers
 from tokenizers import Tokenizer, normalizers
 
+from sklearn_bert._process._cache import WEIGHTS
 from sklearn_bert._process._errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -25,6 +28,7 @@ from sklearn_bert.model._damage import (
     check_plain_files,
     damage_named,
     damaged,
+    parse_json,
     read_json,
 )
 from sklearn_bert.model._tokenizer_parts import (
@@ -36,7 +40,12 @@ from sklearn_bert.model._tokenizer_parts import (
 )
 from sklearn_bert.model._torch_state import quiet_transformers
 from sklearn_bert.text._columns import excerpt
-from sklearn_bert.text._tokenizer import SPECIAL_NAMES, TextTokenizer
+from sklearn_bert.text._tokenizer import (
+    SPECIAL_NAMES,
+    TextTokenizer,
+    n_bytes_of,
+    plain_backend,
+)
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 # Each of these sets is enough for a tokenizer; a file *.model may have any name.
@@ -104,11 +113,9 @@ def read_saved_tokenizer(
         The number of positions that have an embedding.
     """
     path = folder / "tokenizer.json"
-    check_tokenizer_json(path)
+    kept = _parse_saved(path)
     with damage_named(str(path)):
-        tokenizer = TextTokenizer.from_json(path.read_text("utf-8"), settings)
-        largest = check_backend(path, tokenizer.backend)
-        tokenizer.backend.encode(PROBE)
+        tokenizer = TextTokenizer(kept.backend, **settings, shares_backend=True)
         frame = tokenizer.special_tokens()
         ids = [tokenizer.pad_id, *frame.before, *frame.after]
     stride = tokenizer.window_stride
@@ -124,10 +131,36 @@ def read_saved_tokenizer(
             f"embeddings; max_length {tokenizer.max_length}, for {longest_length} "
             f"positions; window_stride {stride}",
         )
-    if largest >= n_rows:
+    if kept.largest_id >= n_rows:
         tokenizer.n_embeddings = min(tokenizer.n_embeddings or n_rows, n_rows)
     tokenizer.owner = f"the model of {folder}"
     return tokenizer
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """The tokenizer of a saved estimator, parsed and checked."""
+
+    backend: Tokenizer
+    largest_id: int
+
+
+def _parse_saved(path: Path) -> _Parsed:
+    """Parse a tokenizer.json, unless the process keeps one of equal content."""
+    check_file(path, SAVE_TOKENIZER)
+    content = path.read_bytes()
+
+    def parse(_: list[int]) -> list[_Parsed]:
+        check_tokenizer_parts(path, parse_json(path, content, {}, SAVE_TOKENIZER))
+        with damage_named(str(path)):
+            backend = plain_backend(Tokenizer.from_str(content.decode("utf-8")))
+            largest = check_backend(path, backend)
+            backend.encode(PROBE)
+        return [_Parsed(backend, largest)]
+
+    key = "saved tokenizer", blake2b(content, digest_size=16).digest()
+    (kept,) = WEIGHTS.get([key], parse, size=lambda kept: n_bytes_of(kept.backend))
+    return kept
 
 
 def read_checkpoint_tokenizer(

@@ -153,8 +153,13 @@ def read_json(path: Path, default: Any, remedy: str = AGAIN) -> Any:
     if not (path.exists() or path.is_symlink()):
         return default
     check_file(path, remedy)
+    return parse_json(path, path.read_bytes(), default, remedy)
+
+
+def parse_json(path: Path, read: bytes, default: Any, remedy: str = AGAIN) -> Any:
+    """Parse what was read of a JSON file."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise damaged(path, f"is not JSON in UTF-8 ({error})", remedy) from error
     if type(content) is not type(default):

@@ -17,6 +17,7 @@ INPUT_KINDS = {
     "words": "a list of str",
     "documents": "a str, or a list of str",
     "stream": "a str, and X may be an iterator",
+    "documents or stream": "a str, or a list of str, and X may be an iterator of str",
 }
 
 

@@ -58,8 +58,9 @@ def check_text_estimator(
     `__sklearn_text_input__` that returns `"words"`; without one, X holds texts.
     scikit-learn's own checks are not for words, because they have one label per row.
     Where a row may also be a list of sentences, it returns `"documents"`; where X may
-    also be an iterator, `"stream"`. A method `__sklearn_text_output__` that returns
-    `"lists"` says that what `transform` gives is no matrix.
+    also be an iterator, `"stream"`; where both, `"documents or stream"`. A method
+    `__sklearn_text_output__` that returns `"lists"` says that what `transform` gives is
+    no matrix.
 
     The estimator is used as it is configured, except that every `random_state` is set
     to 0 or 1. A small model and few passes make the checks quick.

@@ -6,6 +6,7 @@ Texts are packed, laid out one by one, or in pairs.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._long import token_budgets
+from sklearn_bert.text._stream import stored_ids
 from sklearn_bert.text._table import TokenTable
 from sklearn_bert.text._tokenizer import TextTokenizer, encode_texts
 from sklearn_bert.text._words import check_lists
@@ -104,32 +106,85 @@ def read_corpus(tokenizer: TextTokenizer, documents: list[list[str]]) -> Corpus:
     )
 
 
-def text_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
-    """Lay out one row per text, and more for a text that is longer than a row."""
-    special = tokenizer.special_tokens()
-    budget = tokenizer.max_length - special.n_special
-    contents = [
-        text[begin : begin + budget]
-        for text in map(corpus.text, range(len(corpus.lengths)))
-        for begin in range(0, len(text), budget)
-    ]
-    return _table([special(content)[0] for content in contents])
+def text_rows(
+    tokenizer: TextTokenizer, corpora: Iterable[Corpus], *, in_file: bool = False
+) -> TokenTable:
+    """Lay out one row per text, and more for a text that is longer than a row.
 
-
-def packed_rows(tokenizer: TextTokenizer, corpus: Corpus) -> TokenTable:
-    """Lay out rows of full length: all texts in sequence, with separators between.
-
-    A text may begin in one row and end in the next: FULL-SENTENCES of Y. Liu et al.,
-    "RoBERTa: A Robustly Optimized BERT Pretraining Approach", 2019, section 4.2.
+    Parameters
+    ----------
+    tokenizer : TextTokenizer
+    corpora : iterable of Corpus
+        Texts in sequence.
+    in_file : bool
+        Whether the tokens are kept in a temporary file instead of in memory.
     """
     special = tokenizer.special_tokens()
     budget = tokenizer.max_length - special.n_special
+    return _table_of(
+        (
+            [
+                special(text[begin : begin + budget])[0]
+                for text in map(corpus.text, range(len(corpus.lengths)))
+                for begin in range(0, len(text), budget)
+            ]
+            for corpus in corpora
+        ),
+        in_file,
+    )
+
+
+def packed_rows(
+    tokenizer: TextTokenizer, corpora: Iterable[Corpus], *, in_file: bool = False
+) -> TokenTable:
+    """Lay out rows of full length: all texts in sequence, with separators between.
+
+    A text may begin in one row and end in the next: FULL-SENTENCES of Y. Liu et al.,
+    "RoBERTa: A Robustly Optimized BERT Pretraining Approach", 2019, section 4.2. The
+    parameters are those of `text_rows`.
+    """
+    return _table_of(_packed(tokenizer, corpora), in_file)
+
+
+def _packed(
+    tokenizer: TextTokenizer, corpora: Iterable[Corpus]
+) -> Iterator[list[np.ndarray]]:
+    """Yield the rows that each corpus fills, and at last the one that is not full."""
+    special = tokenizer.special_tokens()
+    budget = tokenizer.max_length - special.n_special
     separator = special.after.astype(np.int32)
-    texts = [corpus.text(place) for place in range(len(corpus.lengths))]
-    stream = np.concatenate([part for text in texts for part in (text, separator)])
-    stream = stream[: len(stream) - len(separator)]
-    starts = range(0, len(stream), budget)
-    return _table([special(stream[begin : begin + budget])[0] for begin in starts])
+    rest, between = separator[:0], separator[:0]
+    for corpus in corpora:
+        for_row = [rest]
+        for place in range(len(corpus.lengths)):
+            for_row += [between, corpus.text(place)]
+            between = separator
+        stream = np.concatenate(for_row)
+        begins = range(0, len(stream) - budget + 1, budget)
+        yield [special(stream[begin : begin + budget])[0] for begin in begins]
+        rest = stream[len(begins) * budget :]
+    if len(rest):
+        yield [special(rest)[0]]
+
+
+def _table_of(parts: Iterable[list[np.ndarray]], in_file: bool) -> TokenTable:
+    """Return a table of rows that come part by part."""
+    all_lengths = [np.zeros(0, dtype=np.int64)]
+
+    def ids() -> Iterator[np.ndarray]:
+        for rows in parts:
+            all_lengths.append(np.array([len(row) for row in rows], dtype=np.int64))
+            yield np.concatenate([np.zeros(0, dtype=np.int32), *rows])
+
+    flat = stored_ids(ids()) if in_file else np.concatenate(list(ids()))
+    lengths = np.concatenate(all_lengths)
+    return TokenTable(
+        ids=flat,
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        whole_lengths=lengths,
+        type_ids=None,
+    )
 
 
 def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> TokenTable:

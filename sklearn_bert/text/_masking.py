@@ -7,13 +7,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from sklearn_bert.text._table import TokenTable, ragged_indices
+from sklearn_bert.text._table import TokenTable, blocks_of, ragged_indices
 from sklearn_bert.text._tokenizer import TextTokenizer
-from sklearn_bert.text._words import WordTable
+from sklearn_bert.text._words import PerWordTable, WordTable
 
 # Of the tokens to predict: the share that the mask hides, and that with a random token
 # in its place. The others stand as they are.
 MASKED, RANDOM = 0.8, 0.1
+# Numbers that each token draws: its place in the order of choice, whether it is hidden
+# or replaced, and by which token.
+DRAWS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,79 @@ class MaskedTable(WordTable):
         return self.word_counts[rows]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaskedRows(PerWordTable):
+    """Rows of tokens, of which some are hidden when they are laid out.
+
+    A row draws its random numbers from the key of the table and its own number, so that
+    it hides the same tokens whenever, and beside whichever rows, it is laid out. Of a
+    row only the number of tokens to predict is kept: a corpus in a file stays there.
+
+    Attributes
+    ----------
+    masking : Masking
+    key : ndarray of shape (2,), uint64
+    numbers : ndarray of shape (n_rows,), int64
+    next_sentence_labels : ndarray of shape (n_rows,), int64, or None
+        As in `MaskedTable`.
+    """
+
+    masking: Masking
+    key: np.ndarray
+    numbers: np.ndarray
+    next_sentence_labels: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return a table of some of the rows, which hide what they hide here."""
+        follow = self.next_sentence_labels
+        return replace(
+            super().take(rows),
+            numbers=self.numbers[rows],
+            next_sentence_labels=None if follow is None else follow[rows],
+        )
+
+    def drawn(self, rows: np.ndarray) -> MaskedTable:
+        """Return some of the rows, with tokens hidden."""
+        random = random_numbers(self.key, self.numbers[rows], self.lengths[rows])
+        follow = self.next_sentence_labels
+        return self.masking.hide(
+            self.copied(rows), random, None if follow is None else follow[rows]
+        )
+
+    def lay_out(
+        self, rows: np.ndarray, pad_id: int, *, packed: bool, multiple: int | None
+    ) -> dict[str, Any]:
+        """Return what a `MaskedTable` of these rows does."""
+        drawn = self.drawn(rows)
+        batch = drawn.lay_out(
+            np.arange(len(rows)), pad_id, packed=packed, multiple=multiple
+        )
+        if packed and multiple is not None:  # what a graph captures holds for all rows
+            batch["longest"] = max(int(self.lengths.max()), multiple)
+        return batch
+
+
+def random_numbers(
+    key: np.ndarray, numbers: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
+    """Draw three numbers for each token of some rows, the same for a key and a row.
+
+    Returns
+    -------
+    ndarray of shape (3, n_tokens), float64
+        From 0 to 1.
+    """
+    bits = np.random.Philox(key=key)
+    rng, start = np.random.Generator(bits), bits.state
+    drawn = []
+    for row, length in zip(numbers.tolist(), lengths.tolist(), strict=True):
+        # It counts in 256 bits, and each row begins far from all others.
+        start["state"]["counter"][-1] = row
+        bits.state = start
+        drawn.append(rng.random((DRAWS, length)))
+    return np.concatenate(drawn, axis=1)
+
+
 class Masking:
     """Chooses tokens to predict, and hides them.
 
@@ -86,36 +162,83 @@ class Masking:
         table: TokenTable,
         rng: np.random.Generator,
         next_sentence_labels: np.ndarray | None = None,
+    ) -> MaskedRows:
+        """Return the rows of a table with tokens to predict, which `rng` decides."""
+        key = rng.integers(2**63, size=2, dtype=np.uint64)
+        numbers = np.arange(len(table))
+        counts = np.concatenate(
+            [self._count(table, key, rows) for rows in blocks_of(table)]
+        )
+        return MaskedRows(
+            ids=table.ids,
+            starts=table.starts,
+            lengths=table.lengths,
+            whole_lengths=table.whole_lengths,
+            type_ids=table.type_ids,
+            word_starts=np.cumsum(counts) - counts,
+            word_counts=counts,
+            masking=self,
+            key=key,
+            numbers=numbers,
+            next_sentence_labels=next_sentence_labels,
+        )
+
+    def hide(
+        self, table: TokenTable, random: np.ndarray, follow: np.ndarray | None = None
     ) -> MaskedTable:
-        """Draw the tokens to predict in each row; return a table that hides them."""
-        places, row_of = self._choose(table, rng)
+        """Hide tokens of all rows of a table.
+
+        Parameters
+        ----------
+        table : TokenTable
+            Row after row, as `TokenTable.copied` returns it.
+        random : ndarray of shape (3, n_tokens), float64
+            From 0 to 1.
+        follow : ndarray of shape (n_rows,), int64, or None
+            The `next_sentence_labels`.
+        """
+        places, row_of = self._choose(table, random[0])
         flat = table.starts[row_of] + places
         right = table.ids[flat]
         ids = table.ids.copy()
         # One draw decides what becomes of a token: masked, replaced, or left.
-        draw = rng.random(len(flat))
-        ids[flat[draw < MASKED]] = self.mask_id
-        is_random = (draw >= MASKED) & (draw < MASKED + RANDOM)
-        ids[flat[is_random]] = rng.choice(self.ordinary, int(is_random.sum()))
-        return masked_table(
-            replace(table, ids=ids), row_of, places, right, next_sentence_labels
-        )
+        fate, other = random[1:, flat]
+        ids[flat[fate < MASKED]] = self.mask_id
+        is_random = (fate >= MASKED) & (fate < MASKED + RANDOM)
+        which = (other[is_random] * len(self.ordinary)).astype(np.int64)
+        ids[flat[is_random]] = self.ordinary[which]
+        return masked_table(replace(table, ids=ids), row_of, places, right, follow)
+
+    def _count(
+        self, table: TokenTable, key: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """Count the tokens to predict in each of some rows."""
+        part = table.copied(rows)
+        if self.begins_word is None:  # as many as may be
+            row_of = np.repeat(np.arange(len(part)), part.lengths)
+            is_ordinary = ~np.isin(part.ids, self.special)
+            counts = np.bincount(row_of[is_ordinary], minlength=len(part))
+            return np.minimum(counts, self._budget(counts))
+        _, row_of = self._choose(part, random_numbers(key, rows, part.lengths)[0])
+        return np.bincount(row_of, minlength=len(part))
+
+    def _budget(self, counts: np.ndarray) -> np.ndarray:
+        """Return how many of so many ordinary tokens of a row may be hidden."""
+        return np.maximum(np.rint(counts * self.fraction), 1).astype(np.int64)
 
     def _choose(
-        self, table: TokenTable, rng: np.random.Generator
+        self, table: TokenTable, random: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Choose tokens, and return their places within their rows, and those rows."""
         row_of = np.repeat(np.arange(len(table)), table.lengths)
-        begins = np.cumsum(table.lengths) - table.lengths
-        places = np.arange(len(row_of)) - np.repeat(begins, table.lengths)
-        ids = table.ids[table.starts[row_of] + places]
-        can_be = ~np.isin(ids, self.special)
-        row_of, places, ids = row_of[can_be], places[can_be], ids[can_be]
+        places = np.arange(len(row_of)) - np.repeat(table.starts, table.lengths)
+        can_be = ~np.isin(table.ids, self.special)
+        row_of, places, ids = row_of[can_be], places[can_be], table.ids[can_be]
         counts = np.bincount(row_of, minlength=len(table))
-        budget = np.maximum(np.rint(counts * self.fraction), 1).astype(np.int64)
+        budget = self._budget(counts)
         unit = self._units(row_of, places, ids, budget)
         # The pieces of a unit draw one number, so that sorting keeps them together.
-        drawn = rng.random(len(unit))[unit] if len(unit) else np.zeros(0)
+        drawn = random[can_be][unit]
         order = np.lexsort((places, unit, drawn, row_of))
         # Units are taken in the order drawn, while all of a unit fits into the budget.
         sizes = np.bincount(unit, minlength=len(unit))[unit[order]]

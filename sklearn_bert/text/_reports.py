@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_bert._process._warn import warn
-from sklearn_bert.text._table import TokenTable
+from sklearn_bert.text._table import TokenTable, blocks_of
 from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.text._words import WordTable
 
 # Measured with the default checkpoint: of English and German posts up to 0.4 % are
 # unknown, of Chinese 60 to 75 %, of Hindi 40 %.
 SHARE_TO_WARN = 0.1
+
+MAXIMA = ("max_length", "longest")  # what is no count in a report
 
 Reports = dict[str, dict[str, int]]
 
@@ -38,6 +40,17 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
     int64 ndarray of shape (n_texts, 2)
         For a `WordTable` of whole sentences: one row per sentence.
     """
+    counts = np.concatenate(
+        [_count_block(tokenizer, table.copied(rows)) for rows in blocks_of(table)]
+    )
+    if isinstance(table, WordTable) and len(table.row_counts):
+        of_rows, counts = counts, np.zeros((len(table.row_counts), 2), dtype=np.int64)
+        np.add.at(counts, table.sentence_of_row(), of_rows)
+    return counts
+
+
+def _count_block(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
+    """Count the unknown tokens, and all, of rows that follow each other."""
     unknown = tokenizer.unknown_token_id
     other = [i for i in tokenizer.named_ids.values() if i != unknown]
     space = tokenizer.backend.token_to_id("\u2581")
@@ -45,11 +58,7 @@ def count_unknown(tokenizer: TextTokenizer, table: TokenTable) -> np.ndarray:
     is_unknown = is_word & (table.ids == (-1 if unknown is None else unknown))
     sums = np.zeros((len(table.ids) + 1, 2), dtype=np.int64)
     np.cumsum(np.stack([is_unknown, is_word], axis=1), axis=0, out=sums[1:])
-    counts = sums[table.starts + table.lengths] - sums[table.starts]
-    if isinstance(table, WordTable) and len(table.row_counts):
-        of_rows, counts = counts, np.zeros((len(table.row_counts), 2), dtype=np.int64)
-        np.add.at(counts, table.sentence_of_row(), of_rows)
-    return counts
+    return sums[table.starts + table.lengths] - sums[table.starts]
 
 
 def has_unknown(tokenizer: TextTokenizer, table: TokenTable) -> bool:
@@ -142,6 +151,17 @@ def text_reports(
         report = truncation_report(lengths, tokenizer.max_length, is_cut)
         reports["truncation_report_"] = report
     return reports
+
+
+def sum_reports(parts: list[Reports]) -> Reports:
+    """Return the reports of all texts, from those of their parts."""
+    return {
+        name: {
+            key: (max if key in MAXIMA else sum)(part[name][key] for part in parts)
+            for key in report
+        }
+        for name, report in parts[0].items()
+    }
 
 
 def warn_of(reports: Reports) -> None:

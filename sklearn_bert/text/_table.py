@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, ClassVar, Self
@@ -9,6 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from sklearn_bert.text._long import Windows
+
+TOKENS_PER_BLOCK = 2**18  # of a table that may be larger than memory
 
 
 class Table:
@@ -138,6 +141,18 @@ class TokenTable(Table):
             windows=None if self.windows is None else self.windows.take(rows),
         )
 
+    def copied(self, rows: np.ndarray) -> TokenTable:
+        """Return a table of the ids of some rows, one row after the other."""
+        lengths = self.lengths[rows]
+        where = ragged_indices(self.starts[rows], lengths)
+        return TokenTable(
+            ids=self.ids[where],
+            starts=np.cumsum(lengths) - lengths,
+            lengths=lengths,
+            whole_lengths=self.whole_lengths[rows],
+            type_ids=None if self.type_ids is None else self.type_ids[where],
+        )
+
     def lay_out(
         self, rows: np.ndarray, pad_id: int, *, packed: bool, multiple: int | None
     ) -> dict[str, Any]:
@@ -164,6 +179,12 @@ class TokenTable(Table):
         if self.type_ids is not None:
             digest.update(b"types" + self.type_ids[part].tobytes())
         return digest.digest()
+
+
+def blocks_of(table: Table) -> Iterator[np.ndarray]:
+    """Yield the rows of a table, so many at a time that they are about 2**18 tokens."""
+    last = np.cumsum(table.lengths) // TOKENS_PER_BLOCK
+    yield from np.split(np.arange(len(table)), np.flatnonzero(np.diff(last)) + 1)
 
 
 def ragged_indices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

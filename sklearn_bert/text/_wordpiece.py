@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from scipy.sparse import issparse
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -23,75 +22,20 @@ from tokenizers import (
 
 from sklearn_bert._process._fork import is_forked
 from sklearn_bert._process._warn import warn
-from sklearn_bert.text._columns import excerpt, is_missing
-from sklearn_bert.text._input import mend_surrogates, warn_of_surrogates
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.text._special_tokens import BERT_SPECIAL
+from sklearn_bert.text._stream import parts_of
 from sklearn_bert.text._tokenizer import encode_texts
 
 PREFIX = "##"  # marks a piece inside a word
 # A word of more letters is unknown to the tokenizer.
 LONGEST_WORD = 100
 MOST_OFTEN = 2**62  # counts of words are of 64 bits
-CHARACTERS_PER_PART = 2**22  # the part of a stream that is in memory at a time
 CHARACTERS_PER_LINE = 2**16  # the length of a line of repeated words, for the trainer
 # Warn if a larger share of the texts loses marks on letters that are not Latin.
 MARKED_TO_WARN = 0.01
 # The values of TOKENIZERS_PARALLELISM that mean one thread.
 NO_THREADS = {"", "off", "false", "f", "no", "n", "0"}
-
-
-# -- a corpus that is read once ----------------------------------------------------
-
-
-def is_stream(X: object) -> bool:
-    """Return whether X is iterable but cannot be indexed, such as an iterator.
-
-    A set cannot be indexed either, but it has no order; a sparse matrix holds no texts.
-    """
-    has_places = hasattr(X, "__getitem__") or issparse(X) or isinstance(X, Set)
-    return isinstance(X, Iterable) and not has_places
-
-
-def read_stream(X: Iterable[Any], *, missing: str = "error") -> Iterator[str]:
-    """Yield the texts of a stream, each checked as it is read.
-
-    Raises
-    ------
-    TypeError
-        If an item is no str.
-    ValueError
-        If a text is missing and `missing` is not "empty", or there is no item.
-    """
-    row, n_mended = -1, 0
-    for row, item in enumerate(X):
-        text = _check_item(item, row, missing)
-        mended = mend_surrogates(text)
-        n_mended += mended != text
-        yield mended
-    if row < 0:
-        raise ValueError(
-            "X is empty: found a stream with 0 sample(s) while a minimum of 1 is "
-            "required. An iterator that was read before has nothing left."
-        )
-    if n_mended:
-        warn_of_surrogates(n_mended, row + 1)
-
-
-def _check_item(item: object, row: int, missing: str) -> str:
-    if isinstance(item, str):
-        return str.__str__(item)  # of a subclass, such as an Enum's
-    kind = type(item).__name__
-    if not is_missing(item):
-        raise TypeError(
-            f"X[{row}] is {excerpt(item)} of type {kind}; every text must be a str. "
-            "Convert the items as they come, e.g. with map(str, X)."
-        )
-    if missing == "empty":
-        return ""
-    raise ValueError(
-        f"X[{row}] is {item!r} of type {kind}; every text must be a str. Leave missing "
-        "texts out, or read them as '' with missing='empty'."
-    )
 
 
 # -- training ----------------------------------------------------------------------
@@ -179,7 +123,7 @@ def _count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> Co
     backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     words: Counter[str] = Counter()
-    for part in _parts(texts):
+    for part in parts_of(texts):
         # This trainer learns nothing. It counts the words, with all threads, and the
         # counts can be read in its pickled state.
         trainer = trainers.WordPieceTrainer(
@@ -227,20 +171,6 @@ def _has_mark_outside_latin(letter: str) -> bool:
     has_mark = any(unicodedata.category(mark) == "Mn" for mark in rest)
     is_letter = unicodedata.category(base).startswith("L")
     return has_mark and is_letter and not name.startswith("LATIN")
-
-
-def _parts(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield lists of texts, read in the caller's thread, as a database cursor needs."""
-    part: list[str] = []
-    size = 0
-    for text in texts:
-        part.append(text)
-        size += 1 + len(text)
-        if size >= CHARACTERS_PER_PART:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
 
 
 def _letters(words: Mapping[str, int], limit: int | None) -> list[str]:

@@ -84,7 +84,45 @@ def _check_item(item: Any, where: str, of: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordTable(TokenTable):
+class PerWordTable(TokenTable):
+    """Rows of tokens of which a model gives an output for each word.
+
+    Attributes
+    ----------
+    word_starts : ndarray of shape (n_rows,), int64
+        The first word of each row, among all words.
+    word_counts : ndarray of shape (n_rows,), int64
+    """
+
+    word_starts: np.ndarray
+    word_counts: np.ndarray
+
+    has_one_output_per_row: ClassVar[bool] = False
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return a table of some of the rows."""
+        words = {
+            "word_starts": self.word_starts[rows],
+            "word_counts": self.word_counts[rows],
+        }
+        return replace(super().take(rows), **words)
+
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return every row: equal sentences have rows of their own."""
+        rows = np.arange(len(self))
+        return rows, rows
+
+    def n_outputs(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many words each of some rows has."""
+        return self.word_counts[rows]
+
+    def targets_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return where the words of some rows lie among all words."""
+        return ragged_indices(self.word_starts[rows], self.word_counts[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordTable(PerWordTable):
     """Sentences as rows of tokens, and where their words begin.
 
     A sentence that is longer than the model has several rows, which overlap; each of
@@ -93,9 +131,6 @@ class WordTable(TokenTable):
 
     Attributes
     ----------
-    word_starts : ndarray of shape (n_rows,), int64
-        The first word of each row, among all words.
-    word_counts : ndarray of shape (n_rows,), int64
     word_positions : ndarray of shape (n_words,), int64
         The first token of each word, counted within its row.
     row_starts : ndarray of shape (n_sentences,), int64
@@ -104,13 +139,9 @@ class WordTable(TokenTable):
         0 for a sentence without words.
     """
 
-    word_starts: np.ndarray
-    word_counts: np.ndarray
     word_positions: np.ndarray
     row_starts: np.ndarray
     row_counts: np.ndarray
-
-    has_one_output_per_row: ClassVar[bool] = False
 
     def rows_of(self, texts: np.ndarray) -> np.ndarray:
         """Return the rows of the table that hold these sentences."""
@@ -123,21 +154,7 @@ class WordTable(TokenTable):
     def take(self, rows: np.ndarray) -> Self:
         """Return a table of some of the rows, which no longer knows of sentences."""
         none = np.zeros(0, dtype=np.int64)
-        return replace(
-            self,
-            starts=self.starts[rows],
-            lengths=self.lengths[rows],
-            whole_lengths=self.whole_lengths[rows],
-            word_starts=self.word_starts[rows],
-            word_counts=self.word_counts[rows],
-            row_starts=none,
-            row_counts=none,
-        )
-
-    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return every row: equal sentences have rows of their own."""
-        rows = np.arange(len(self))
-        return rows, rows
+        return replace(super().take(rows), row_starts=none, row_counts=none)
 
     def lay_out(
         self, rows: np.ndarray, pad_id: int, *, packed: bool, multiple: int | None
@@ -156,14 +173,6 @@ class WordTable(TokenTable):
         words = self.word_positions[self.targets_of(rows)]
         batch["word_positions"] = np.repeat(begins, counts) + words
         return batch
-
-    def n_outputs(self, rows: np.ndarray) -> np.ndarray:
-        """Return how many words each of some rows has."""
-        return self.word_counts[rows]
-
-    def targets_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return where the words of some rows lie among all words."""
-        return ragged_indices(self.word_starts[rows], self.word_counts[rows])
 
     def counts(self, rows: np.ndarray) -> np.ndarray:
         """Return how many words each sentence has, in all of its rows."""

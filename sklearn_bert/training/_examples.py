@@ -15,8 +15,8 @@ import numpy as np
 
 from sklearn_bert._process._techniques import uses
 from sklearn_bert.text._long import Windows
-from sklearn_bert.text._masking import MaskedTable
 from sklearn_bert.text._table import Table, TokenTable
+from sklearn_bert.text._words import PerWordTable
 
 
 @dataclass(frozen=True)
@@ -161,19 +161,19 @@ class DrawnExamples(Examples):
         Returns a table of as many rows, with other tokens to predict.
     """
 
-    draw: Callable[[], MaskedTable]
+    draw: Callable[[], PerWordTable]
 
     @classmethod
-    def of(cls, draw: Callable[[], MaskedTable]) -> DrawnExamples:
+    def of(cls, draw: Callable[[], PerWordTable]) -> DrawnExamples:
         """Make examples of all rows of a table, drawn now and again for each epoch."""
         table = draw()
-        n_words = len(table.labels)
+        n_words = int(table.word_counts.sum())
         return cls(
             table=table,
             rows=np.arange(len(table)),
             # The table has the right ones, and the model computes the losses itself.
-            targets=np.zeros(n_words, dtype=np.float32),
-            weights=np.ones(n_words, dtype=np.float32),
+            targets=np.broadcast_to(np.float32(0), n_words),
+            weights=np.broadcast_to(np.float32(1), n_words),
             draw=draw,
         )
 

@@ -33,6 +33,7 @@ from sklearn_bert.model._tensor_folder import (
     read_tensors,
     write_tensors,
 )
+from sklearn_bert.text._columns import excerpt
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._ranks import ONE, Ranks
 from sklearn_bert.training._trainable_view import Snapshot
@@ -119,9 +120,12 @@ class TrainingStates:
                 "the path, which becomes a name of each fit."
             ) from None
         except (OSError, ValueError) as error:
+            # An OSError repeats the path, which may be as long as you like.
+            reason = getattr(error, "strerror", None) or error
             raise ValueError(
-                f"checkpoint_folder is {str(self.folder)!r}, which cannot be written "
-                f"to ({error}); expected a folder, or the path of a new one."
+                f"checkpoint_folder is {excerpt(str(self.folder), 500)}, which cannot "
+                f"be written to ({reason}); expected a folder, or the path of a new "
+                "one."
             ) from error
         try:
             self._remove_drafts()

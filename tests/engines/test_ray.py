@@ -1,9 +1,12 @@
 """Ray: actors of a class, and an estimator in the object store."""
 
+import gc
 import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import psutil
 import pytest
 import ray
 from numpy.testing import assert_allclose
@@ -65,6 +68,32 @@ def test_a_worker_that_dies_loses_no_row(classifier, folder, frame):
     assert [row["id"] for row in found] == list(frame["id"])
     labels = [row["prediction"] for row in found]
     assert labels == classifier.predict(frame["body"]).tolist()
+
+
+class WeighingPredictor(Predictor):
+    """It adds how much memory its process has for itself."""
+
+    def __call__(self, batch):
+        answers = super().__call__(batch)
+        gc.collect()
+        own = psutil.Process().memory_full_info().uss
+        return {**answers, "own": np.full(len(batch["id"]), own)}
+
+
+def test_memory_of_workers_stays(folder, frame):
+    """Answering batch after batch, an actor keeps no more than after the first ones."""
+    many = pd.concat([frame] * 20, ignore_index=True)
+    many["id"] = range(len(many))
+    answers = ray.data.from_pandas(many).map_batches(
+        WeighingPredictor,
+        fn_constructor_args=[folder, "body"],
+        concurrency=1,
+        batch_size=len(frame),
+    )
+    found = sorted(answers.take_all(), key=lambda row: row["id"])
+    sizes = [row["own"] for row in found[:: len(frame)]]
+    assert len(sizes) == 20
+    assert sizes[-1] - sizes[4] < 16 * 2**20
 
 
 def test_an_estimator_in_the_object_store_is_shared(classifier, frame):

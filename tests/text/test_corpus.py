@@ -91,7 +91,7 @@ def test_packed_rows(tokenizer_of, documents, max_length):
         for sentence in document
         if (ids := plain_ids(tokenizer, sentence))
     ]
-    table = packed_rows(tokenizer, corpus)
+    table = packed_rows(tokenizer, [corpus])
     rows = rows_of(table)
     assert {row[0] for row in rows} == {2}  # [CLS]
     assert {row[-1] for row in rows} == {3}  # [SEP]
@@ -117,7 +117,23 @@ def test_text_rows(tokenizer_of, documents, max_length):
         for ids in [plain_ids(tokenizer, sentence)]
         for begin in range(0, len(ids), room)
     ]
-    assert rows_of(text_rows(tokenizer, corpus)) == expected
+    assert rows_of(text_rows(tokenizer, [corpus])) == expected
+
+
+@lenient
+@given(parts=st.lists(corpora, min_size=1, max_size=4), max_length=lengths)
+@pytest.mark.parametrize("lay_out", [packed_rows, text_rows])
+def test_rows_of_parts(tokenizer_of, lay_out, parts, max_length):
+    """Texts that come part by part, into a file, make the rows of all texts at once."""
+    tokenizer = tokenizer_of(max_length)
+    whole = read_corpus(tokenizer, [document for part in parts for document in part])
+    if not len(whole.ids):
+        return
+    expected = lay_out(tokenizer, [whole])
+    corpora = (read_corpus(tokenizer, part) for part in parts)
+    found = lay_out(tokenizer, corpora, in_file=True)
+    assert isinstance(found.ids, np.memmap)
+    assert rows_of(found) == rows_of(expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -127,7 +143,7 @@ def test_rows_are_framed_as_the_family_has_it(family_checkpoint, texts_of, famil
     texts = [text for texts in texts_of.values() for text in texts]
     short = [t for t in texts if len(tokenizer.backend.encode(t).ids) <= 60]
     assert len(short) > 3
-    table = text_rows(tokenizer, read_corpus(tokenizer, [[t] for t in short]))
+    table = text_rows(tokenizer, [read_corpus(tokenizer, [[t] for t in short])])
     assert rows_of(table) == [tokenizer.backend.encode(t).ids for t in short]
 
 
@@ -136,7 +152,7 @@ def test_packing_loses_nothing_in_any_family(family_checkpoint, texts_of, family
     """Without special tokens the rows are the texts' tokens, one after the other."""
     tokenizer = load_checkpoint(family_checkpoint(family)).text_tokenizer(16)
     texts = [text for texts in texts_of.values() for text in texts]
-    table = packed_rows(tokenizer, read_corpus(tokenizer, [[t] for t in texts]))
+    table = packed_rows(tokenizer, [read_corpus(tokenizer, [[t] for t in texts])])
     ordinary = table.ids[~np.isin(table.ids, tokenizer.special_ids())]
     all_ids = np.concatenate([plain_ids(tokenizer, text) for text in texts])
     expected = all_ids[~np.isin(all_ids, tokenizer.special_ids())]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sklearn_bert.model._checkpoint import load_checkpoint
+from sklearn_bert.text import _table
 from sklearn_bert.text._corpus import read_corpus, text_rows
 from sklearn_bert.text._masking import Masking, causal_targets, mask_each_token
 from sklearn_bert.text._table import TokenTable, ragged_indices
@@ -39,6 +40,12 @@ def table_of(rows):
     return TokenTable(ids.astype(np.int32), starts, lengths, lengths, None)
 
 
+def drawn(masking, table, seed, follow=None):
+    """All rows of a table, with the tokens hidden that a generator decides."""
+    masked = masking(table, np.random.default_rng(seed), follow)
+    return masked.drawn(np.arange(len(masked)))
+
+
 def flat(masked):
     """Where the tokens to guess stand in `masked.ids`."""
     begins = np.repeat(masked.starts, masked.word_counts)
@@ -50,7 +57,7 @@ def large(tokenizer):
     """A large table without special tokens, and 15 % of it masked."""
     rng = np.random.default_rng(0)
     table = table_of(rng.integers(5, 70, (4000, 40)))
-    return table, Masking(tokenizer, 0.15)(table, np.random.default_rng(1))
+    return table, drawn(Masking(tokenizer, 0.15), table, 1)
 
 
 @lenient
@@ -58,7 +65,7 @@ def large(tokenizer):
 def test_the_share_of_each_row(tokenizer, rows, fraction, seed):
     """Of n ordinary tokens in a row max(1, round(share * n)) are to be guessed."""
     table = table_of(rows)
-    masked = Masking(tokenizer, fraction)(table, np.random.default_rng(seed))
+    masked = drawn(Masking(tokenizer, fraction), table, seed)
     n = np.array([sum(i > 4 for i in row) for row in rows])
     expected = np.where(n > 0, np.maximum(1, np.rint(n * fraction)), 0)
     np.testing.assert_array_equal(masked.word_counts, expected)
@@ -71,7 +78,7 @@ def test_what_is_right_is_what_stood_there(tokenizer, rows, whole, seed):
     table = table_of(rows)
     before = table.ids.copy()
     masking = Masking(tokenizer, 0.3, whole_words=whole)
-    masked = masking(table, np.random.default_rng(seed))
+    masked = drawn(masking, table, seed)
     np.testing.assert_array_equal(table.ids, before)  # the caller's
     where = flat(masked)
     np.testing.assert_array_equal(masked.labels, table.ids[where])
@@ -135,7 +142,7 @@ def test_random_tokens_are_any_but_special(tokenizer, large):
 def test_pairs_of_places_are_independent(tokenizer):
     """Two of four tokens: each of the six choices is as likely."""
     table = table_of(np.full((6000, 4), 9))
-    masked = Masking(tokenizer, 0.5)(table, np.random.default_rng(3))
+    masked = drawn(Masking(tokenizer, 0.5), table, 3)
     places = masked.word_positions.reshape(-1, 2)
     counts = np.unique(places @ [4, 1], return_counts=True)[1]
     assert len(counts) == 6
@@ -147,7 +154,8 @@ def test_a_draw_is_its_generators(tokenizer, large):
     table, masked = large
     masking = Masking(tokenizer, 0.15)
     rng = np.random.default_rng(1)
-    again, fresh = masking(table, rng), masking(table, rng)
+    rows = np.arange(len(table))
+    again, fresh = (masking(table, rng).drawn(rows) for _ in range(2))
     np.testing.assert_array_equal(again.ids, masked.ids)
     np.testing.assert_array_equal(again.word_positions, masked.word_positions)
     both = np.isin(flat(fresh), flat(masked)).mean()
@@ -158,7 +166,7 @@ def test_follows_go_along(tokenizer):
     """Whether halves belong together is kept by row, when rows are taken too."""
     follows = np.array([1, 0, 1])
     table = table_of([[2, 9, 3], [2, 10, 11, 3], [2, 12, 3]])
-    masked = Masking(tokenizer, 0.15)(table, np.random.default_rng(0), follows)
+    masked = drawn(Masking(tokenizer, 0.15), table, 0, follows)
     taken = masked.take(np.array([2, 1]))
     assert taken.next_sentence_labels.tolist() == [1, 0]
     assert taken.word_counts.tolist() == [1, 1]
@@ -167,12 +175,60 @@ def test_follows_go_along(tokenizer):
     assert taken.labels[where[1]] in (10, 11)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_row_hides_the_same_wherever_it_is_laid_out(tokenizer, whole):
+    """Neither the other rows of a batch nor their order change what a row hides."""
+    rng = np.random.default_rng(0)
+    table = table_of([rng.integers(0, 70, n).tolist() for n in rng.integers(1, 30, 40)])
+    follow = rng.integers(0, 2, len(table))
+    masking = Masking(tokenizer, 0.3, whole_words=whole)
+    masked = masking(table, rng, follow)
+    all_at_once = masked.drawn(np.arange(len(table)))
+    np.testing.assert_array_equal(masked.word_counts, all_at_once.word_counts)
+    np.testing.assert_array_equal(masked.word_starts, all_at_once.word_starts)
+    some = rng.permutation(len(table))[:7]
+    expected = all_at_once.lay_out(some, 0, packed=True, multiple=None)
+    taken = masked.take(some)
+    for found in (
+        masked.lay_out(some, 0, packed=True, multiple=None),
+        taken.lay_out(np.arange(7), 0, packed=True, multiple=None),
+    ):
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values)
+    np.testing.assert_array_equal(
+        taken.targets_of(np.arange(7)), masked.targets_of(some)
+    )
+
+
+def test_a_line_for_a_graph_is_as_long_as_any(tokenizer):
+    """What a captured graph takes for granted holds for all rows, not for these."""
+    table = table_of([[2, 9, 3], [2, *[9] * 50, 3]])
+    masked = Masking(tokenizer, 0.15)(table, np.random.default_rng(0))
+    line = masked.lay_out(np.array([0]), 0, packed=True, multiple=8)
+    assert line["longest"] == 52
+
+
+def test_counts_of_blocks_are_those_of_all(tokenizer, monkeypatch):
+    """Tokens to predict are counted block by block, whatever the size of a block."""
+    rng = np.random.default_rng(0)
+    table = table_of([rng.integers(0, 70, n).tolist() for n in rng.integers(1, 30, 40)])
+    for whole in (False, True):
+        masking = Masking(tokenizer, 0.3, whole_words=whole)
+        at_once = masking(table, np.random.default_rng(1)).word_counts
+        monkeypatch.setattr(_table, "TOKENS_PER_BLOCK", 60)
+        assert len(list(_table.blocks_of(table))) > 5
+        in_blocks = masking(table, np.random.default_rng(1)).word_counts
+        np.testing.assert_array_equal(in_blocks, at_once)
+        monkeypatch.undo()
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def of_kind(request, family_checkpoint, texts_of):
     """A tokenizer of a kind, rows of texts, and which of their tokens go on."""
     tokenizer = load_checkpoint(family_checkpoint(request.param)).text_tokenizer(64)
     texts = [[text * 2] for texts in texts_of.values() for text in texts]
-    table = text_rows(tokenizer, read_corpus(tokenizer, texts * 30))
+    table = text_rows(tokenizer, [read_corpus(tokenizer, texts * 30)])
     pieces = {i: p for p, i in tokenizer.backend.get_vocab().items()}
     goes_on = np.array([KINDS[request.param](pieces[i]) for i in table.ids.tolist()])
     special = np.isin(table.ids, tokenizer.special_ids())
@@ -190,7 +246,7 @@ def test_whole_words_stay_together(of_kind):
     """All pieces of a word are to be guessed, or none, if it fits into the share."""
     tokenizer, table, special, goes_on = of_kind
     masking = Masking(tokenizer, 0.3, whole_words=True)
-    masked = masking(table, np.random.default_rng(0))
+    masked = drawn(masking, table, 0)
     word, sizes = words_of(table, special, goes_on)
     chosen = np.bincount(word[flat(masked)], minlength=len(sizes))
     row_of = np.repeat(np.arange(len(table)), table.lengths)
@@ -221,7 +277,7 @@ def test_whole_words_keep_the_share(tokenizer):
             row += [rng.choice(begin), *rng.choice(go_on, size - 1)]
         rows.append(row)
     masking = Masking(tokenizer, 0.15, whole_words=True)
-    masked = masking(table_of(rows), np.random.default_rng(0))
+    masked = drawn(masking, table_of(rows), 0)
     share = len(masked.labels) / len(table_of(rows).ids)
     assert 0.13 < share <= 0.155
 
@@ -234,7 +290,7 @@ def test_long_words_are_hidden_as_well(tokenizer):
     ]
     row = (row + [pieces["i"]]) * 6  # 60 tokens
     masking = Masking(tokenizer, 0.15, whole_words=True)
-    masked = masking(table_of([row] * 3000), np.random.default_rng(0))
+    masked = drawn(masking, table_of([row] * 3000), 0)
     rate = np.bincount(masked.word_positions, minlength=60) / 3000
     long, short = rate.reshape(6, 10)[:, [1, 6]], rate.reshape(6, 10)[:, [0, 4, 5, 9]]
     assert long.mean() == pytest.approx(short.mean(), rel=0.25)
@@ -245,7 +301,7 @@ def test_a_word_longer_than_the_share_is_taken_by_pieces(tokenizer):
     pieces = tokenizer.backend.get_vocab()
     row = [pieces["a"], *[pieces["##b"]] * 19]
     masking = Masking(tokenizer, 0.15, whole_words=True)
-    masked = masking(table_of([row]), np.random.default_rng(0))
+    masked = drawn(masking, table_of([row]), 0)
     assert masked.word_counts.tolist() == [3]
 
 

@@ -4,22 +4,18 @@ import random
 from collections import Counter
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
 from tokenizers import BertWordPieceTokenizer, pre_tokenizers, trainers
 
-from sklearn_bert.text import _tokenizer, _wordpiece
+from sklearn_bert.text import _stream, _tokenizer, _wordpiece
 from sklearn_bert.text._special_tokens import BERT_SPECIAL
 from sklearn_bert.text._wordpiece import (
     build_tokenizer,
-    is_stream,
     join_pieces,
     piece_ids,
     read_pieces,
-    read_stream,
     train_pieces,
 )
 
@@ -40,99 +36,6 @@ def train(texts=TEXTS, **changes):
         "limit_alphabet": 1000,
     }
     return train_pieces(texts, **(options | changes))
-
-
-# -- streams -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("X", "expected"),
-    [
-        (iter(["a"]), True),
-        ((text for text in "ab"), True),
-        (map(str, [1]), True),
-        ({"a": "b"}.values(), True),
-        (["a"], False),
-        (("a",), False),
-        (np.array(["a"]), False),
-        (pl.Series(["a"]), False),
-        (pl.DataFrame({"a": ["a"]}), False),
-        (pl.LazyFrame({"a": ["a"]}), False),
-        ({"a": "b"}, False),
-        ({"a"}, False),
-        (csr_array([[1]]), False),
-        ("a", False),
-        (b"a", False),
-        (1, False),
-        (None, False),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_streams_are_told_from_collections(X, expected):
-    """What gives its rows one by one and has no places is a stream; a set is not."""
-    assert is_stream(X) is expected
-
-
-def test_an_iterable_that_begins_anew_is_a_stream():
-    """A class of the user's that has only `__iter__` is read like a generator."""
-
-    class Lines:
-        def __iter__(self):
-            return iter(TEXTS)
-
-    assert is_stream(Lines())
-    assert train(read_stream(Lines())) == train()
-
-
-def test_stream_gives_plain_texts():
-    """Subclasses of str become str."""
-    found = list(read_stream(iter([np.str_("a"), "b"])))
-    assert found == ["a", "b"]
-    assert {type(text) for text in found} == {str}
-
-
-@pytest.mark.parametrize(
-    ("items", "error", "message"),
-    [
-        (["a", None], ValueError, r"X\[1\] is None of type NoneType; every text must"),
-        (["a", "b", float("nan")], ValueError, r"X\[2\] is nan of type float"),
-        ([5], TypeError, r"X\[0\] is 5 of type int; every text must be a str. Convert"),
-        (["a", b"b"], TypeError, r"X\[1\] is b'b' of type bytes"),
-        ([("a", "b")], TypeError, r"X\[0\] is \('a', 'b'\) of type tuple"),
-        ([], ValueError, r"X is empty: found a stream with 0 sample\(s\)"),
-    ],
-)
-def test_stream_names_the_row(items, error, message):
-    """What is no text is refused, with its row and value."""
-    with pytest.raises(error, match=message):
-        list(read_stream(iter(items)))
-
-
-def test_stream_reads_missing_texts_as_empty_if_asked():
-    """missing="empty" makes "" of None, and lets other types be wrong."""
-    assert list(read_stream(iter(["a", None, np.nan]), missing="empty")) == [
-        "a",
-        "",
-        "",
-    ]
-    with pytest.raises(TypeError, match=r"X\[0\] is 5"):
-        list(read_stream(iter([5]), missing="empty"))
-
-
-def test_stream_checks_as_it_goes():
-    """The first wrong item ends it: what follows is not read."""
-    rest = iter(["a", None, "never read"])
-    with pytest.raises(ValueError, match=r"X\[1\]"):
-        list(read_stream(rest))
-    assert next(rest) == "never read"
-
-
-def test_stream_mends_surrogates_and_says_so():
-    """A lone surrogate, which no tokenizer takes, becomes U+FFFD, with one warning."""
-    with pytest.warns(UserWarning, match="2 of 3 texts hold surrogates") as caught:
-        found = list(read_stream(iter(["a\ud800", "b", "\ud83d\ude00"])))
-    assert found == ["a\ufffd", "b", "\U0001f600"]
-    assert len(caught) == 1
 
 
 # -- training ----------------------------------------------------------------------
@@ -249,17 +152,10 @@ def test_normaliser_is_bert_s():
 def test_parts_of_a_stream_count_alike(monkeypatch):
     """However a corpus is divided, its words are counted once each."""
     expected = train()
-    monkeypatch.setattr(_wordpiece, "CHARACTERS_PER_PART", 20)
+    monkeypatch.setattr(_stream, "CHARACTERS_PER_PART", 20)
     monkeypatch.setattr(_wordpiece, "CHARACTERS_PER_LINE", 12)
-    assert len(list(_wordpiece._parts(TEXTS))) > 3
+    assert len(list(_stream.parts_of(TEXTS))) > 3
     assert train() == expected
-
-
-def test_a_stream_is_held_in_parts(monkeypatch):
-    """Of a long stream no more is read ahead than a part."""
-    monkeypatch.setattr(_wordpiece, "CHARACTERS_PER_PART", 100)
-    lengths = [len(part) for part in _wordpiece._parts("word" for _ in range(105))]
-    assert lengths == [20] * 5 + [5]
 
 
 def test_words_are_written_out_as_often_as_counted(monkeypatch):
