@@ -27,7 +27,8 @@ test-avx2: $(VENV)/.test  ## run the tests that compute, as with AVX2 alone
 
 # They fine-tune, some on all of the bundled tickets: minutes.
 test-guide: $(VENV)/.test  ## run the pages of the guide that `make test` leaves out
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/test_guide.py tests/cli/test_shell.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow \
+		tests/test_guide.py tests/cli/test_shell.py sklearn_bert/onnx
 
 # Needs an installed Chromium or Chrome.
 test-browser: $(VENV)/.browser  ## run the tests of the error report in a browser

@@ -10,6 +10,17 @@ from pathlib import Path
 
 import pytest
 
+# Examples that take more than about ten seconds; `make test-guide` runs them.
+SLOW_EXAMPLES = {"sklearn_bert.onnx._export.export"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark slow examples of docstrings, before slow tests are left out."""
+    for item in items:
+        if item.name in SLOW_EXAMPLES:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session):

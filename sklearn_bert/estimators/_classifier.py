@@ -318,15 +318,15 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     Examples
     --------
     >>> from sklearn_bert import BertClassifier
-    >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
-    >>> labels = ["good", "good", "bad", "bad"] * 8
+    >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 4
+    >>> labels = ["good", "good", "bad", "bad"] * 4
     >>> clf = BertClassifier(random_state=0).fit(texts, labels)
     >>> clf.predict(["I really love it", "I really hate it"])
     array(['good', 'bad'], dtype='<U4')
 
     Several labels per text:
 
-    >>> topics = [[1, 0], [1, 0], [0, 1], [1, 1]] * 8
+    >>> topics = [[1, 0], [1, 0], [0, 1], [1, 1]] * 4
     >>> several = BertClassifier(trainable="head").fit(texts, topics)
     >>> several.predict_proba(["I really love it"]).shape
     (1, 2)

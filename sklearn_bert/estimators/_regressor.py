@@ -249,8 +249,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
     Examples
     --------
     >>> from sklearn_bert import BertRegressor
-    >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 8
-    >>> stars = [5, 4, 2, 1] * 8
+    >>> texts = ["I love it", "Great!", "Awful", "I hate it"] * 4
+    >>> stars = [5, 4, 2, 1] * 4
     >>> reg = BertRegressor(random_state=0).fit(texts, stars)
     >>> good, bad = reg.predict(["I really love it", "I really hate it"])
     >>> bool(good > 3 > bad)

@@ -86,7 +86,17 @@ KINDS = [
 ]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# torch takes 8 seconds to make a graph: by default one of each way to answer.
+QUICK = ("several labels of windows", "numbers", "tags", "vectors of windows")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
+        for kind in KINDS
+    ],
+)
 def exported(request, common, tmp_path_factory):
     """An estimator, what was loaded of it, X, and the report."""
     estimator, X = fitted(request.param, dict(common))

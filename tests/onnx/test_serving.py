@@ -116,7 +116,11 @@ def ask(address, texts):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
-@pytest.mark.parametrize("address", COMMANDS, indirect=True)
+@pytest.mark.parametrize(
+    "address",
+    [pytest.param("anew", marks=pytest.mark.slow), "forked"],
+    indirect=True,
+)
 def test_service_of_the_guide_answers_like_the_estimator(clf, address):
     """Two workers, four clients: every label and probability is the estimator's."""
     pairs = [list(pair) for pair in itertools.permutations(TEXTS, 2)]

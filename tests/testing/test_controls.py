@@ -83,7 +83,7 @@ def estimators(embedder_settings, shallow_checkpoint):
             | LINEAR_CLASSIFIER
             | FRAMES_IN_PIPELINE,
         ),
-        (
+        pytest.param(
             "hashing pipeline",
             VECTORIZER
             | FORGETS_FIRST
@@ -95,6 +95,7 @@ def estimators(embedder_settings, shallow_checkpoint):
                     check_estimators_empty_data_messages check_text_empty_X_is_refused
                 """
             },
+            marks=pytest.mark.slow,
         ),
         (
             "embedder pipeline",
