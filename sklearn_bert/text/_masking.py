@@ -165,21 +165,13 @@ class Masking:
     ) -> MaskedRows:
         """Return the rows of a table with tokens to predict, which `rng` decides."""
         key = rng.integers(2**63, size=2, dtype=np.uint64)
-        numbers = np.arange(len(table))
-        counts = np.concatenate(
-            [self._count(table, key, rows) for rows in blocks_of(table)]
-        )
-        return MaskedRows(
-            ids=table.ids,
-            starts=table.starts,
-            lengths=table.lengths,
-            whole_lengths=table.whole_lengths,
-            type_ids=table.type_ids,
-            word_starts=np.cumsum(counts) - counts,
-            word_counts=counts,
+        counts = [self._count(table, key, rows) for rows in blocks_of(table)]
+        return MaskedRows.of(
+            table,
+            np.concatenate(counts),
             masking=self,
             key=key,
-            numbers=numbers,
+            numbers=np.arange(len(table)),
             next_sentence_labels=next_sentence_labels,
         )
 
@@ -283,16 +275,10 @@ def masked_table(
 
     These are those at `places` of the rows `row_of`, in order; `right` are their ids.
     """
-    counts = np.bincount(row_of, minlength=len(table))
     none = np.zeros(0, dtype=np.int64)
-    return MaskedTable(
-        ids=table.ids,
-        starts=table.starts,
-        lengths=table.lengths,
-        whole_lengths=table.whole_lengths,
-        type_ids=table.type_ids,
-        word_starts=np.cumsum(counts) - counts,
-        word_counts=counts,
+    return MaskedTable.of(
+        table,
+        np.bincount(row_of, minlength=len(table)),
         word_positions=places,
         row_starts=none,
         row_counts=none,

@@ -99,6 +99,20 @@ class PerWordTable(TokenTable):
 
     has_one_output_per_row: ClassVar[bool] = False
 
+    @classmethod
+    def of(cls, table: TokenTable, counts: np.ndarray, **others: Any) -> Self:
+        """Return a table with the rows of another, of so many words each."""
+        return cls(
+            ids=table.ids,
+            starts=table.starts,
+            lengths=table.lengths,
+            whole_lengths=table.whole_lengths,
+            type_ids=table.type_ids,
+            word_starts=np.cumsum(counts) - counts,
+            word_counts=counts,
+            **others,
+        )
+
     def take(self, rows: np.ndarray) -> Self:
         """Return a table of some of the rows."""
         words = {
