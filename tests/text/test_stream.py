@@ -152,14 +152,14 @@ def test_stored_ids_are_the_ids(parts):
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
-    """Files of a stream have no name, and are closed with their object."""
+    """Files of a stream have no name on POSIX, and are closed with their object."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     gc.collect()
     before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
     stored, ids = StoredTexts(iter(["a", "b"])), stored_ids([np.arange(5)])
     assert list(stored) == ["a", "b"]
     assert ids.sum() == 10
-    assert not os.listdir(tmp_path)
+    assert os.name != "posix" or not os.listdir(tmp_path)
     del stored, ids
     gc.collect()
     after = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
