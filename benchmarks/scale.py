@@ -51,7 +51,7 @@ def main() -> None:
         streams.append(
             {"to": "one call", **alone(in_one_call, folder, options.n_rows // 10)}
         )
-        sizes = options.n_rows // 20, options.n_rows // 5
+        sizes = options.n_rows // 50, options.n_rows // 10
         corpora = [of_corpus(folder, kind, sizes) for kind in ("stream", "list")]
         pickles = alone(sizes_and_times)
         own = memory_of_workers(CHECKPOINT)
@@ -134,7 +134,7 @@ def peak_of_pretraining(folder: str, kind: str, n_texts: int) -> int:
     texts = (text for batch in batches(n_texts) for text in batch)
     with PeakMemory() as peak:
         X = list(texts) if kind == "list" else texts
-        BertPretrainer(folder, max_epochs=1, random_state=0, device="cpu").fit(X)
+        BertPretrainer(folder, max_length=64, max_epochs=1, device="cpu").fit(X)
     return peak.own
 
 
