@@ -597,13 +597,13 @@ class BertEmbedder(
         model, tokenizer = self._load(trainable="head", adapted=adapted)
         self._check_components(model, len(texts))
         net = self._build_net(model, tokenizer)
-        is_list = isinstance(texts, Texts)  # and not too much to remember
+        is_stored = isinstance(texts, StoredTexts)  # too much to remember
         moments, reports = Moments(), []
-        for part in [texts] if isinstance(texts, Texts) else parts_of_stored(texts):
-            table = tokenizer(part, remember=is_list)
+        for part in parts_of_texts(texts):
+            table = tokenizer(part, remember=not is_stored)
             reports.append(text_reports(tokenizer, table))
             if self.whiten:
-                moments.add(net.vectors(table, remember=is_list))
+                moments.add(net.vectors(table, remember=not is_stored))
         self._shape(net, moments)
         fitted = {
             "net_": net,
@@ -611,7 +611,7 @@ class BertEmbedder(
             "max_length_": tokenizer.max_length,
             **sum_reports(reports),
         }
-        return fitted, table if is_list else None
+        return fitted, None if is_stored else table
 
     def _load(self, **learning: Any) -> tuple[TextModel, TextTokenizer]:
         return self._load_model(
@@ -693,8 +693,11 @@ class BertEmbedder(
         return tags
 
 
-def parts_of_stored(texts: StoredTexts) -> Iterator[Texts]:
-    """Yield the texts of a stream, so many at a time as may be in memory."""
+def parts_of_texts(texts: Texts | StoredTexts) -> Iterator[Texts]:
+    """Yield texts, so many at a time as may be in memory."""
+    if isinstance(texts, Texts):
+        yield texts
+        return
     for part in texts.parts():
         yield Texts(part, None, n_features=1, is_2d=False)
 

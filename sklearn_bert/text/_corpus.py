@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,7 @@ def _packed(
         yield [special(rest)[0]]
 
 
-def _table_of(parts: Iterable[list[np.ndarray]], in_file: bool) -> TokenTable:
+def _table_of(parts: Iterable[list[np.ndarray]], in_file: bool = False) -> TokenTable:
     """Return a table of rows that come part by part."""
     all_lengths = [np.zeros(0, dtype=np.int64)]
 
@@ -201,13 +201,12 @@ def causal_rows(tokenizer: TextTokenizer, corpus: Corpus, *, pack: bool) -> Toke
     texts = [special(corpus.text(place))[0] for place in range(len(corpus.lengths))]
     streams = [np.concatenate(texts)] if pack else texts
     size = tokenizer.max_length
-    return _table(
-        [
-            stream[begin : begin + size]
-            for stream in streams
-            for begin in range(0, len(stream), size)
-        ]
-    )
+    rows = [
+        stream[begin : begin + size]
+        for stream in streams
+        for begin in range(0, len(stream), size)
+    ]
+    return _table_of([rows])
 
 
 class SentencePairs:
@@ -287,7 +286,8 @@ class SentencePairs:
                 )
             )
         ids, types = zip(*rows, strict=True)
-        return _table(list(ids), list(types)), next_sentence_labels.astype(np.int64)
+        table = replace(_table_of([list(ids)]), type_ids=np.concatenate(types))
+        return table, next_sentence_labels.astype(np.int64)
 
     def _split(self, rng: np.random.Generator) -> np.ndarray:
         """Draw for each stretch the first sentence of its second segment."""
@@ -326,14 +326,3 @@ def _stretches(corpus: Corpus, budget: int) -> list[tuple[int, int]]:
                 stretches.append((first, place + 1))
                 n_tokens, first = 0, place + 1
     return stretches
-
-
-def _table(rows: list[np.ndarray], types: list[np.ndarray] | None = None) -> TokenTable:
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    return TokenTable(
-        ids=np.concatenate(rows),
-        starts=np.cumsum(lengths) - lengths,
-        lengths=lengths,
-        whole_lengths=lengths,
-        type_ids=None if types is None else np.concatenate(types),
-    )
