@@ -61,14 +61,26 @@ def fit(settings, reviews):
     return fit
 
 
+class Passes(list):
+    """Numbers of texts; and the tokens of the same passes, padding included."""
+
+    def __init__(self):
+        self.tokens = []
+
+    def clear(self):
+        super().clear()
+        self.tokens.clear()
+
+
 @pytest.fixture
 def passes(monkeypatch):
-    """How many texts each pass of a training gets."""
-    seen, forward = [], TextModel.forward
+    """How many texts each pass of a training gets, and how many tokens."""
+    seen, forward = Passes(), TextModel.forward
 
     def note(self, input_ids=None, *args, **inputs):
         if self.training and input_ids is not None:
             seen.append(len(input_ids))
+            seen.tokens.append(input_ids.numel())
         return forward(self, input_ids, *args, **inputs)
 
     monkeypatch.setattr(TextModel, "forward", note)
@@ -105,3 +117,35 @@ def test_compared_texts_pass_together(settings, reviews, passes, monkeypatch):
     params = {**settings, "max_epochs": 1, "batch_size": 10}
     BertEmbedder(objective="simcse", **params).fit(reviews[0])
     assert passes == [20] * 4
+
+
+LONG_AND_SHORT = {
+    "few_labels": lambda params: BertClassifier(
+        **params | {"max_epochs": "auto", "batch_size": 8}
+    ),
+    "views": lambda params: BertEmbedder(
+        objective="supervised", **params | {"batch_size": 8}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LONG_AND_SHORT)
+def test_compared_texts_of_similar_length_pass_together(
+    kind, settings, reviews, passes, monkeypatch
+):
+    """Short texts are not padded to the long ones, and the update is the same."""
+    texts, labels = reviews[0][:16], reviews[1][:16]
+    texts = [text + " but" * (8 * (row % 4 == 0)) for row, text in enumerate(texts)]
+    params = {**settings, "dropout": 0.0, "max_epochs": 1, "random_state": 0}
+    found, n_texts, n_tokens = [], [], []
+    for pass_tokens in (1_000_000, 32, 0):
+        passes.clear()
+        monkeypatch.setattr(_update, "PASS_TOKENS", pass_tokens)
+        model = LONG_AND_SHORT[kind](params).fit(texts, labels)
+        found.append(model.transform(texts))
+        n_texts.append(sum(passes))
+        n_tokens.append(sum(passes.tokens))
+    assert n_texts[0] == n_texts[1] == n_texts[2]
+    assert n_tokens[0] > n_tokens[1] >= n_tokens[2]
+    for vectors in found[1:]:
+        np.testing.assert_allclose(vectors, found[0], rtol=1e-3, atol=1e-4)

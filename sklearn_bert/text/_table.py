@@ -217,6 +217,38 @@ def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarra
     return batches
 
 
+def parts_of_similar_length(lengths: np.ndarray, pass_tokens: int) -> list[np.ndarray]:
+    """Divide rows so that they have the least padding, for what a part costs by itself.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_texts,)
+        In tokens.
+    pass_tokens : int
+        Tokens of padding that one part less is worth.
+
+    Returns
+    -------
+    list of ndarray
+        Numbers of rows, the longest rows first.
+    """
+    order = np.argsort(lengths, kind="stable")
+    widths = lengths[order]
+    # The least cost of the rows before `end` follows from that of fewer rows: the last
+    # part begins somewhere, and is as wide as its last row.
+    least = np.zeros(len(order) + 1)
+    begins = np.zeros(len(order) + 1, dtype=np.int64)
+    for end in range(1, len(order) + 1):
+        costs = least[:end] + widths[end - 1] * np.arange(end, 0, -1) + pass_tokens
+        begins[end] = costs.argmin()
+        least[end] = costs[begins[end]]
+    parts, end = [], len(order)
+    while end > 0:
+        parts.append(order[begins[end] : end])
+        end = begins[end]
+    return parts
+
+
 def padded_indices(
     starts: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from sklearn_bert.compute._memory import (
 from sklearn_bert.model._recompute import Checkpointing, can_checkpoint, recompute
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import draws_of
+from sklearn_bert.text._table import Table, parts_of_similar_length
 from sklearn_bert.training._examples import Examples
 from sklearn_bert.training._loss_scale import LossScale
 from sklearn_bert.training._losses import Objective, Scores
@@ -39,6 +40,8 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a weight
 # Tokens that pass through a model at a time on a CPU: what they leave for the backward
 # pass stays near its caches. Whatever the number of cores, for a seed to mean the same.
 TRAINING_TOKENS = 1024
+# Tokens of padding that one pass less is worth, for what a pass costs by itself.
+PASS_TOKENS = 32
 
 
 class Updates:
@@ -258,12 +261,26 @@ class Updates:
             places = self.ranks.share(places)
             rows = part[places] if len(places) else part[:1]
         if examples.windows is None:
-            scores = self.model(**self.feed(examples.table, rows))
+            scores = self._pass(examples.table, rows)
         else:
             scores = self._scores_of_texts(examples, rows)
         if not self.criterion.compares:
             return scores
         return self.ranks.put_together(scores[: len(places)], places, len(part))
+
+    def _pass(self, table: Table, rows: np.ndarray) -> Tensor:
+        """Score some rows of a table.
+
+        Those that are compared are needed together, of whatever length they are. On
+        a CPU, where padding costs as much as text, they pass with those of similar
+        length.
+        """
+        if not self.criterion.compares or self.feed.device.type != "cpu":
+            return self.model(**self.feed(table, rows))
+        parts = parts_of_similar_length(table.lengths[rows], PASS_TOKENS)
+        scores = [self.model(**self.feed(table, rows[part])) for part in parts]
+        order = torch.from_numpy(np.argsort(np.concatenate(parts)))
+        return torch.cat(scores)[order]
 
     def _scores_of_texts(self, examples: Examples, rows: np.ndarray) -> Tensor:
         """Score texts in so many windows that these may not fit in at a time.
@@ -279,7 +296,7 @@ class Updates:
         groups = np.split(of_windows, [*range(size, len(of_windows), size)])
 
         def score(group: np.ndarray) -> Tensor:
-            scores = self.model(**self.feed(examples.table, group))
+            scores = self._pass(examples.table, group)
             return scores[: len(group)]  # behind them there may be one of padding
 
         if len(groups) == 1:

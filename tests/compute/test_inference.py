@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from sklearn_bert.compute import _inference
 from sklearn_bert.compute._features import FeatureTable
 from sklearn_bert.compute._inference import Feed, compute, token_budget_batches
 from sklearn_bert.compute._memory import BertOutOfMemoryError
+from sklearn_bert.text._table import parts_of_similar_length
 from sklearn_bert.text._words import WordTable
 
 CPU = torch.device("cpu")
@@ -229,6 +232,30 @@ def test_budget_counts_padding():
     lengths = np.array([1, 10, 5, 4, 3, 30])
     found = [rows.tolist() for rows in token_budget_batches(lengths, 20)]
     assert found == [[5], [1, 2], [3, 4, 0]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=8).map(np.array),
+    st.integers(0, 60),
+)
+def test_parts_of_similar_length_have_the_least_cost(lengths, pass_tokens):
+    """Each row occurs once, and no way to cut the sorted rows costs less.
+
+    The cost is the tokens, padding included, and so many more for each part.
+    """
+
+    def cost(parts):
+        return sum(max(part) * len(part) + pass_tokens for part in parts)
+
+    found = parts_of_similar_length(lengths, pass_tokens)
+    assert sorted(np.concatenate(found)) == list(range(len(lengths)))
+    ordered, places = np.sort(lengths), range(1, len(lengths))
+    cuts = itertools.chain.from_iterable(
+        itertools.combinations(places, n) for n in range(len(lengths))
+    )
+    least = min(cost(np.split(ordered, cut)) for cut in cuts)
+    assert cost([lengths[part] for part in found]) == least
 
 
 # -- laying out --------------------------------------------------------------------
