@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.estimators._recipe import Recipe
@@ -15,8 +16,10 @@ from sklearn_bert.targets._new_classes import rows_of_new
 from sklearn_bert.targets._temperature import (
     ENOUGH_TEXTS,
     confidence_to_have,
+    information_to_have,
     temperature_of_confidence,
     temperature_of_held_out,
+    temperature_of_information,
 )
 from sklearn_bert.text._reports import text_reports, warn_of
 from sklearn_bert.text._table import TokenTable
@@ -36,6 +39,7 @@ class ClassHead:
     model : TextModel
     tokenizer : TextTokenizer
     train : Examples
+    recipe : Recipe
     descriptions : Descriptions or None
         Of the classes; None: there are none.
     """
@@ -48,6 +52,7 @@ class ClassHead:
         model: TextModel,
         tokenizer: TextTokenizer,
         train: Examples,
+        recipe: Recipe,
         descriptions: Descriptions | None = None,
     ) -> None:
         self.estimator = estimator
@@ -56,13 +61,18 @@ class ClassHead:
         self.model = model
         self.tokenizer = tokenizer
         self.train = train
+        self.has_few_labels = recipe.has_few_labels
         self.descriptions = descriptions
         self.grows = call.goes_on and len(labels.classes) > len(estimator.classes_)
         # An indicator has no one class to be sure of.
         is_sure = estimator.calibrate and isinstance(labels, OneOfSeveral)
         self.calibrates = is_sure and (self.grows or not call.goes_on)
         self.described: TokenTable | None = None
+        # How sure the model may be when it has learned, and how much it may know.
         self.confidence: float | None = None
+        self.information: float | None = None
+        # What its logits are divided by because it knows less than it seems to.
+        self.prior_temperature: float | None = None
 
     def attributes(self) -> dict[str, Any]:
         """Return the temperature of the earlier fit where this one goes on, else 1."""
@@ -72,25 +82,26 @@ class ClassHead:
     def start(self) -> None:
         """Look at the vectors of the unchanged model: the head may start from them.
 
-        They also tell how sure the model may be when it has learned. The head of an
-        earlier fit stays, and grows where there are more classes than that knew.
+        They also tell how much of new texts it can know when it has learned. The head
+        of an earlier fit stays, and grows where there are more classes than that knew.
         """
         if self.call.goes_on:
             if self.grows:
                 self._grow()
             return
         is_probe = self.estimator.head_init == "probe"
-        if not (is_probe or self.calibrates):
+        if not (is_probe or self.calibrates or self.has_few_labels):
             return
         inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
         if is_probe:
             self._tokenise_descriptions()
             self._fit(inputs)
-        if self.calibrates:
-            vectors, codes, _ = inputs
-            self.confidence = confidence_to_have(
-                vectors, codes, self.call.seeds("calibrate")
-            )
+        vectors, codes, _ = inputs
+        seed = self.call.seeds("calibrate")
+        if self.has_few_labels:
+            self.information = information_to_have(vectors, codes, seed)
+        elif self.calibrates:
+            self.confidence = confidence_to_have(vectors, codes, seed)
 
     def _grow(self) -> None:
         """Give the head a row for each new class, and leave the others as they are."""
@@ -120,14 +131,48 @@ class ClassHead:
         vectors = self.call.head_vectors(self.model, self.tokenizer, self.described)
         return self.descriptions.after(inputs, vectors)
 
-    def refit(self, recipe: Recipe) -> None:
+    def refit(self) -> None:
         """Fit the head once more where labels are few.
 
         To the vectors as they are after the training. In that classes were equally
         frequent; here they are as frequent as they are.
         """
-        if recipe.has_few_labels:
+        if self.has_few_labels:
             self._fit(self.call.head_inputs(self.model, self.tokenizer, self.train))
+
+    def correct_prior(self, net: BertNet) -> None:
+        """Let the head lean to the more frequent classes where labels are few.
+
+        The model has overfitted its texts, and seems to know more of them than it can
+        know of others. So its logits z are shrunk to the shares p of the classes:
+        log p + (z - log p) / T = (z + (T - 1) log p) / T. The head gets the bias, less
+        its mean (of equal shares it is 0), and `calibrate` the T. Where a text has
+        several windows, that holds for each of them.
+
+        Parameters
+        ----------
+        net : BertNet
+            With the model.
+        """
+        if not self.has_few_labels:
+            return
+        assert self.information is not None
+        rows = self.train.rows
+        shares = np.bincount(
+            self.train.targets[rows],
+            self.train.weights[rows],
+            minlength=len(self.labels.classes),
+        )
+        if self.described is not None:  # a description counts as a text
+            shares += 1
+        # A class without a text to train on has some share, for a logarithm.
+        prior = log_softmax(np.log(np.maximum(shares, np.finfo(np.float32).eps)))
+        logits, rows = self._logits(net, self.train)
+        self.prior_temperature = temperature_of_information(
+            logits, self.train.weights[rows], prior, self.information
+        )
+        mean = np.exp(prior) @ prior
+        net.shift_head((self.prior_temperature - 1) * (prior - mean))
 
     def calibrate(self, net: BertNet, valid: Examples | None) -> dict[str, Any]:
         """Return the temperature of the trained net, where it is to be calibrated.
@@ -147,15 +192,24 @@ class ClassHead:
         # What a model that has learnt them knows of texts says nothing of others.
         if not self.calibrates or (self.grows and not is_held_out):
             return {}
-        examples = valid if valid is not None and is_held_out else self.train
+        if valid is not None and is_held_out:
+            logits, rows = self._logits(net, valid)
+            temperature = temperature_of_held_out(logits, valid.targets[rows])
+        elif self.prior_temperature is not None:
+            temperature = self.prior_temperature
+        else:
+            assert self.confidence is not None
+            logits, _ = self._logits(net, self.train)
+            temperature = temperature_of_confidence(logits, self.confidence)
+        return {"temperature_": temperature}
+
+    def _logits(
+        self, net: BertNet, examples: Examples
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the logits of some of the examples; return them and their rows."""
         rows = self.call.some_of(examples.rows)
         assert isinstance(examples.table, TokenTable)
         logits = net.scores(
             examples.table.take(rows), self.labels.merge_windows, remember=False
         )
-        if is_held_out:
-            temperature = temperature_of_held_out(logits, examples.targets[rows])
-        else:
-            assert self.confidence is not None
-            temperature = temperature_of_confidence(logits, self.confidence)
-        return {"temperature_": temperature}
+        return logits, rows

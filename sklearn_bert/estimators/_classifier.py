@@ -149,7 +149,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         label per text, it also chooses how they are learned: every update has each
         class equally often, a contrast of the texts is added to the loss [8]_ (unless
         `long_text="window"`), and the head is fitted again at the end, to the vectors
-        as they are then and the classes as frequent as they are [9]_.
+        as they are then and the classes as frequent as they are [9]_. Where a
+        regression on the vectors of the unchanged checkpoint, cross-validated, can
+        hardly tell them apart, it leans to the classes that weigh more.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where
@@ -178,8 +180,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         often the predicted class is right; which one is predicted stays the same. It is
         fitted to the validation texts, where there are 32 or more. Without them it is
         set so that the model is as sure of the texts it was trained on as a regression
-        on the vectors of the unchanged checkpoint, cross-validated, lets expect. Texts
-        with several labels are left as they are.
+        on the vectors of the unchanged checkpoint, cross-validated, lets expect; where
+        labels are few, so that it is as far from the shares of the classes, by the
+        Kullback-Leibler divergence, as the R2 [13]_ of that regression lets expect, and
+        5 at most. Texts with several labels are left as they are.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
         keep the weights of the best epoch. The score is that of `X_val`, or else of a
@@ -314,6 +318,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     .. [12] Y. Zou, Z. Yu, B. V. K. Vijaya Kumar, J. Wang, "Unsupervised Domain
        Adaptation for Semantic Segmentation via Class-Balanced Self-Training", ECCV
        2018.
+    .. [13] D. McFadden, "Conditional Logit Analysis of Qualitative Choice Behavior",
+       in: Frontiers in Econometrics, 1974: the share of the log loss that is avoided.
 
     Examples
     --------
@@ -615,7 +621,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
             # 4. Train. The head starts from the vectors, and comes back to them.
             recipe = self._choose_recipe(call, labels, len(train), model)
-            head = ClassHead(self, call, labels, model, tokenizer, train, described)
+            head = ClassHead(
+                self, call, labels, model, tokenizer, train, recipe, described
+            )
             head.start()
             attributes |= labels.attributes() | head.attributes()
             fitted = call.train(
@@ -630,9 +638,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 adapter_rank=self.adapter_rank,
                 layer_decay=self.layer_decay,
             )
-            head.refit(recipe)
+            head.refit()
             if rounds > 0:
                 fitted |= self_train(call, model, tokenizer, train, texts, more, rounds)
+            head.correct_prior(fitted["net_"])
             fitted |= head.calibrate(fitted["net_"], valid)
             # 5. Publish.
             return self._publish(**fitted)

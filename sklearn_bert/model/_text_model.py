@@ -316,6 +316,12 @@ class TextModel(nn.Module):
             self.head.weight.copy_(torch.from_numpy(weight))
             self.head.bias.copy_(torch.from_numpy(bias))
 
+    def shift_head(self, bias: np.ndarray) -> None:
+        """Add to the bias of each output: (n_outputs,)."""
+        assert self.head is not None
+        with torch.no_grad():
+            self.head.bias.add_(torch.from_numpy(bias))
+
     def grow_head(
         self, is_new: np.ndarray, rows: tuple[np.ndarray, np.ndarray] | None
     ) -> None:

@@ -338,6 +338,11 @@ class BertNet(NeuralNet):
             raise
         self.notify("on_train_end", **data)
 
+    def shift_head(self, bias: np.ndarray) -> None:
+        """Add to the bias of each output: (n_outputs,)."""
+        self.module.shift_head(bias)
+        WORKING_COPY.forget(self.runner_)  # made of the head before
+
     def _check_result(self) -> None:
         """Choose the weights to keep, or raise FloatingPointError: they are no use."""
         best = [cb for _, cb in self.callbacks_ if isinstance(cb, BestWeights)]

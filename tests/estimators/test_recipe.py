@@ -21,6 +21,8 @@ from sklearn_bert import (
     save,
 )
 from sklearn_bert.estimators._recipe import Recipe
+from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.targets._temperature import temperature_of_held_out
 
 
 @pytest.fixture(scope="session")
@@ -209,6 +211,68 @@ def test_few_labels_of_a_skewed_sample(common, reviews):
     assert clf.score(X, y) == 1.0
     new = clf.predict_proba(["the film was very fine", "i hate it , a dull film !"])
     assert new[0, 1] > 0.9  # columns: neg, pos
+
+
+def drawn_reviews(n_texts, n_rare):
+    """Reviews whose labels say nothing of them: so many of all are rare."""
+    rng = np.random.default_rng(0)
+    words = ["film", "great", "dull", "fine", "love", "hate", "it", "very", "good"]
+    texts = [" ".join(rng.choice(words, 6)) for _ in range(n_texts)]
+    labels = np.where(rng.permutation(n_texts) < n_rare, "rare", "usual")
+    return texts, labels
+
+
+def test_few_labels_that_say_nothing_leave_the_most_frequent_class(common):
+    """Where texts do not tell the classes, nearly all new ones get the usual one.
+
+    Learned by heart they are, all the same: without the bias new texts are divided.
+    With balanced weights no class is the usual one.
+    """
+    X, y = drawn_reviews(40, n_rare=10)
+    new, _ = drawn_reviews(100, n_rare=50)
+    params = common | {"learning_rate": 2e-3}
+    clf = BertClassifier(**params).fit(X, y)
+    assert (clf.predict(new) == "usual").mean() > 0.85
+    unsure = BertClassifier(**params, calibrate=False).fit(X, y)
+    assert_array_equal(unsure.predict(new), clf.predict(new))
+    even = BertClassifier(**params, class_weight="balanced").fit(X, y)
+    assert (even.predict(new) == "usual").mean() < 0.75
+
+
+def test_few_labels_equally_frequent_have_no_bias_added(common, monkeypatch):
+    """Where classes are as frequent as each other, the head is what was fitted.
+
+    Not by a common shift either, which a class that is new later would not have.
+    """
+    X, y = drawn_reviews(30, n_rare=10)
+    y = np.where(
+        np.arange(30) % 3 == 0, "a", np.where(np.arange(30) % 3 == 1, "b", "c")
+    )
+    shifts, shift = [], TextModel.shift_head
+    monkeypatch.setattr(
+        TextModel,
+        "shift_head",
+        lambda self, bias: [shifts.append(bias), shift(self, bias)],
+    )
+    clf = BertClassifier(**common | {"learning_rate": 2e-3}).fit(X, y)
+    assert clf.temperature_ > 1.1
+    assert_allclose(shifts, np.zeros((1, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_few_labels_calibrated_on_validation_texts(
+    common, precision, emulated_bfloat16
+):
+    """The temperature is that of the head with its bias, in every precision."""
+    X, y = drawn_reviews(40, n_rare=10)
+    new, true = drawn_reviews(60, n_rare=20)
+    params = common | {"precision": precision, "learning_rate": 2e-3}
+    clf = BertClassifier(**params).fit(X, y, X_val=new, y_val=true)
+    logits = clf.decision_function(new) * clf.temperature_
+    expected = temperature_of_held_out(
+        np.column_stack([0 * logits, logits]), (true == "usual").astype(int)
+    )
+    assert clf.temperature_ == pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.parametrize("reading", [{}, {"long_text": "window", "max_length": 6}])

@@ -6,10 +6,13 @@ from scipy.special import log_softmax, softmax
 
 from sklearn_bert.targets._temperature import (
     HIGHEST,
+    HIGHEST_TO_PRIOR,
     LOWEST,
     confidence_to_have,
+    information_to_have,
     temperature_of_confidence,
     temperature_of_held_out,
+    temperature_of_information,
 )
 
 
@@ -49,6 +52,16 @@ def test_temperature_of_held_out_is_bounded():
     assert temperature_of_held_out(logits, wrong) == pytest.approx(HIGHEST, rel=1e-3)
 
 
+@pytest.mark.parametrize("temperature", [0.7, 3.0])
+def test_temperature_to_a_prior_finds_the_true_one(temperature):
+    """Of labels drawn between the prior and the logits, that place is found again."""
+    logits = np.random.default_rng(1).normal(size=(4000, 3)) * 4
+    prior = np.log([0.7, 0.2, 0.1])
+    codes = drawn_labels(prior + (logits - prior) / temperature, 1.0)
+    found = temperature_of_held_out(logits, codes, prior)
+    assert found == pytest.approx(temperature, rel=0.1)
+
+
 @pytest.mark.parametrize("confidence", [0.6, 0.8, 0.95])
 def test_temperature_of_confidence_makes_a_model_so_sure(confidence):
     """At the temperature found, the mean top probability is the one asked for."""
@@ -75,7 +88,68 @@ def test_confidence_of_a_frequent_class_is_its_share_at_least():
     assert 0.9 <= confidence_to_have(vectors, codes, seed=0) <= 0.95
 
 
+def test_confidence_in_few_texts_is_held_back():
+    """Of 20 texts that tell all, luck may be the reason; of 200 it is not."""
+    rng = np.random.default_rng(5)
+    codes = np.arange(200) % 2
+    vectors = rng.normal(size=(200, 16))
+    vectors[:, 0] += 12 * codes
+    few = confidence_to_have(vectors[:20], codes[:20], seed=0)
+    assert 0.98 < few < 0.997 < confidence_to_have(vectors, codes, seed=0)
+
+
 def test_confidence_does_without_classes_of_one_text():
     """Classes of one text each cannot be cross-validated: what is usual is taken."""
     vectors = np.random.default_rng(6).normal(size=(4, 16))
     assert 0.7 < confidence_to_have(vectors, np.arange(4), seed=0) < 0.8
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.95])
+def test_temperature_of_information_leaves_so_much(share):
+    """The mean divergence from the prior is the share of the prior's entropy."""
+    rng = np.random.default_rng(7)
+    logits, weights = rng.normal(size=(80, 3)) * 6, rng.uniform(0.5, 2, 80)
+    shares = np.array([0.5, 0.3, 0.2])
+    prior = np.log(shares)
+    found = temperature_of_information(logits, weights, prior, share)
+    proba = softmax(prior + (logits - prior) / found, axis=1)
+    gained = [float(p @ np.log(p / shares)) for p in proba]
+    expected = share * -float(shares @ prior)
+    assert np.average(gained, weights=weights) == pytest.approx(expected, rel=1e-4)
+
+
+def test_temperature_of_no_information_is_bounded():
+    """Who can know nothing still may not give all texts to the most frequent class."""
+    logits, prior = np.random.default_rng(8).normal(size=(40, 2)), np.log([0.6, 0.4])
+    found = temperature_of_information(logits, np.ones(40), prior, 0.0)
+    assert found == pytest.approx(HIGHEST_TO_PRIOR, rel=1e-6)
+
+
+@pytest.mark.parametrize("n_texts", [20, 200])
+@pytest.mark.parametrize(("spread", "low", "high"), [(0.0, 0.0, 0.3), (9.0, 0.9, 1.0)])
+def test_information_follows_what_vectors_tell(n_texts, spread, low, high):
+    """It is low where vectors tell nothing of the classes, high where they tell all."""
+    rng = np.random.default_rng(9)
+    codes = (np.arange(n_texts) % 3 == 0).astype(int)
+    vectors = rng.normal(size=(n_texts, 16))
+    vectors[:, 0] += spread * codes
+    assert low <= information_to_have(vectors, codes, seed=0) <= high
+
+
+@pytest.mark.parametrize("codes", [[0, 1, 2, 3], [0, 0, 0, 1]])
+def test_information_does_without_classes_of_one_text(codes):
+    """Where fewer than two classes have two texts, what is usual is taken."""
+    vectors = np.random.default_rng(6).normal(size=(4, 16))
+    assert 0.7 < information_to_have(vectors, np.array(codes), seed=0) < 0.8
+
+
+def test_information_does_without_some_classes():
+    """A class of one text is left out, whatever its number."""
+    rng = np.random.default_rng(10)
+    codes = np.array([0, 2] * 20 + [1, 3])
+    vectors = rng.normal(size=(42, 16))
+    vectors[:, 0] += 9 * (codes == 2)
+    found = information_to_have(vectors, codes, seed=0)
+    without = information_to_have(vectors[:40], codes[:40], seed=0)
+    assert found == pytest.approx(without, abs=0.05)
+    assert found > 0.9
