@@ -48,10 +48,17 @@ def by_set(runs: pd.DataFrame) -> Iterator[dict]:
 
 
 def paired(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs of peers with ours of the same rows beside them, in columns with "_ours"."""
+    """Runs of peers with ours of the same rows beside them, in columns with "_ours".
+
+    Seconds are missing where the two runs are not of one machine and its packages.
+    """
     is_ours = runs["method"] == "ours"
     same = ["set", "size", "draw"]
-    return runs[~is_ours].merge(runs[is_ours], on=same, suffixes=("", "_ours"))
+    pairs = runs[~is_ours].merge(runs[is_ours], on=same, suffixes=("", "_ours"))
+    is_one = pairs["environment"] == pairs["environment_ours"]
+    seconds = [name for name in pairs if "seconds" in name]
+    pairs[seconds] = pairs[seconds].where(is_one)
+    return pairs
 
 
 def over_sets(runs: pd.DataFrame) -> Iterator[dict]:
@@ -70,7 +77,8 @@ def over_sets(runs: pd.DataFrame) -> Iterator[dict]:
         row = {"size": size, "peer": peer, "sets": len(group)}
         row |= {"difference": f"{difference.mean():+.3f}"}
         row |= {"error": standard_error(difference)}
-        yield row | {name: float(group[name].mean()) for name in names}
+        values = group[names].mean().dropna()
+        yield row | {name: float(value) for name, value in values.items()}
 
 
 def exceptions(runs: pd.DataFrame) -> Iterator[dict]:

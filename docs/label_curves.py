@@ -65,9 +65,8 @@ def runs_on_file():
 
 
 def figures(runs):
-    """A row per size: the mean scores, the best in bold, and how long our fit takes."""
+    """A row per size: the mean scores, the best in bold."""
     for _, _, own in panels(runs):
-        seconds = means(own, "fit_seconds")["ours"]
         for size, scores in means(own, "score").iterrows():
             row = {"labelled texts": size_in_words(size)}
             for method, name in NAMES.items():
@@ -75,7 +74,7 @@ def figures(runs):
                 row[name] = "" if score != score else f"{score:.2f}"
                 if score == scores.max():
                     row[name] = f"**{row[name]}**"
-            yield row | {"seconds of its fit": f"{seconds[size]:.0f}"}
+            yield row
 
 
 def size_in_words(size):
