@@ -153,7 +153,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--live", action="store_true", help="run the Trainer here too")
     parser.add_argument("--again", action="store_true", help="make runs again")
-    parser.add_argument("--report", action="store_true", help="print what is on file")
+    parser.add_argument(
+        "--report", action="store_true", help="make no runs, but the table"
+    )
     options = parser.parse_args()
     need_data("sst2_sentence", "trec", "cola", "mrpc", "reference_scores.csv")
     if not options.report:
