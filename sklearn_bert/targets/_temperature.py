@@ -118,7 +118,7 @@ def confidence_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> flo
     """
     found = _unseen(vectors, codes, seed)
     if found is None:
-        return 1 - (1 - PRIOR_SKILL) ** POWER
+        return _after_training(PRIOR_SKILL)
     logs, codes = found
     n_texts = len(codes)
     chance = float(np.bincount(codes).max() / len(codes))
@@ -126,7 +126,7 @@ def confidence_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> flo
     skill = max(0.0, (accuracy - chance) / (1 - chance))
     # Of few texts the accuracy is mostly luck.
     skill = (n_texts * skill + PRIOR_TEXTS * PRIOR_SKILL) / (n_texts + PRIOR_TEXTS)
-    return float(chance + (1 - chance) * (1 - (1 - skill) ** POWER))
+    return chance + (1 - chance) * _after_training(skill)
 
 
 def information_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> float:
@@ -143,14 +143,19 @@ def information_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> fl
     """
     found = _unseen(vectors, codes, seed, LEAST_PREDICTIONS)
     if found is None:
-        return 1 - (1 - PRIOR_SKILL) ** POWER
+        return _after_training(PRIOR_SKILL)
     logs, codes = found
     shares = np.bincount(codes) / len(codes)
     prior = np.log(shares)
     temperature = temperature_of_held_out(logs, codes, prior)
     entropy = -float(shares @ prior)
     known = entropy - _log_loss(prior + (logs - prior) / temperature, codes)
-    return 1 - (1 - max(0.0, known / entropy)) ** POWER
+    return _after_training(max(0.0, known / entropy))
+
+
+def _after_training(skill: float) -> float:
+    """Return the share that fine-tuning avoids, from the share that a probe avoids."""
+    return 1 - (1 - skill) ** POWER
 
 
 def _unseen(
