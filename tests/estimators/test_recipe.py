@@ -20,6 +20,7 @@ from sklearn_bert import (
     load,
     save,
 )
+from sklearn_bert.estimators import _class_head
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._temperature import temperature_of_held_out
@@ -237,6 +238,26 @@ def test_few_labels_that_say_nothing_leave_the_most_frequent_class(common):
     assert_array_equal(unsure.predict(new), clf.predict(new))
     even = BertClassifier(**params, class_weight="balanced").fit(X, y)
     assert (even.predict(new) == "usual").mean() < 0.75
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_few_labels_lean_by_the_shares_of_texts_and_descriptions(
+    common, described, monkeypatch
+):
+    """A class has the share of its texts, by weight, and of its description."""
+    X, y = drawn_reviews(40, n_rare=10)
+    priors, found = [], _class_head.temperature_of_information
+    monkeypatch.setattr(
+        _class_head,
+        "temperature_of_information",
+        lambda *args: [priors.append(args[2]), found(*args)][1],
+    )
+    texts = {"rare": "a dull film", "usual": "a great film"} if described else None
+    clf = BertClassifier(**common, class_descriptions=texts)
+    clf.fit(X, y, sample_weight=np.where(y == "rare", 2.0, 1.0))
+    # Weights have the mean 1: 20 and 30 of 50 are 16 and 24 of 40.
+    shares = np.array([16, 24]) + described
+    assert_allclose(np.exp(priors), [shares / shares.sum()], rtol=1e-6)
 
 
 def test_few_labels_equally_frequent_have_no_bias_added(common, monkeypatch):
