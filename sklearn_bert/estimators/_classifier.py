@@ -143,9 +143,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         confident guesses of each class, up to half of them in the last round. Up to
         2,000 texts take part. "auto": 3. False: `unlabeled` is for `pretraining` alone.
     max_epochs : int or "auto", default="auto"
-        Passes over the training texts. "auto": about as many as make 30 updates, or
-        more where there are more than 48 texts, in line with the cube root of their
-        number; 3 at least. Where labels are few, 64 texts per class or less and one
+        Passes over the training texts. "auto": 3 at least, and about as many as
+        make 30 updates of 48 texts; updates grow with the cube root of the number of
+        texts. Where labels are few, 64 texts per class or less and one
         label per text, it also chooses how they are learned: every update has each
         class equally often, a contrast of the texts is added to the loss [8]_ (unless
         `long_text="window"`), and the head is fitted again at the end, to the vectors

@@ -66,9 +66,9 @@ class BertTokenClassifier(BertEstimator):
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
     max_epochs : int or "auto", default="auto"
-        Passes over the training sentences. "auto": about as many as make 30 updates, or
-        more where there are more than 48 sentences, in line with the cube root of their
-        number; 3 at least.
+        Passes over the training sentences. "auto": 3 at least, and about as many
+        as make 30 updates of 48 sentences; updates grow with the cube root of the
+        number of sentences.
     batch_size : int or "auto", default="auto"
         Sentences per update. Where so many do not fit into the device's memory, they
         pass through it in parts, and the update stays the same. "auto": 32, or all
