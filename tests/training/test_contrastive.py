@@ -516,7 +516,7 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
     numbers = np.unique(texts, return_inverse=True)[1].reshape(2, -1)
     wrong = (numbers[:, :, None] != numbers[:, None]).all(0) | np.eye(16, dtype=bool)
     optimizer = torch.optim.AdamW(encoder.parameters(), weight_decay=0.0)
-    losses = []
+    losses, is_rounding = [], {}
     for share in (1.0, 0.5):
         states = [encoder(input_ids=i[None]).last_hidden_state[0] for i in ids]
         vectors = torch.stack([state.mean(0) for state in states])
@@ -526,8 +526,12 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
         )
         loss = (cosines.logsumexp(1) - cosines.diagonal()).mean()
         loss.backward()
-        used = [p for p in encoder.parameters() if p.grad is not None]
-        torch.nn.utils.clip_grad_norm_(used, 1.0)
+        used = {n: p for n, p in encoder.named_parameters() if p.grad is not None}
+        torch.nn.utils.clip_grad_norm_(used.values(), 1.0)
+        for name, weight in used.items():
+            # Of gradients below its epsilon, which are rounding, AdamW makes steps.
+            is_small = (weight.grad != 0) & (weight.grad.abs() < 1e-8)
+            is_rounding[name] = is_rounding.get(name, False) | is_small
         optimizer.param_groups[0]["lr"] = settings["learning_rate"] * share
         optimizer.step()
         optimizer.zero_grad()
@@ -535,7 +539,11 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
     assert_allclose([r["train_loss"] for r in embedder.history_], losses, rtol=1e-4)
     ours = embedder.net_.module.encoder.state_dict()
     for name, value in encoder.state_dict().items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+        is_sure = ~is_rounding.get(name, torch.zeros_like(value, dtype=torch.bool))
+        sure, expected = ours[name][is_sure], value[is_sure]
+        torch.testing.assert_close(sure, expected, rtol=1e-3, atol=1e-4)
+    n_rounding = sum(map(torch.sum, is_rounding.values()))
+    assert n_rounding < 0.02 * sum(map(torch.numel, used.values()))
 
 
 def test_simcse_s_views_differ_by_dropout_alone(fit, monkeypatch):
