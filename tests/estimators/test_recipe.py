@@ -52,7 +52,7 @@ def common(checkpoint):
     ],
 )
 def test_epochs_make_thirty_updates_of_48_texts_by_the_cube_root(n_texts, epochs):
-    """Epochs make about 30 updates, times the cube root of texts over 48; 3 at least."""
+    """Updates are about 30, times the cube root of texts over 48; epochs 3 at least."""
     recipe = Recipe.of(BertClassifier(), n_texts, 384)
     n_updates = 30 * (n_texts / 48) ** (1 / 3)
     expected = max(3, round(n_updates / math.ceil(n_texts / 32)))
