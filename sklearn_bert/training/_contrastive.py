@@ -86,13 +86,15 @@ class ContrastiveCrossEntropy(CrossEntropy):
 
     All pairs of the texts that pass through the model together are compared. B. Gunel
     et al., "Supervised Contrastive Learning for Pre-trained Language Model
-    Fine-tuning", ICLR 2021, equation 1, with both terms at weight 1.
+    Fine-tuning", ICLR 2021, equation 1.
 
     Parameters
     ----------
     n_classes : int
     label_smoothing : float
         Of the cross-entropy.
+    contrast_weight : float
+        Of the contrast, where the cross-entropy has 1.
     temperature : float
         What cosines are divided by.
     """
@@ -101,10 +103,15 @@ class ContrastiveCrossEntropy(CrossEntropy):
     compares = True
 
     def __init__(
-        self, n_classes: int, label_smoothing: float = 0.0, temperature: float = 0.1
+        self,
+        n_classes: int,
+        label_smoothing: float = 0.0,
+        contrast_weight: float = 1.0,
+        temperature: float = 0.1,
     ) -> None:
         super().__init__(label_smoothing)
         self.n_classes = n_classes
+        self.contrast_weight = contrast_weight
         self.temperature = temperature
 
     def losses(
@@ -115,13 +122,13 @@ class ContrastiveCrossEntropy(CrossEntropy):
         n_targets: int,
         n_rows: int,
     ) -> Tensor:
-        """Compute the share of some rows in the sum of both mean losses."""
+        """Compute the share of some rows in the weighted sum of both mean losses."""
         assert isinstance(scores, Tensor)
         # Behind the texts there may be one of padding.
         outputs = scores[: len(targets)]
         vectors = functional.normalize(outputs[:, self.n_classes :])
         losses = self(outputs[:, : self.n_classes], targets)
-        losses = losses + supervised_contrast(
+        losses = losses + self.contrast_weight * supervised_contrast(
             vectors @ vectors.T / self.temperature, targets
         )
         return (losses * weights).sum() / n_targets

@@ -54,6 +54,14 @@ def test_a_missing_label_is_called_missing(missing, kind, container):
     refuses(ValueError, message, y, "partial_fit")
 
 
+@pytest.mark.parametrize(("labels", "weight"), [("xyxy", 1.0), ("xyxz", 9.0)])
+def test_contrast_weighs_more_than_scores_where_classes_are_several(labels, weight):
+    """Nine times as much as the cross-entropy, and between two classes as much."""
+    targets = read_labels(np.array(list(labels)), TEXTS)
+    assert targets.loss(0.0, contrasts=True).contrast_weight == weight
+    assert not hasattr(targets.loss(0.0), "contrast_weight")
+
+
 LABELLED = range(100, 104)  # an index that does not count from 0
 WRONG_ROWS = {
     "missing label": (BertClassifier, ["x", "y", "x", None], {}),

@@ -640,11 +640,11 @@ def plain_contrast(vectors, codes, temperature):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_contrastive_cross_entropy_is_the_sum_of_both(smoothing):
-    """The loss of a part is its weighted share of cross-entropy and contrast."""
+    """The loss of a part is its share of cross-entropy and weighted contrast."""
     rng = np.random.default_rng(0)
     logits, vectors = rng.normal(size=(7, 3)), rng.normal(size=(7, 5))
     codes, weights = np.array([0, 1, 2, 0, 1, 0, 1]), rng.uniform(0.5, 2, 7)
-    loss = ContrastiveCrossEntropy(3, smoothing, temperature=0.3)
+    loss = ContrastiveCrossEntropy(3, smoothing, 2.5, temperature=0.3)
     padding = np.zeros((1, 8))
     found = loss.losses(
         torch.tensor(np.vstack([np.hstack([logits, vectors]), padding])),
@@ -655,7 +655,7 @@ def test_contrastive_cross_entropy_is_the_sum_of_both(smoothing):
     )
     logs = logits - logsumexp(logits, axis=1, keepdims=True)
     wanted = np.eye(3)[codes] * (1 - smoothing) + smoothing / 3
-    expected = -(wanted * logs).sum(1) + plain_contrast(vectors, codes, 0.3)
+    expected = -(wanted * logs).sum(1) + 2.5 * plain_contrast(vectors, codes, 0.3)
     assert_allclose(found.item(), (expected * weights).sum() / 10, rtol=1e-6)
 
 
