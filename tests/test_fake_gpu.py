@@ -278,7 +278,7 @@ OBJECTIVES = {
     "classes": (CrossEntropy(0.1), CODES, None),
     "labels": (BinaryCrossEntropy(), LABELS, None),
     "numbers": (RegressionLoss("huber"), NUMBERS, None),
-    "contrast and classes": (ContrastiveCrossEntropy(2), CODES, None),
+    "contrast and classes": (ContrastiveCrossEntropy(2, 0.0, 9.0), CODES, None),
     "pairs": (MultipleNegativesRanking(0.05), np.arange(10).reshape(5, 2), PAIRS),
     "likeness": (SupervisedContrastive(0.1), CODES, PAIRS),
     "scores of pairs": (CoSENT(0.05), NUMBERS[:, 0], PAIRS),

@@ -143,16 +143,17 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         confident guesses of each class, up to half of them in the last round. Up to
         2,000 texts take part. "auto": 3. False: `unlabeled` is for `pretraining` alone.
     max_epochs : int or "auto", default="auto"
-        Passes over the training texts. "auto": 3 at least, and about as many as make
-        30 updates of 48 texts; updates grow with the cube root of the number of texts.
-        Where labels are few, 64 texts per class or less and one label per text, it also
+        Passes over the training texts. "auto": 3 at least, and otherwise so many that
+        there are about 30 times the cube root of n / 48 updates, with n texts. Where
+        labels are few, 64 texts per class or less and one label per text, it also
         chooses how they are learned: every update has each class equally often, a
-        contrast of the texts is added to the loss [8]_ (at nine times the weight of the
-        cross-entropy, at the same between two classes; not with `long_text="window"`),
-        and the head is fitted again at the end, to the vectors as they are then and the
-        classes as frequent as they are [9]_. Where a regression on the vectors of the
-        unchanged checkpoint, cross-validated, can hardly tell them apart, it leans to
-        the classes that weigh more.
+        contrast of the texts is added to the loss [8]_, with nine times the weight of
+        the cross-entropy, or the same weight between two classes (no contrast with
+        `long_text="window"` or `trainable="head"`), and the head is fitted again at the
+        end, to the vectors as they are then and the classes as frequent as they are
+        [9]_. Where a regression on the vectors of the unchanged checkpoint,
+        cross-validated, can hardly tell them apart, it leans to the classes that weigh
+        more.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where

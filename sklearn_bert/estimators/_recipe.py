@@ -13,8 +13,8 @@ BATCH_SIZE = 32
 # are the rates of Devlin et al. (2019, appendix A.3) for widths of 768 and 1,024.
 RATE, WIDTH = 1e-4, 384
 LEAST_EPOCHS = 3
-# Updates of so many texts; of others in line with the cube root of their number.
-UPDATES, OF_TEXTS = 30, 48
+# 48 texts have 30 updates, others in line with the cube root of their number.
+UPDATES, REFERENCE_TEXTS = 30, 48
 # Up to so many texts per class labels are few.
 FEW_PER_CLASS = 64
 
@@ -87,7 +87,7 @@ class Recipe:
             learning_rate = RATE * min(1.0, WIDTH / width)
         max_epochs = 1 if is_partial else estimator.max_epochs
         if is_auto:
-            n_updates = UPDATES * math.cbrt(n_texts / OF_TEXTS)
+            n_updates = UPDATES * math.cbrt(n_texts / REFERENCE_TEXTS)
             per_epoch = math.ceil(n_texts / batch_size)
             max_epochs = max(LEAST_EPOCHS, round(n_updates / per_epoch))
         return cls(

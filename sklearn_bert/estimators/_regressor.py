@@ -107,9 +107,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         times as long. A head that learns alone takes steps a hundred times as long in
         either case.
     max_epochs : int or "auto", default="auto"
-        Passes over the training texts. "auto": 3 at least, and about as many as
-        make 30 updates of 48 texts; updates grow with the cube root of the number of
-        texts.
+        Passes over the training texts. "auto": 3 at least, and otherwise so many that
+        there are about 30 times the cube root of n / 48 updates, with n texts.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where

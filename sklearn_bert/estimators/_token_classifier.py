@@ -66,9 +66,8 @@ class BertTokenClassifier(BertEstimator):
         Rank of the additions of `adapter`: a greater one learns more and takes more
         memory. They are scaled by 2, whatever the rank.
     max_epochs : int or "auto", default="auto"
-        Passes over the training sentences. "auto": 3 at least, and about as many
-        as make 30 updates of 48 sentences; updates grow with the cube root of the
-        number of sentences.
+        Passes over the training sentences. "auto": 3 at least, and otherwise so many
+        that there are about 30 times the cube root of n / 48 updates, with n sentences.
     batch_size : int or "auto", default="auto"
         Sentences per update. Where so many do not fit into the device's memory, they
         pass through it in parts, and the update stays the same. "auto": 32, or all

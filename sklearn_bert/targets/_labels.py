@@ -24,9 +24,10 @@ from sklearn_bert.text._columns import (
 from sklearn_bert.training._contrastive import ContrastiveCrossEntropy
 from sklearn_bert.training._losses import BinaryCrossEntropy, CrossEntropy, Objective
 
-# Of the contrast, where the cross-entropy has 1: the share of 0.9 that B. Gunel et al.
-# found best for few labels ("Supervised Contrastive Learning for Pre-trained Language
-# Model Fine-tuning", ICLR 2021). Between two classes that did harm, and it has 0.5.
+# Weight of the contrast of more than two classes, where the cross-entropy has 1: in the
+# words of B. Gunel et al. ("Supervised Contrastive Learning for Pre-trained Language
+# Model Fine-tuning", ICLR 2021) lambda / (1 - lambda), with their 0.9. Two classes gain
+# nothing by it (docs/training.rst).
 CONTRAST_WEIGHT = 9.0
 
 

@@ -86,7 +86,7 @@ class ContrastiveCrossEntropy(CrossEntropy):
 
     All pairs of the texts that pass through the model together are compared. B. Gunel
     et al., "Supervised Contrastive Learning for Pre-trained Language Model
-    Fine-tuning", ICLR 2021, equation 1.
+    Fine-tuning", ICLR 2021, equation 1, over 1 - lambda.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class ContrastiveCrossEntropy(CrossEntropy):
     label_smoothing : float
         Of the cross-entropy.
     contrast_weight : float
-        Of the contrast, where the cross-entropy has 1.
+        Of the contrast, where the cross-entropy has 1: lambda / (1 - lambda).
     temperature : float
         What cosines are divided by.
     """

@@ -24,6 +24,7 @@ from sklearn_bert.estimators import _class_head
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._temperature import temperature_of_held_out
+from sklearn_bert.training._losses import CrossEntropy
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +52,8 @@ def common(checkpoint):
         (67_000, 3),
     ],
 )
-def test_epochs_make_thirty_updates_of_48_texts_by_the_cube_root(n_texts, epochs):
-    """Updates are about 30, times the cube root of texts over 48; epochs 3 at least."""
+def test_updates_grow_with_the_cube_root_of_the_texts(n_texts, epochs):
+    """48 texts have 30 updates, n cbrt(n / 48) times as many; epochs are 3 at least."""
     recipe = Recipe.of(BertClassifier(), n_texts, 384)
     n_updates = 30 * (n_texts / 48) ** (1 / 3)
     expected = max(3, round(n_updates / math.ceil(n_texts / 32)))
@@ -113,6 +114,16 @@ def test_what_was_chosen_is_published(common, reviews, kind):
     assert found == (1e-4, 19, 12)
     assert len(clf.history_) == clf.n_iter_ == 19
     assert max(row["learning_rate"] for row in clf.history_) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(("n_classes", "weight"), [(2, 1.0), (3, 9.0)])
+def test_few_labels_are_contrasted_with_a_weight(common, reviews, n_classes, weight):
+    """The loss has the contrast, with the weight that is for so many classes."""
+    X, y = reviews[0][:9], np.arange(9) % n_classes
+    clf = BertClassifier(**common).fit(X, y)
+    assert clf.net_.criterion.contrast_weight == weight
+    clf.set_params(max_epochs=1).fit(X, y)
+    assert type(clf.net_.criterion) is CrossEntropy
 
 
 def test_tags_choose_by_the_sentences(common):

@@ -516,7 +516,7 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
     numbers = np.unique(texts, return_inverse=True)[1].reshape(2, -1)
     wrong = (numbers[:, :, None] != numbers[:, None]).all(0) | np.eye(16, dtype=bool)
     optimizer = torch.optim.AdamW(encoder.parameters(), weight_decay=0.0)
-    losses, is_rounding = [], {}
+    losses, small = [], {}
     for share in (1.0, 0.5):
         states = [encoder(input_ids=i[None]).last_hidden_state[0] for i in ids]
         vectors = torch.stack([state.mean(0) for state in states])
@@ -529,9 +529,7 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
         used = {n: p for n, p in encoder.named_parameters() if p.grad is not None}
         torch.nn.utils.clip_grad_norm_(used.values(), 1.0)
         for name, weight in used.items():
-            # Of gradients below its epsilon, which are rounding, AdamW makes steps.
-            is_small = (weight.grad != 0) & (weight.grad.abs() < 1e-8)
-            is_rounding[name] = is_rounding.get(name, False) | is_small
+            small[name] = small.get(name, False) | (weight.grad.abs() < 1e-8)
         optimizer.param_groups[0]["lr"] = settings["learning_rate"] * share
         optimizer.step()
         optimizer.zero_grad()
@@ -539,11 +537,13 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
     assert_allclose([r["train_loss"] for r in embedder.history_], losses, rtol=1e-4)
     ours = embedder.net_.module.encoder.state_dict()
     for name, value in encoder.state_dict().items():
-        is_sure = ~is_rounding.get(name, torch.zeros_like(value, dtype=torch.bool))
-        sure, expected = ours[name][is_sure], value[is_sure]
-        torch.testing.assert_close(sure, expected, rtol=1e-3, atol=1e-4)
-    n_rounding = sum(map(torch.sum, is_rounding.values()))
-    assert n_rounding < 0.02 * sum(map(torch.numel, used.values()))
+        # AdamW divides by the size of a gradient. Of one that is near its epsilon, as
+        # of biases of keys, which softmax does not see, rounding decides the step.
+        atol = 1e-4 + 2 * settings["learning_rate"] * small.get(name, 0)
+        assert ((ours[name] - value).abs() <= atol + 1e-3 * value.abs()).all(), name
+    # Most embeddings are of words and positions that no text has.
+    n_small = sum(int(s.sum()) for name, s in small.items() if "embed" not in name)
+    assert n_small < 0.01 * sum(map(torch.numel, used.values()))
 
 
 def test_simcse_s_views_differ_by_dropout_alone(fit, monkeypatch):
@@ -639,8 +639,8 @@ def plain_contrast(vectors, codes, temperature):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_contrastive_cross_entropy_is_the_sum_of_both(smoothing):
-    """The loss of a part is its share of cross-entropy and weighted contrast."""
+def test_contrastive_cross_entropy_is_the_weighted_sum_of_both(smoothing):
+    """The loss of a part is its weighted share of cross-entropy and 2.5 contrasts."""
     rng = np.random.default_rng(0)
     logits, vectors = rng.normal(size=(7, 3)), rng.normal(size=(7, 5))
     codes, weights = np.array([0, 1, 2, 0, 1, 0, 1]), rng.uniform(0.5, 2, 7)
