@@ -55,14 +55,6 @@ def test_a_missing_label_is_called_missing(missing, kind, container):
     refuses(ValueError, message, y, "partial_fit")
 
 
-@pytest.mark.parametrize(("labels", "weight"), [("xyxy", 1.0), ("xyxz", 9.0)])
-def test_contrast_of_more_than_two_classes_has_nine_times_the_weight(labels, weight):
-    """It has nine times the weight of the cross-entropy; of two classes the same."""
-    targets = read_labels(np.array(list(labels)), TEXTS)
-    assert targets.loss(0.0, contrasts=True).contrast_weight == weight
-    assert type(targets.loss(0.0)) is CrossEntropy
-
-
 LABELLED = range(100, 104)  # an index that does not count from 0
 WRONG_ROWS = {
     "missing label": (BertClassifier, ["x", "y", "x", None], {}),
@@ -317,3 +309,14 @@ def test_any_tensor_is_read(name):
     indicator = torch.stack([tensor, 1 - tensor], 1)
     found = read_labels(indicator, TEXTS).encode(indicator)
     np.testing.assert_array_equal(found, np.column_stack([plain, 1 - plain]))
+
+
+# -- the loss --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("labels", "weight"), [("xyxy", 1.0), ("xyxz", 9.0)])
+def test_contrast_of_more_than_two_classes_has_nine_times_the_weight(labels, weight):
+    """It has nine times the weight of the cross-entropy; of two classes the same."""
+    targets = read_labels(np.array(list(labels)), TEXTS)
+    assert targets.loss(0.0, contrasts=True).contrast_weight == weight
+    assert type(targets.loss(0.0)) is CrossEntropy
