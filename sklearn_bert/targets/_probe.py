@@ -64,7 +64,9 @@ def label_probe(
     -------
     weight : ndarray of shape (n_labels, width)
     bias : ndarray of shape (n_labels,)
-        Of a label that all or none of the texts have both are 0.
+        Of a label that all or none of n texts have, the weight is 0, and the bias the
+        logit of (n + 1/2) / (n + 1), or of what is left of 1: the estimate of H.
+        Jeffreys, "Theory of Probability" (1939), for the share of such texts.
     """
     n_labels, width = targets.shape[1], vectors.shape[1]
     weight, bias = np.zeros((n_labels, width)), np.zeros(n_labels)
@@ -74,6 +76,10 @@ def label_probe(
         if 0 < column.sum() < len(column):
             model = _logistic(vectors, column, weights[:, label])
             weight[label], bias[label] = model.coef_[0], model.intercept_[0]
+        else:
+            # No start at 1/2: few updates would leave the label far too likely.
+            sign = 1 if column.any() else -1
+            bias[label] = sign * np.log(2 * weights[:, label].sum() + 1)
     return weight, bias
 
 

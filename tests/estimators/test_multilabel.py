@@ -114,6 +114,14 @@ def test_labels_are_probable_ones(fitted, reviews):
     assert not np.allclose(proba.sum(axis=1), 1)
 
 
+def test_a_label_that_no_text_has_is_improbable(fit, reviews):
+    """Where nothing speaks for a label, a few updates leave it unlikely."""
+    y = np.column_stack([INDICATOR, np.zeros(8, dtype=int)])
+    proba = fit(reviews[0][:8], y).predict_proba(reviews[0])
+    assert proba[:, 3].max() < 0.1
+    assert proba[:, :3].max(axis=0).min() > 0.1
+
+
 def test_score_is_of_whole_rows(fitted, reviews, topics):
     """`score` is the share of texts whose labels are all right, weighted or not."""
     true = np.where(np.arange(40)[:, None] % 3 == 0, 1 - topics, topics)

@@ -59,8 +59,18 @@ def test_label_probe_is_a_regression_per_label(vectors):
         assert_allclose(
             expit(vectors @ weight[label] + bias[label]), expected, atol=1e-9
         )
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_label_probe_of_a_label_without_two_sides_is_nearly_sure(vectors, value):
+    """A label that no text has, or all, gets Jeffreys' estimate of its share."""
+    targets = np.random.default_rng(2).integers(0, 2, (60, 3)).astype(np.float32)
+    targets[:, 1] = value
+    weights = np.random.default_rng(3).uniform(0.5, 2, (60, 3))
+    weight, bias = label_probe(vectors, targets, weights)
+    n_texts = weights[:, 1].sum()
     assert not weight[1].any()
-    assert bias[1] == 0
+    assert expit(bias[1]) == pytest.approx((n_texts * value + 0.5) / (n_texts + 1))
 
 
 @pytest.mark.parametrize("n_targets", [1, 2])
