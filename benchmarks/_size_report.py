@@ -16,6 +16,7 @@ SIZES += [f"{n} rows" for n in (50, 100, 300, 1000)] + ["all"]
 NAMES = {
     "tfidf": "TF-IDF + linear model",
     "embedder": "BertEmbedder + linear model",
+    "cosine": "cosine of a pair + linear model",
     "trainer": "Trainer",
     "setfit": "SetFit",
     "ours": "BertClassifier",
@@ -24,6 +25,7 @@ NAMES = {
 LOOKS = {
     "tfidf": {"color": "#CC79A7", "marker": "^"},
     "embedder": {"color": "#009E73", "marker": "s"},
+    "cosine": {"color": "#0072B2", "marker": "P"},
     "trainer": {"color": "#E69F00", "marker": "D"},
     "setfit": {"color": "#56B4E9", "marker": "v"},
     "ours": {"color": "#D55E00", "marker": "o", "linewidth": 3, "markersize": 9},
@@ -68,7 +70,7 @@ def over_sets(runs: pd.DataFrame) -> Iterator[dict]:
     Its standard error is over the sets.
     """
     names = [
-        name for name in ("score", "log_loss", "ece", "fit_seconds") if name in runs
+        name for name in ("score", "log_loss", "ece", "fit_cpu_seconds") if name in runs
     ]
     names = [column for name in names for column in (name, f"{name}_ours")]
     by_cell = paired(runs).groupby(["size", "method", "set"], observed=True)

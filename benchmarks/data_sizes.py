@@ -7,6 +7,8 @@ draws    A draw is a random choice of rows, the same for every method. A class t
          lacks is unknown to the methods, and counts in the test.
 methods  tfidf     TfidfVectorizer and a linear model
          embedder  BertEmbedder and the same linear model; a pair is read as one
+         cosine    of pairs: BertEmbedder of either half, and the same linear model of the
+                   cosine of the two, standardised
          trainer   transformers.Trainer with its defaults: 3 epochs, batches of 8, 5e-5,
                    float32. For wnut17 a plain loop, with batches of 32
          setfit    SetFit with its defaults, for 8 and 16 rows per class of single texts
@@ -57,9 +59,10 @@ from sklearn.metrics import (
     average_precision_score,
     matthews_corrcoef,
 )
+from sklearn.metrics.pairwise import paired_cosine_distances
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_bert import (
     BertClassifier,
@@ -195,6 +198,18 @@ def embedder(X, y, *, target: str, seed: int) -> Callable:
     return predictor(model.fit(X, y), target)
 
 
+def similarity(pairs: pd.DataFrame) -> np.ndarray:
+    """Cosine of the vectors of the two texts of each pair, (n_pairs, 1)."""
+    halves = [BertEmbedder().fit_transform(pairs[name]) for name in pairs]
+    return 1 - paired_cosine_distances(*halves)[:, None]
+
+
+def cosine(X, y, *, target: str, seed: int) -> Callable:
+    """Fit a linear model on how similar the checkpoint finds the halves of a pair."""
+    alike = make_pipeline(FunctionTransformer(similarity), StandardScaler())
+    return predictor(make_pipeline(alike, linear_model(target)).fit(X, y), target)
+
+
 def trainer(X, y, *, target: str, seed: int) -> Callable:
     """Fine-tune by a Trainer with its defaults, or tags by a plain loop."""
     folder = str(find_checkpoint(CHECKPOINT, None))
@@ -239,6 +254,7 @@ def ours(X, y, *, target: str, seed: int) -> Callable:
 METHODS = {
     "tfidf": tfidf,
     "embedder": embedder,
+    "cosine": cosine,
     "trainer": trainer,
     "setfit": setfit,
     "ours": ours,
@@ -247,8 +263,10 @@ METHODS = {
 
 def applies(method: str, size: str, target: str, X) -> bool:
     """Whether a method is for this target, these texts and this size."""
+    is_pairs = isinstance(X, pd.DataFrame)
+    if method == "cosine":
+        return is_pairs
     if method == "setfit":
-        is_pairs = isinstance(X, pd.DataFrame)
         return size in SETFIT_SIZES and not is_pairs and target in ("classes", "labels")
     return target != "tags" or method in ("trainer", "ours")
 
@@ -314,7 +332,8 @@ def warmed_up(methods: list[str]) -> list[str]:
     installed = []
     for method in methods:
         try:
-            METHODS[method](texts, labels, target="classes", seed=0)(texts)
+            if applies(method, "8/class", "classes", texts):
+                METHODS[method](texts, labels, target="classes", seed=0)(texts)
         except ImportError as error:
             print(f"skipped: {method} ({error})")
             continue

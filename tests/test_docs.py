@@ -78,9 +78,13 @@ def test_curves_leave_out_a_draw_that_a_method_lacks(runs):
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_curves_are_drawn_in_a_small_file(runs, tmp_path, dark):
-    """The picture is an SVG with the methods' names, of less than 60 kB."""
+    """The picture is an SVG with the methods' names, of less than 60 kB.
+
+    Pairs have too few sets for a curve of what is for them alone.
+    """
     path = tmp_path / "sizes.svg"
     size_report.plot(runs, path, dark=dark)
     text = path.read_text("utf-8")
-    assert all(name in text for name in size_report.NAMES.values())
+    drawn = {method for method, name in size_report.NAMES.items() if name in text}
+    assert drawn == size_report.NAMES.keys() - {"cosine"}
     assert len(text) < 60_000
