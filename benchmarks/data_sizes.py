@@ -7,8 +7,8 @@ draws    A draw is a random choice of rows, the same for every method. A class t
          lacks is unknown to the methods, and counts in the test.
 methods  tfidf     TfidfVectorizer and a linear model
          embedder  BertEmbedder and the same linear model; a pair is read as one
-         cosine    of pairs: BertEmbedder of either half, and the same linear model of the
-                   cosine of the two, standardised
+         cosine    of pairs: BertEmbedder of either half, and the same linear model of
+                   the cosine of the two, standardised
          trainer   transformers.Trainer with its defaults: 3 epochs, batches of 8, 5e-5,
                    float32. For wnut17 a plain loop, with batches of 32
          setfit    SetFit with its defaults, for 8 and 16 rows per class of single texts
