@@ -247,6 +247,7 @@ class Runner:
         encoder, dtype = self.model.encoder, self.dtype()
         packed = (
             self.device.type == "cuda"
+            and self.model.pooling != "similarity"  # whose pairs are taken apart
             and dtype == torch.bfloat16
             and torch.backends.cuda.is_flash_attention_available()
             and can_pack(encoder)

@@ -310,7 +310,7 @@ def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> 
         {
             "word_embedding_dimension": model.width,
             "pooling_mode_cls_token": model.pooling == "cls",
-            "pooling_mode_mean_tokens": model.pooling == "mean",
+            "pooling_mode_mean_tokens": model.pooling in ("mean", "similarity"),
             "pooling_mode_max_tokens": model.pooling == "max",
         },
     )

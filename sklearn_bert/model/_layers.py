@@ -183,7 +183,9 @@ def can_split(model: Any) -> bool:
     """Return whether a part of the model is frozen and can run without the rest."""
     if isinstance(model.trainable, str):
         return bool(model.trainable == "head")
-    return model.encoder.config.model_type in SPLIT
+    # The states of two texts are no feature of the pair that holds them.
+    is_of_pairs = model.pooling == "similarity"
+    return model.encoder.config.model_type in SPLIT and not is_of_pairs
 
 
 def _path(encoder: nn.Module) -> str | None:

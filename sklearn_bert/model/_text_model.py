@@ -19,6 +19,7 @@ from sklearn_bert.model._attention import (
 )
 from sklearn_bert.model._dropout import Dropout, use_own_dropout
 from sklearn_bert.model._layers import check_trainable, lower_modules
+from sklearn_bert.model._pairs import halves
 from sklearn_bert.model._pooling import (
     ATTENTION_FILE,
     AttentionPooling,
@@ -32,6 +33,8 @@ ENCODER_FILE = "model.safetensors"
 # The entry of a configuration that says that positions are sines and cosines, which are
 # not trained; transformers keeps entries that it does not know.
 CONFIG_KEY = "position_encoding"
+# A cosine differs little from pair to pair: by so much it is multiplied for the head.
+SIMILARITY_SCALE = 5.0
 # The parts of a model whose weights have files of their own in a saved folder.
 FILE_OF_PART = {"head": "head.safetensors", "attention": ATTENTION_FILE}
 
@@ -49,7 +52,9 @@ class TextModel(nn.Module):
     ----------
     encoder : transformers.PreTrainedModel
         With `trainable="head"` it is not changed, and may be shared.
-    pooling : {"cls", "pooler", "mean", "max", "attention"}
+    pooling : {"cls", "pooler", "mean", "max", "attention", "similarity"}
+        "similarity": of a pair, instead of a vector, the cosine of the means of the
+        states of its two texts, each read alone.
     attention : AttentionPooling or None
         The pooling of `pooling="attention"`; None: a new one.
     steps : iterable of nn.Module
@@ -98,9 +103,11 @@ class TextModel(nn.Module):
         self.normalize = normalize
         self.width: int = encoder.config.hidden_size  # type: ignore[union-attr,assignment]
         self.position_offset = position_offset(encoder)
-        self.dropout = Dropout(dropout)
+        # The one number of a pair is not dropped.
+        self.dropout = Dropout(0.0 if pooling == "similarity" else dropout)
         with building():
-            self.head = None if n_outputs is None else new_head(self.width, n_outputs)
+            n_inputs = self.pooled_width
+            self.head = None if n_outputs is None else new_head(n_inputs, n_outputs)
             if pooling == "attention" and attention is None:
                 attention = AttentionPooling(self.width)
         self.steps = nn.Sequential(*steps)
@@ -201,9 +208,14 @@ class TextModel(nn.Module):
         return frozen
 
     @property
+    def pooled_width(self) -> int:
+        """Number of entries of what a text is pooled to, and the head takes."""
+        return 1 if self.pooling == "similarity" else self.width
+
+    @property
     def n_features(self) -> int:
         """Number of entries of a finished vector."""
-        return n_features_after(self.steps, self.width)
+        return n_features_after(self.steps, self.pooled_width)
 
     @property
     def freezes_vectors(self) -> bool:
@@ -268,6 +280,8 @@ class TextModel(nn.Module):
         The steps and the normalisation are left to `finish`, because the vectors of the
         windows of a long text are averaged first.
         """
+        if self.pooling == "similarity":
+            return self._similarity(input_ids, attention_mask, token_type_ids, **inputs)
         if cu_seq_lens is not None:
             inputs["cu_seq_lens"] = cu_seq_lens
         output = self.states(input_ids, attention_mask, token_type_ids, **inputs)
@@ -291,6 +305,26 @@ class TextModel(nn.Module):
             vectors = pool(states, attention_mask, self.pooling)
         return vectors
 
+    def _similarity(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        *,
+        lower_states: Tensor | None = None,
+        by_formula: bool = False,
+    ) -> Tensor:
+        """Compute the cosine of the two texts of each pair: (n_pairs, 1), float32."""
+        tokens = lower_states if input_ids is None else input_ids
+        assert tokens is not None
+        trims = tokens.device.type == "cpu" and not by_formula
+        both, mask = halves(tokens, attention_mask, token_type_ids, trims=trims)
+        name = "lower_states" if input_ids is None else "input_ids"
+        found = self.states(attention_mask=mask, by_formula=by_formula, **{name: both})
+        means = pool(found.last_hidden_state, mask, "mean")
+        first, second = means.view(2, tokens.shape[0], self.width)
+        return functional.cosine_similarity(first, second)[:, None]
+
     def finish(self, vectors: Tensor) -> Tensor:
         """Apply the steps, and the normalisation, to the vectors of whole texts."""
         vectors = self.steps(vectors)
@@ -298,6 +332,8 @@ class TextModel(nn.Module):
 
     def scaled(self, vectors: Tensor) -> Tensor:
         """Scale vectors to mean 0 and deviation 1, as the head gets them."""
+        if self.pooling == "similarity":
+            return SIMILARITY_SCALE * vectors
         if self.pooling == "pooler":  # whose tanh has scaled them already
             return vectors
         return functional.layer_norm(vectors, (self.width,))
@@ -307,7 +343,7 @@ class TextModel(nn.Module):
 
         Parameters
         ----------
-        weight : ndarray of shape (n_outputs, width)
+        weight : ndarray of shape (n_outputs, pooled_width)
         bias : ndarray of shape (n_outputs,)
         """
         assert self.head is not None
@@ -336,7 +372,7 @@ class TextModel(nn.Module):
         """
         assert self.head is not None
         with building():
-            grown = new_head(self.width, len(is_new))
+            grown = new_head(self.pooled_width, len(is_new))
         with torch.no_grad():
             grown.weight[~is_new], grown.bias[~is_new] = self.head.parameters()
             if rows is not None:

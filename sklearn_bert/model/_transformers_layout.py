@@ -232,7 +232,7 @@ def _check(model: TextModel, kind: str, pooling: str, head: Head) -> None:
     elif kind != MODERNBERT and family is None:
         what = f"the head of a {kind!r} is not known here"
         way_out += f", or fit one of {', '.join([*FAMILIES, MODERNBERT])}"
-    elif pooling in ("max", "attention"):
+    elif pooling in ("max", "attention", "similarity"):
         what = f"no head of transformers has pooling={pooling!r}"
         way_out = "fit with pooling='mean', 'cls' or 'pooler'"
     elif family is None or pooling == "pooler":

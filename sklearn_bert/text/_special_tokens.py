@@ -48,6 +48,23 @@ class SpecialTokens:
         """The ids of the special tokens after a text, or a pair's first half."""
         return self._ids[1]
 
+    def divides_into(self, alone: SpecialTokens) -> bool:
+        """Tell whether a pair is two texts alone, less the first token of the second.
+
+        Parameters
+        ----------
+        alone : SpecialTokens
+            Those around a single text.
+        """
+        parts = [part.tolist() for part in self._ids]
+        types = [set(part.tolist()) for part in self._types]
+        before, after = alone.before.tolist(), alone.after.tolist()
+        return (
+            self.n_before == 1
+            and parts == [before, after, after]
+            and [*types, *self._half_types] == [{0}, {0}, {1}, 0, 1]
+        )
+
     def blank(self) -> SpecialTokens:
         """Return the same with -1 for each id, to lay out places instead of ids."""
         blank = copy.copy(self)

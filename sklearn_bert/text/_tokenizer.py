@@ -141,6 +141,12 @@ class TextTokenizer:
             self._special_tokens[n_halves] = SpecialTokens(self.backend, n_halves)
         return self._special_tokens[n_halves]
 
+    @property
+    def divides_pairs(self) -> bool:
+        """Whether the model can take out of a pair each text as it would be alone."""
+        alone, pair = self.special_tokens(1), self.special_tokens(2)
+        return self.has_type_ids and pair.divides_into(alone)
+
     def special_id(self, name: str) -> int | None:
         """Return the id of the special token with a name, e.g. "mask", or None."""
         return self.named_ids.get(name)

@@ -59,6 +59,9 @@ def fitted(kind, common):
         case "classes of windows of pairs":
             clf = BertClassifier(**common, **WINDOWS, pooling="max")
             return clf.fit(PAIRS, [3, 1, 2, 2, 1, 3, 1, 2]), PAIRS
+        case "similarity of pairs":
+            clf = BertClassifier(**common, pooling="similarity")
+            return clf.fit(PAIRS, LABELS), PAIRS
         case "numbers":
             return BertRegressor(**common, pooling="attention").fit(
                 TEXTS, numbers
@@ -79,6 +82,7 @@ KINDS = [
     "labels",
     "several labels of windows",
     "classes of windows of pairs",
+    "similarity of pairs",
     "numbers",
     "tags",
     "vectors of windows",
@@ -87,7 +91,13 @@ KINDS = [
 
 
 # torch takes 8 seconds to make a graph: by default one of each way to answer.
-QUICK = ("several labels of windows", "numbers", "tags", "vectors of windows")
+QUICK = (
+    "several labels of windows",
+    "similarity of pairs",
+    "numbers",
+    "tags",
+    "vectors of windows",
+)
 
 
 @pytest.fixture(
