@@ -20,7 +20,17 @@ from sklearn.utils.validation import check_random_state
 from sklearn_bert._process._fork import process_lock
 
 # A new use goes to the end: its place is its key, which must not move.
-USES = ("split", "init", "shuffle", "masks", "nested", "views", "probe", "calibrate")
+USES = (
+    "split",
+    "init",
+    "shuffle",
+    "masks",
+    "nested",
+    "views",
+    "probe",
+    "calibrate",
+    "compare",
+)
 
 _gpu_lock = process_lock()
 

@@ -45,6 +45,11 @@ TEXT_CONSTRAINTS: dict[str, list[Any]] = {
     "window_stride": [Interval(Integral, 1, None, closed="left"), None],
 }
 
+# Of the estimators that pool pairs.
+PAIR_CONSTRAINTS: dict[str, list[Any]] = {
+    "pooling": [StrOptions({"auto", *POOLINGS, "similarity"})]
+}
+
 TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
     "trainable": [
         StrOptions({"all", "head"}),

@@ -65,7 +65,9 @@ class ClassHead:
         self.descriptions = descriptions
         self.grows = call.goes_on and len(labels.classes) > len(estimator.classes_)
         # An indicator has no one class to be sure of.
+        # Nor is a regression of what was not trained surer than it should be.
         is_sure = estimator.calibrate and isinstance(labels, OneOfSeveral)
+        is_sure &= recipe.max_epochs > 0
         self.calibrates = is_sure and (self.grows or not call.goes_on)
         self.described: TokenTable | None = None
         # How sure the model may be when it has learned, and how much it may know.

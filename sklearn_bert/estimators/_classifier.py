@@ -20,6 +20,7 @@ from sklearn_bert._process._sklearn import Interval, StrOptions, fit_context
 from sklearn_bert.estimators._base import (
     AUTO_CONSTRAINTS,
     CHECKPOINT_CONSTRAINTS,
+    PAIR_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
     BertEstimator,
@@ -31,6 +32,7 @@ from sklearn_bert.estimators._nested_pretraining import (
     pretraining_history,
     read_unlabeled,
 )
+from sklearn_bert.estimators._pairs import check_pooling, compare_if_better
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._self_training import (
@@ -56,6 +58,7 @@ from sklearn_bert.targets._labels import (
 )
 from sklearn_bert.targets._new_classes import check_go_on
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
+from sklearn_bert.targets._temperature import information_of
 from sklearn_bert.targets._validation_split import Split
 from sklearn_bert.text._columns import as_python
 from sklearn_bert.text._input import Texts
@@ -99,13 +102,21 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
         token is read once.
-    pooling : {"auto", "cls", "pooler", "mean", "max", "attention"}, default="auto"
-        How the states of a text's tokens become one vector. "auto": what the checkpoint
-        was trained with; for pairs of texts "cls" instead of "mean" and "max".
-        "attention": their mean, in which tokens weigh as the head learns that they
-        matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by Z.
-        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, the
-        states of all tokens are cached instead of one vector per text.
+    pooling : str, default="auto"
+        How the states of a text's tokens become one vector: "cls", "pooler", "mean",
+        "max", "attention", or "similarity" of pairs. "auto": what the checkpoint was
+        trained with; for pairs of texts "cls" instead of "mean" and "max". "attention":
+        their mean, in which tokens weigh as the head learns that they matter (additive
+        attention of D. Bahdanau et al., ICLR 2015, pooled as by Z. Yang et al., NAACL
+        2016, equations 5 to 7); where the head learns alone, the states of all tokens
+        are cached instead of one vector per text. "similarity": of a pair one number,
+        the cosine of the mean states of its two texts, each read alone (N. Reimers, I.
+        Gurevych, "Sentence-BERT", EMNLP 2019, section 3); for checkpoints that tell the
+        texts of a pair apart by token types. "auto" takes it for 10 to 1,000 pairs that
+        have one label each where a cross-validated regression on it knows more of y
+        than one on the vectors, and more than 0.01 (R2); up to 200 pairs train the head
+        alone. Not with `max_epochs` or `learning_rate` as a number,
+        `head_init="random"` or validation.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
@@ -258,6 +269,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Texts per update, as given or chosen.
     max_length_ : int
         Tokens that are read of a text.
+    pooling_ : str
+        How texts are pooled, as given or chosen.
     pretraining_history_ : list of dict
         The `history_` of `pretraining`; only with it.
     batch_size_used_ : int
@@ -351,6 +364,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,
+        **PAIR_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
         **AUTO_CONSTRAINTS,
         "scoring": [str, callable, None],
@@ -623,6 +637,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
             # 4. Train. The head starts from the vectors, and comes back to them.
             recipe = self._choose_recipe(call, labels, len(train), model)
+            if isinstance(labels, OneOfSeveral):
+                model, recipe = compare_if_better(
+                    self, call, texts, model, tokenizer, train, recipe, information_of
+                )
             head = ClassHead(
                 self, call, labels, model, tokenizer, train, recipe, described
             )
@@ -652,6 +670,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         """Make a classifier of the descriptions alone; y holds each class once."""
         with FitCall(self, None, y, n_epochs=0) as call:
             # 1. Read the classes and what they are.
+            check_pooling(self, None)
             labels, descriptions = read_classes(self, y)
             attributes = attributes_of_no_X(self) | labels.attributes()
             attributes["temperature_"] = 1.0
@@ -736,7 +755,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             call.is_partial,
             n_classes=len(labels.classes) if has_one_label else None,
             # Vectors that learn, and one per text.
-            has_vectors=self.trainable != "head" and self.long_text != "window",
+            has_vectors=(
+                self.trainable != "head"
+                and self.long_text != "window"
+                and model.pooling != "similarity"
+            ),
         )
 
     @property

@@ -134,13 +134,14 @@ class FitCall:
             )
         self.estimator = estimator
         self.early_stopping = early_stopping
+        self.is_validated = early_stopping or X_val is not None
         self.is_partial = is_partial
         if n_epochs is None:
             n_epochs = 1 if is_partial else as_python(estimator.max_epochs)
         self.n_epochs = n_epochs
         self.skorch_callbacks = copy_callbacks(
             estimator.callbacks,
-            is_validated=early_stopping or X_val is not None,
+            is_validated=self.is_validated,
             parts=loss_parts,
         )
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -375,7 +376,8 @@ class FitCall:
         attributes : dict
             Fitted attributes that are known already.
         recipe : Recipe or None
-            What "auto" comes to. None: the estimator has numbers.
+            What "auto" comes to; with no epoch nothing is trained. None: the estimator
+            has numbers.
         adapter, adapter_rank, layer_decay
             As the estimator has them, where it has them.
 
@@ -384,9 +386,12 @@ class FitCall:
         dict
             All fitted attributes.
         """
+        assert isinstance(train.table, TokenTable)
+        if recipe is not None and recipe.max_epochs == 0:
+            table = train.table
+            return self.train_nothing(model, tokenizer, table, attributes, recipe)
         estimator = self.estimator
         _check_checkpointing(estimator.gradient_checkpointing, model)
-        assert isinstance(train.table, TokenTable)
         self._note(tokenizer, train.table, attributes)
         if recipe is None:
             recipe = Recipe(

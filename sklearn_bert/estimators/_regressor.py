@@ -18,6 +18,7 @@ from sklearn_bert._process._sklearn import StrOptions, fit_context
 from sklearn_bert.estimators._base import (
     AUTO_CONSTRAINTS,
     CHECKPOINT_CONSTRAINTS,
+    PAIR_CONSTRAINTS,
     TEXT_CONSTRAINTS,
     TRAINING_CONSTRAINTS,
     BertEstimator,
@@ -28,13 +29,15 @@ from sklearn_bert.estimators._nested_pretraining import (
     pretraining_history,
     read_unlabeled,
 )
+from sklearn_bert.estimators._pairs import compare_if_better
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._text_predictor import TextPredictor
 from sklearn_bert.targets._numbers import Scale, read_numbers
-from sklearn_bert.targets._probe import number_probe
+from sklearn_bert.targets._probe import number_probe, variance_explained
 from sklearn_bert.targets._sample_weight import read_sample_weight, with_mean_one
 from sklearn_bert.targets._validation_split import Split
+from sklearn_bert.text._input import Texts
 from sklearn_bert.training._losses import RegressionLoss
 
 
@@ -75,13 +78,20 @@ class BertRegressor(RegressorMixin, TextPredictor):
         Tokens from the start of one window to the start of the next; fewer than a
         window holds make windows overlap. None: as many as it holds, so that every
         token is read once.
-    pooling : {"auto", "cls", "pooler", "mean", "max", "attention"}, default="auto"
-        How the states of a text's tokens become one vector. "auto": what the checkpoint
-        was trained with; for pairs of texts "cls" instead of "mean" and "max".
-        "attention": their mean, in which tokens weigh as the head learns that they
-        matter (additive attention of D. Bahdanau et al., ICLR 2015, pooled as by Z.
-        Yang et al., NAACL 2016, equations 5 to 7); where the head learns alone, the
-        states of all tokens are cached instead of one vector per text.
+    pooling : str, default="auto"
+        How the states of a text's tokens become one vector: "cls", "pooler", "mean",
+        "max", "attention", or "similarity" of pairs. "auto": what the checkpoint was
+        trained with; for pairs of texts "cls" instead of "mean" and "max". "attention":
+        their mean, in which tokens weigh as the head learns that they matter (additive
+        attention of D. Bahdanau et al., ICLR 2015, pooled as by Z. Yang et al., NAACL
+        2016, equations 5 to 7); where the head learns alone, the states of all tokens
+        are cached instead of one vector per text. "similarity": of a pair one number,
+        the cosine of the mean states of its two texts, each read alone (N. Reimers, I.
+        Gurevych, "Sentence-BERT", EMNLP 2019, section 3); for checkpoints that tell the
+        texts of a pair apart by token types. "auto" takes it for 10 to 1,000 pairs
+        where a cross-validated regression on it knows more of y than one on the
+        vectors, and more than 0.01 (R2); up to 200 pairs train the head alone. Not with
+        `max_epochs` or `learning_rate` as a number, `head_init="random"` or validation.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
@@ -108,7 +118,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         either case.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
-        there are about 30 times the cube root of n / 48 updates, with n texts.
+        there are about 30 times the cube root of n / 48 updates, with n texts. None
+        where `pooling` says so.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where
@@ -197,6 +208,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         Texts per update, as given or chosen.
     max_length_ : int
         Tokens that are read of a text.
+    pooling_ : str
+        How texts are pooled, as given or chosen.
     pretraining_history_ : list of dict
         The `history_` of `pretraining`; only with it.
     batch_size_used_ : int
@@ -260,6 +273,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CHECKPOINT_CONSTRAINTS,
         **TEXT_CONSTRAINTS,
+        **PAIR_CONSTRAINTS,
         **TRAINING_CONSTRAINTS,
         **AUTO_CONSTRAINTS,
         "scoring": [str, callable, None],
@@ -458,9 +472,7 @@ class BertRegressor(RegressorMixin, TextPredictor):
                 read_sample_weight(sample_weight, len(texts)), n_valid, groups=groups
             )
             if valid_texts is not None:
-                valid_numbers, _ = read_numbers(y_val, valid_texts, "y_val")
-                _check_width("y_val", valid_numbers, numbers.shape[1])
-                numbers = np.concatenate([numbers, valid_numbers])
+                numbers = _joined(numbers, y_val, valid_texts)
                 texts = texts.joined(valid_texts)
             # Only the texts to train on: held-out ones must not leak into the scale.
             scale = self._choose_scale(call, numbers, split)
@@ -475,10 +487,13 @@ class BertRegressor(RegressorMixin, TextPredictor):
             targets = scale.standardise(numbers)
             train, valid = split.examples(tokenizer(texts), targets, weights)
             # 4. Train. The head starts as a linear model of the vectors.
+            recipe = Recipe.of(self, len(train), model.width, call.is_partial)
+            model, recipe = compare_if_better(
+                self, call, texts, model, tokenizer, train, recipe, variance_explained
+            )
             if self.head_init == "probe" and not call.goes_on:
                 inputs = call.head_inputs(model, tokenizer, train)
                 model.set_head(*number_probe(*inputs))
-            recipe = Recipe.of(self, len(train), model.width, call.is_partial)
             attributes |= scale.attributes() | {"_is_1d": is_1d}
             fitted = call.train(
                 model,
@@ -529,6 +544,13 @@ class BertRegressor(RegressorMixin, TextPredictor):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _joined(numbers: np.ndarray, y_val: Any, valid_texts: Texts) -> np.ndarray:
+    """Return the numbers followed by those to validate on."""
+    valid_numbers, _ = read_numbers(y_val, valid_texts, "y_val")
+    _check_width("y_val", valid_numbers, numbers.shape[1])
+    return np.concatenate([numbers, valid_numbers])
 
 
 def _check_width(name: str, numbers: np.ndarray, width: int) -> None:

@@ -142,16 +142,30 @@ def information_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> fl
     vectors, codes, seed
         As in `confidence_to_have`.
     """
+    found = information_of(vectors, codes, seed)
+    share = PRIOR_SKILL if found is None else max(0.0, found)
+    return _after_training(share)
+
+
+def information_of(vectors: np.ndarray, codes: np.ndarray, seed: int) -> float | None:
+    """Say what share of the uncertainty about the classes a probe resolves.
+
+    Returns
+    -------
+    float or None
+        D. McFadden's R2 (1974) of cross-validated probes, once they are as sure as they
+        should be. None: there are too few texts.
+    """
     found = _unseen(vectors, codes, seed, LEAST_PREDICTIONS)
     if found is None:
-        return _after_training(PRIOR_SKILL)
+        return None
     logs, codes = found
     shares = np.bincount(codes) / len(codes)
     prior = np.log(shares)
     temperature = temperature_of_held_out(logs, codes, prior)
     entropy = -float(shares @ prior)
     known = entropy - _log_loss(prior + (logs - prior) / temperature, codes)
-    return _after_training(max(0.0, known / entropy))
+    return known / entropy
 
 
 def _after_training(skill: float) -> float:

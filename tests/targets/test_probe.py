@@ -5,8 +5,15 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold, cross_val_predict
 
-from sklearn_bert.targets._probe import class_probe, label_probe, number_probe
+from sklearn_bert.targets._probe import (
+    class_probe,
+    label_probe,
+    number_probe,
+    variance_explained,
+)
 
 WIDTH = 16
 
@@ -83,3 +90,24 @@ def test_number_probe_is_ridge(vectors, n_targets):
     reference = Ridge(alpha=1.0).fit(unit, targets, sample_weight=weights)
     expected = reference.predict(unit).reshape(60, n_targets)
     assert_allclose(vectors @ weight.T + bias, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_variance_explained_is_the_cross_validated_r2(vectors, n_targets):
+    """It is scikit-learn's r2_score of Ridge on folds."""
+    rng = np.random.default_rng(4)
+    targets = vectors[:, :n_targets] + rng.normal(size=(60, n_targets))
+    targets = (targets - targets.mean(axis=0)) / targets.std(axis=0)
+    share = variance_explained(vectors, targets, seed=7)
+    predicted = cross_val_predict(
+        Ridge(alpha=1.0),
+        vectors / np.sqrt(WIDTH),
+        targets,
+        cv=KFold(5, shuffle=True, random_state=7),
+    ).reshape(targets.shape)
+    assert share == pytest.approx(r2_score(targets, predicted))
+
+
+def test_variance_explained_of_one_number_is_none(vectors):
+    """Where all targets are alike there is nothing to explain."""
+    assert variance_explained(vectors, np.zeros((60, 1)), seed=0) == 0.0

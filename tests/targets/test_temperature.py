@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from sklearn_bert.targets._temperature import (
     HIGHEST,
     HIGHEST_TO_PRIOR,
     LOWEST,
     confidence_to_have,
+    information_of,
     information_to_have,
     temperature_of_confidence,
     temperature_of_held_out,
@@ -153,3 +157,24 @@ def test_information_does_without_some_classes():
     without = information_to_have(vectors[:40], codes[:40], seed=0)
     assert found == pytest.approx(without, abs=0.05)
     assert found > 0.9
+
+
+def test_information_of_is_mcfaddens_r2():
+    """It is 1 less the ratio of both log losses; that of luck is close to 0."""
+    rng = np.random.default_rng(11)
+    codes = np.arange(300) % 2
+    vectors = rng.normal(size=(300, 1)) + 2.0 * codes[:, None]
+    proba = cross_val_predict(
+        LogisticRegression(C=10),
+        vectors,
+        codes,
+        cv=StratifiedKFold(5, shuffle=True, random_state=0),
+        method="predict_proba",
+    )
+    expected = 1 - log_loss(codes, proba) / np.log(2)
+    assert expected > 0.3
+    found = information_of(vectors, codes, seed=0)
+    assert found == pytest.approx(expected, abs=0.01)
+    nothing = information_of(rng.normal(size=(300, 1)), codes, seed=0)
+    assert abs(nothing) < 0.02
+    assert information_of(vectors[:3], codes[:3], seed=0) is None
