@@ -44,7 +44,7 @@ WORDS = {
         "answers": f"predictions {IN_BOTH}",
         "alike": ", of as many targets,",
         "kinds": "",
-        "none": " None where `pooling` says so.",
+        "none": " 0 where `pooling` takes the similarity of up to 200 pairs.",
         "head_tail": " [3]_",
         "of_head": "",
     },

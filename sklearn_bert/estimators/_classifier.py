@@ -116,7 +116,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         have one label each where a cross-validated regression on it knows more of y
         than one on the vectors, and more than 0.01 (R2); up to 200 pairs train the head
         alone. Not with `max_epochs` or `learning_rate` as a number,
-        `head_init="random"` or validation.
+        `head_init="random"`, validation or `partial_fit`.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
@@ -155,16 +155,16 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         2,000 texts take part. "auto": 3. False: `unlabeled` is for `pretraining` alone.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
-        there are about 30 times the cube root of n / 48 updates, with n texts. Where
-        labels are few, 64 texts per class or less and one label per text, it also
-        chooses how they are learned: every update has each class equally often, a
-        contrast of the texts is added to the loss [8]_, with nine times the weight of
-        the cross-entropy, or the same weight between two classes (no contrast with
-        `long_text="window"` or `trainable="head"`), and the head is fitted again at the
-        end, to the vectors as they are then and the classes as frequent as they are
-        [9]_. Where a regression on the vectors of the unchanged checkpoint,
-        cross-validated, can hardly tell them apart, it leans to the classes that weigh
-        more.
+        there are about 30 times the cube root of n / 48 updates, with n texts; 0 where
+        `pooling` takes the similarity of up to 200 pairs. Where labels are few, 64
+        texts per class or less and one label per text, it also chooses how they are
+        learned: every update has each class equally often, a contrast of the texts is
+        added to the loss [8]_, with nine times the weight of the cross-entropy, or the
+        same weight between two classes (no contrast with `long_text="window"` or
+        `trainable="head"`), and the head is fitted again at the end, to the vectors as
+        they are then and the classes as frequent as they are [9]_. Where a regression
+        on the vectors of the unchanged checkpoint, cross-validated, can hardly tell
+        them apart, it leans to the classes that weigh more.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where

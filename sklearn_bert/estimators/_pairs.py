@@ -20,7 +20,8 @@ from sklearn_bert.training._examples import Examples
 
 # Fewer pairs cannot tell. With more it is not yet measured which way is the better.
 LEAST_PAIRS, MOST_PAIRS = 10, 1_000
-# Up to so many pairs spoil the checkpoint's similarity more than they improve it.
+# Fewer pairs spoil the checkpoint's similarity more than they improve it: those of MRPC
+# have an accuracy of 0.72 untrained and 0.67 trained with 100, 0.71 and 0.76 with 300.
 UNTRAINED_PAIRS = 200
 # What similarity has to resolve of the uncertainty about the targets. With 8 or 16
 # pairs per class of MRPC it does in 8 and 12 of 12 draws, unrelated numbers in a sixth.

@@ -91,7 +91,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         texts of a pair apart by token types. "auto" takes it for 10 to 1,000 pairs
         where a cross-validated regression on it knows more of y than one on the
         vectors, and more than 0.01 (R2); up to 200 pairs train the head alone. Not with
-        `max_epochs` or `learning_rate` as a number, `head_init="random"` or validation.
+        `max_epochs` or `learning_rate` as a number, `head_init="random"`, validation or
+        `partial_fit`.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
@@ -118,8 +119,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         either case.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
-        there are about 30 times the cube root of n / 48 updates, with n texts. None
-        where `pooling` says so.
+        there are about 30 times the cube root of n / 48 updates, with n texts. 0 where
+        `pooling` takes the similarity of up to 200 pairs.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where

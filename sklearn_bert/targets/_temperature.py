@@ -150,6 +150,11 @@ def information_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> fl
 def information_of(vectors: np.ndarray, codes: np.ndarray, seed: int) -> float | None:
     """Say what share of the uncertainty about the classes a probe resolves.
 
+    Parameters
+    ----------
+    vectors, codes, seed
+        As in `confidence_to_have`.
+
     Returns
     -------
     float or None

@@ -169,6 +169,13 @@ def test_what_the_caller_sets_is_done(common, alike, parameters, more):
     assert clf.history_
 
 
+def test_a_first_portion_of_pairs_is_read_together(common, alike):
+    """`partial_fit` trains from its first call, not knowing what is to come."""
+    clf = BertClassifier(**common).partial_fit(*alike)
+    assert clf.pooling_ == "cls"
+    assert len(clf.history_) == 1
+
+
 def test_what_the_training_draws_is_as_without_the_question(
     common, unlike, monkeypatch
 ):
