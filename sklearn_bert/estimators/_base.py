@@ -174,6 +174,7 @@ class BertEstimator(
                 of_pairs=of_pairs,
                 is_trained=n_outputs is not None or trainable != "head",
             ),
+            text_pooling=checkpoint.text_pooling,
             # The checkpoint is cached: other estimators get the same attention.
             attention=copy.deepcopy(checkpoint.attention),
             normalize=bool(normalize),

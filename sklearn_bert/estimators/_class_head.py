@@ -65,10 +65,10 @@ class ClassHead:
         self.descriptions = descriptions
         self.grows = call.goes_on and len(labels.classes) > len(estimator.classes_)
         # An indicator has no one class to be sure of.
-        # Nor is a regression of what was not trained surer than it should be.
-        is_sure = estimator.calibrate and isinstance(labels, OneOfSeveral)
-        is_sure &= recipe.max_epochs > 0
-        self.calibrates = is_sure and (self.grows or not call.goes_on)
+        has_one_label = isinstance(labels, OneOfSeveral)
+        starts = self.grows or not call.goes_on
+        self.calibrates = estimator.calibrate and has_one_label and starts
+        self.is_trained = recipe.max_epochs > 0
         self.described: TokenTable | None = None
         # How sure the model may be when it has learned, and how much it may know.
         self.confidence: float | None = None
@@ -102,7 +102,7 @@ class ClassHead:
         seed = self.call.seeds("calibrate")
         if self.has_few_labels:
             self.information = information_to_have(vectors, codes, seed)
-        elif self.calibrates:
+        elif self.calibrates and self.is_trained:
             self.confidence = confidence_to_have(vectors, codes, seed)
 
     def _grow(self) -> None:
@@ -199,8 +199,9 @@ class ClassHead:
             temperature = temperature_of_held_out(logits, valid.targets[rows])
         elif self.prior_temperature is not None:
             temperature = self.prior_temperature
+        elif self.confidence is None:
+            return {}  # a regression alone is no surer of its texts than of others
         else:
-            assert self.confidence is not None
             logits, _ = self._logits(net, self.train)
             temperature = temperature_of_confidence(logits, self.confidence)
         return {"temperature_": temperature}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -32,7 +31,11 @@ from sklearn_bert.estimators._nested_pretraining import (
     pretraining_history,
     read_unlabeled,
 )
-from sklearn_bert.estimators._pairs import check_pooling, compare_if_better
+from sklearn_bert.estimators._pairs import (
+    check_pooling,
+    compare_if_better,
+    untrained_if_few,
+)
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._self_training import (
@@ -636,11 +639,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 3. Tokenise.
             train, valid = split.examples(tokenizer(texts), targets, split.weights)
             # 4. Train. The head starts from the vectors, and comes back to them.
-            recipe = self._choose_recipe(call, labels, len(train), model)
             if isinstance(labels, OneOfSeveral):
-                model, recipe = compare_if_better(
-                    self, call, texts, model, tokenizer, train, recipe, information_of
+                model = compare_if_better(
+                    self, call, texts, model, tokenizer, train, information_of
                 )
+            recipe = self._choose_recipe(call, labels, len(train), model)
             head = ClassHead(
                 self, call, labels, model, tokenizer, train, recipe, described
             )
@@ -685,11 +688,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 4. Nothing is trained: the vectors of the descriptions are the head.
             vectors = call.head_vectors(model, tokenizer, table)
             model.set_head(*descriptions.head(vectors))
-            recipe = replace(
-                self._choose_recipe(call, labels, len(descriptions.codes), model),
-                learning_rate=0.0,
-                max_epochs=0,
-            )
+            n_texts = len(descriptions.codes)
+            recipe = self._choose_recipe(call, labels, n_texts, model).untrained()
             # 5. Publish.
             return self._publish(
                 **call.train_nothing(model, tokenizer, table, attributes, recipe)
@@ -748,7 +748,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     ) -> Recipe:
         """Return how to train; few labels are for a fit that begins anew."""
         has_one_label = isinstance(labels, OneOfSeveral) and not call.goes_on
-        return Recipe.of(
+        recipe = Recipe.of(
             self,
             n_texts,
             model.width,
@@ -761,6 +761,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 and model.pooling != "similarity"
             ),
         )
+        return untrained_if_few(self, call, model, n_texts, recipe)
 
     @property
     def _labels(self) -> Labels:

@@ -134,14 +134,13 @@ class FitCall:
             )
         self.estimator = estimator
         self.early_stopping = early_stopping
-        self.is_validated = early_stopping or X_val is not None
         self.is_partial = is_partial
         if n_epochs is None:
             n_epochs = 1 if is_partial else as_python(estimator.max_epochs)
         self.n_epochs = n_epochs
         self.skorch_callbacks = copy_callbacks(
             estimator.callbacks,
-            is_validated=self.is_validated,
+            is_validated=early_stopping or X_val is not None,
             parts=loss_parts,
         )
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -387,10 +386,12 @@ class FitCall:
             All fitted attributes.
         """
         assert isinstance(train.table, TokenTable)
+        estimator = self.estimator
         if recipe is not None and recipe.max_epochs == 0:
+            if estimator.verbose and self.ranks.is_first:
+                FitProgress(type(estimator).__name__).say_untrained(len(train))
             table = train.table
             return self.train_nothing(model, tokenizer, table, attributes, recipe)
-        estimator = self.estimator
         _check_checkpointing(estimator.gradient_checkpointing, model)
         self._note(tokenizer, train.table, attributes)
         if recipe is None:

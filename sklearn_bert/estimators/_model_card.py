@@ -126,6 +126,8 @@ def write_card(estimator: Any, layout: str, facts: dict[str, str]) -> str:
         parts += ["## Parameters", "\n".join(head + table)]
     if history := getattr(estimator, "history_", []):
         parts += ["## Training", _training(history)]
+    elif getattr(estimator, "max_epochs_", None) == 0:
+        parts += ["## Training", "The encoder is as it was; the head alone is fitted."]
     made_with = {"python": platform.python_version()} | versions()
     parts += ["## Versions", ", ".join(f"{n} {v}" for n, v in made_with.items())]
     return "\n\n".join(parts) + "\n"
@@ -172,6 +174,8 @@ def _summary(estimator: Any) -> str:
         lines.append(f"The last call of `fit` has read {report['n_texts']} texts.")
     if hasattr(estimator, "target_mean_"):
         lines.append(f"It predicts {len(estimator.target_mean_)} number(s) per text.")
+    if getattr(estimator, "pooling_", None) == "similarity":
+        lines.append("It compares the vectors of the two texts of a pair.")
     lines.append(f"A text is read up to {estimator.max_length_} tokens at a time.")
     return " ".join(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,24 @@ LEAST_PAIRS, MOST_PAIRS = 10, 1_000
 # Fewer pairs spoil the checkpoint's similarity more than they improve it: those of MRPC
 # have an accuracy of 0.72 untrained and 0.67 trained with 100, 0.71 and 0.76 with 300.
 UNTRAINED_PAIRS = 200
-# What similarity has to resolve of the uncertainty about the targets. With 8 or 16
+# What the cosine has to resolve of the uncertainty about the targets. With 8 or 16
 # pairs per class of MRPC it does in 8 and 12 of 12 draws, unrelated numbers in a sixth.
-LEAST_SKILL = 0.01
+LEAST_KNOWN = 0.01
+# Parameters that say how to train: who sets one wants a training.
+OF_TRAINING = (
+    "adapter",
+    "batch_size",
+    "early_stopping",
+    "label_smoothing",
+    "layer_decay",
+    "loss",
+    "trainable",
+    "warmup",
+    "weight_decay",
+)
 # From vectors, targets and a seed to the share of the uncertainty about the targets
 # that a linear model resolves, cross-validated; None: it cannot tell.
-Skill = Callable[[np.ndarray, np.ndarray, int], float | None]
+KnownShare = Callable[[np.ndarray, np.ndarray, int], float | None]
 
 
 def check_pooling(estimator: Any, texts: Texts | None) -> None:
@@ -58,9 +70,8 @@ def compare_if_better(
     model: TextModel,
     tokenizer: TextTokenizer,
     train: Examples,
-    recipe: Recipe,
-    skill: Skill,
-) -> tuple[TextModel, Recipe]:
+    known_share: KnownShare,
+) -> TextModel:
     """Choose between a model that reads pairs together, and one of their similarity.
 
     Parameters
@@ -72,43 +83,58 @@ def compare_if_better(
         With a head.
     tokenizer : TextTokenizer
     train : Examples
-    recipe : Recipe
-        For the model.
-    skill : callable
+    known_share : callable
 
     Returns
     -------
-    model : TextModel
+    TextModel
         That one, or one with `pooling="similarity"` and the same encoder.
-    recipe : Recipe
-        That one, or, of few pairs, one of no epoch.
     """
-    chooses = (estimator.pooling, estimator.max_epochs, estimator.learning_rate)
-    is_left_to_us = (*chooses, estimator.head_init) == ("auto", "auto", "auto", "probe")
-    is_plain = not (call.goes_on or call.is_partial or call.is_validated)
-    are_few_pairs = (
-        texts.second is not None
-        and tokenizer.divides_pairs
-        and LEAST_PAIRS <= len(train) <= MOST_PAIRS
-    )
-    if not (is_left_to_us and is_plain and are_few_pairs):
-        return model, recipe
-    assert model.head is not None
+    can_compare = texts.second is not None and tokenizer.divides_pairs
+    if not (can_compare and _is_left_open(estimator, call, len(train))):
+        return model
+    seed = call.seeds("compare")
+
+    def known(model: TextModel) -> float:
+        vectors, targets, _ = call.head_inputs(model, tokenizer, train)
+        return known_share(vectors, targets, seed) or 0.0
+
     settings = model.settings() | {"steps": (), "pooling": "similarity"}
     # Its head has a generator of its own, for the training to draw as without it.
-    seed = call.seeds("compare")
     with seeded(seed, torch.device("cpu")):
         compared = TextModel(model.encoder, **settings)
     compared.fingerprint = model.fingerprint
-    known = skill(*call.head_inputs(compared, tokenizer, train)[:2], seed)
-    if known is None or known <= LEAST_SKILL:
-        return model, recipe
-    known_by_vectors = skill(*call.head_inputs(model, tokenizer, train)[:2], seed)
-    assert known_by_vectors is not None
-    if known <= known_by_vectors:
-        return model, recipe
-    # There are no vectors to contrast, and one number has little to overfit.
-    recipe = replace(recipe, has_few_labels=False, contrasts=False)
-    if len(train) <= UNTRAINED_PAIRS:
-        recipe = replace(recipe, learning_rate=0.0, max_epochs=0)
-    return compared, recipe
+    share = known(compared)
+    is_better = share > LEAST_KNOWN and share > known(model)
+    return compared if is_better else model
+
+
+def untrained_if_few(
+    estimator: Any, call: FitCall, model: TextModel, n_pairs: int, recipe: Recipe
+) -> Recipe:
+    """Train the head alone where few pairs are compared by the choice of "auto".
+
+    Not where a parameter says how to train.
+    """
+    is_chosen = estimator.pooling == "auto" and model.pooling == "similarity"
+    if call.goes_on or not is_chosen or n_pairs > UNTRAINED_PAIRS:
+        return recipe
+    defaults = signature(type(estimator)).parameters
+    says_how = any(
+        getattr(estimator, name) != defaults[name].default
+        for name in OF_TRAINING
+        if name in defaults
+    )
+    return recipe if says_how else recipe.untrained()
+
+
+def _is_left_open(estimator: Any, call: FitCall, n_pairs: int) -> bool:
+    """Tell whether "auto" may choose the similarity for so many pairs."""
+    return (
+        LEAST_PAIRS <= n_pairs <= MOST_PAIRS
+        and not (call.goes_on or call.is_partial)
+        and estimator.pooling == "auto"
+        and estimator.max_epochs == "auto"
+        and estimator.learning_rate == "auto"
+        and estimator.head_init == "probe"
+    )

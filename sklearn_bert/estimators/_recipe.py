@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sklearn_bert.text._columns import as_python
@@ -47,6 +47,16 @@ class Recipe:
             "max_epochs_": self.max_epochs,
             "batch_size_": self.batch_size,
         }
+
+    def untrained(self) -> Recipe:
+        """Return the same without an epoch: nothing is trained but the head."""
+        return replace(
+            self,
+            learning_rate=0.0,
+            max_epochs=0,
+            has_few_labels=False,
+            contrasts=False,
+        )
 
     @classmethod
     def of(

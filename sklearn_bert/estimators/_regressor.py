@@ -29,7 +29,7 @@ from sklearn_bert.estimators._nested_pretraining import (
     pretraining_history,
     read_unlabeled,
 )
-from sklearn_bert.estimators._pairs import compare_if_better
+from sklearn_bert.estimators._pairs import compare_if_better, untrained_if_few
 from sklearn_bert.estimators._pretrainer import BertPretrainer
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.estimators._text_predictor import TextPredictor
@@ -488,10 +488,11 @@ class BertRegressor(RegressorMixin, TextPredictor):
             targets = scale.standardise(numbers)
             train, valid = split.examples(tokenizer(texts), targets, weights)
             # 4. Train. The head starts as a linear model of the vectors.
-            recipe = Recipe.of(self, len(train), model.width, call.is_partial)
-            model, recipe = compare_if_better(
-                self, call, texts, model, tokenizer, train, recipe, variance_explained
+            model = compare_if_better(
+                self, call, texts, model, tokenizer, train, variance_explained
             )
+            recipe = Recipe.of(self, len(train), model.width, call.is_partial)
+            recipe = untrained_if_few(self, call, model, len(train), recipe)
             if self.head_init == "probe" and not call.goes_on:
                 inputs = call.head_inputs(model, tokenizer, train)
                 model.set_head(*number_probe(*inputs))

@@ -25,6 +25,10 @@ def summary(estimator: Any) -> str:
     if history := fitted.get("history_"):
         parts.append(_count(len(history), "epoch", "epochs"))
         parts.append(best_score(history))
+    elif fitted.get("max_epochs_") == 0:
+        parts.append("the head alone")
+    if getattr(estimator, "pooling_", None) == "similarity":
+        parts.append("similarity of pairs")
     parts.append(str(estimator.net_.device))
     name = estimator.checkpoint
     parts.append("random weights" if name is None else os.fspath(name))

@@ -72,6 +72,7 @@ class TextPredictor(
     @property
     def pooling_(self) -> str:
         """How texts are pooled: `pooling`, or what "auto" has come to."""
+        check_is_fitted(self)
         return self.net_.module.pooling
 
     @property

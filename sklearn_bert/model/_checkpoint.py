@@ -183,6 +183,11 @@ class Checkpoint:
         """Return a hash that is equal for checkpoints of the same shape and weights."""
         return _fingerprint(self.folder, self.encoder_folder, self.state)
 
+    @property
+    def text_pooling(self) -> str:
+        """How to pool a text that is compared with another: as in its training."""
+        return self.pooling if self.pooling in ("cls", "max") else "mean"
+
     def resolve_pooling(
         self, pooling: str, *, of_pairs: bool = False, is_trained: bool = True
     ) -> str:

@@ -303,15 +303,18 @@ def _write_sentence_modules(model: TextModel, folder: Path, max_length: int) -> 
         # sentence-transformers has no such pooling; only this package reads the steps.
         _write_json(folder / OWN_MODULES, modules[N_BEFORE_STEPS:])
         return
+    of_one_text = model.pooling
+    if of_one_text == "similarity":
+        of_one_text = model.text_pooling
     (folder / "1_Pooling").mkdir()
     _write_json(folder / "modules.json", modules)
     _write_json(
         folder / "1_Pooling" / "config.json",
         {
             "word_embedding_dimension": model.width,
-            "pooling_mode_cls_token": model.pooling == "cls",
-            "pooling_mode_mean_tokens": model.pooling in ("mean", "similarity"),
-            "pooling_mode_max_tokens": model.pooling == "max",
+            "pooling_mode_cls_token": of_one_text == "cls",
+            "pooling_mode_mean_tokens": of_one_text == "mean",
+            "pooling_mode_max_tokens": of_one_text == "max",
         },
     )
 

@@ -53,8 +53,10 @@ class TextModel(nn.Module):
     encoder : transformers.PreTrainedModel
         With `trainable="head"` it is not changed, and may be shared.
     pooling : {"cls", "pooler", "mean", "max", "attention", "similarity"}
-        "similarity": of a pair, instead of a vector, the cosine of the means of the
-        states of its two texts, each read alone.
+        "similarity": of a pair, instead of a vector, the cosine of the vectors of its
+        two texts, each read alone.
+    text_pooling : {"cls", "mean", "max"}
+        How these vectors are pooled.
     attention : AttentionPooling or None
         The pooling of `pooling="attention"`; None: a new one.
     steps : iterable of nn.Module
@@ -84,6 +86,7 @@ class TextModel(nn.Module):
         encoder: nn.Module,
         *,
         pooling: str,
+        text_pooling: str = "mean",
         attention: AttentionPooling | None = None,
         steps: Iterable[nn.Module] = (),
         normalize: bool = False,
@@ -100,6 +103,7 @@ class TextModel(nn.Module):
         use_own_dropout(encoder)
         self.encoder = encoder
         self.pooling = pooling
+        self.text_pooling = text_pooling
         self.normalize = normalize
         self.width: int = encoder.config.hidden_size  # type: ignore[union-attr,assignment]
         self.position_offset = position_offset(encoder)
@@ -159,6 +163,7 @@ class TextModel(nn.Module):
         """Return the arguments that build this model again; of the steps their plan."""
         return {
             "pooling": self.pooling,
+            "text_pooling": self.text_pooling,
             "steps": plan_of(self.steps),
             "normalize": self.normalize,
             "n_outputs": None if self.head is None else self.head.out_features,
@@ -321,8 +326,8 @@ class TextModel(nn.Module):
         both, mask = halves(tokens, attention_mask, token_type_ids, trims=trims)
         name = "lower_states" if input_ids is None else "input_ids"
         found = self.states(attention_mask=mask, by_formula=by_formula, **{name: both})
-        means = pool(found.last_hidden_state, mask, "mean")
-        first, second = means.view(2, tokens.shape[0], self.width)
+        vectors = pool(found.last_hidden_state, mask, self.text_pooling)
+        first, second = vectors.view(2, tokens.shape[0], self.width)
         return functional.cosine_similarity(first, second)[:, None]
 
     def finish(self, vectors: Tensor) -> Tensor:

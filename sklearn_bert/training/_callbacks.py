@@ -152,6 +152,11 @@ class FitProgress(Callback):
         )
         self.progress_.start()
 
+    def say_untrained(self, n_examples: int) -> None:
+        """Say that no epoch follows."""
+        self.console_ = Console(stderr=True)
+        self._say(f"{n_examples} examples, to which the head alone is fitted")
+
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         """Move on by one update."""
         if self.progress_ is not None:

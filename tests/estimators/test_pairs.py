@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import paired_cosine_distances
 from sklearn.model_selection import GridSearchCV
@@ -15,11 +16,14 @@ from sklearn_bert import (
     BertRegressor,
     CheckpointError,
     load,
+    model_card,
     save,
 )
+from sklearn_bert.estimators._summary import summary
 from sklearn_bert.inspection import explain
 from sklearn_bert.model._text_model import SIMILARITY_SCALE
 from sklearn_bert.targets._probe import STRENGTH
+from sklearn_bert.targets._temperature import temperature_of_held_out
 
 
 @pytest.fixture(scope="module")
@@ -144,29 +148,99 @@ def test_the_better_of_both_is_chosen(
     assert model.pooling_ == pooling
 
 
-def none(X, y):
-    """Nothing more for fit."""
-    return {}
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"max_epochs": 1},
+        {"learning_rate": 1e-4},
+        {"pooling": "cls"},
+        {"head_init": "random"},
+    ],
+)
+def test_what_the_caller_sets_is_done(common, alike, parameters):
+    """Both texts are read together where a parameter says how the model learns."""
+    X, y = alike
+    clf = BertClassifier(**common, **parameters).fit(X, y)
+    assert clf.pooling_ == "cls"
+    assert clf.history_
 
 
 @pytest.mark.parametrize(
-    ("parameters", "more"),
+    "parameters",
     [
-        ({"max_epochs": 1}, none),
-        ({"learning_rate": 1e-4}, none),
-        ({"pooling": "cls"}, none),
-        ({"head_init": "random"}, none),
-        ({"early_stopping": True}, none),
-        ({}, lambda X, y: {"X_val": X[:8], "y_val": y[:8]}),
+        {"early_stopping": True, "validation_fraction": 0.25},
+        {"weight_decay": 0.1},
+        {"label_smoothing": 0.1},
+        {"batch_size": 8},
+        {"trainable": 1},
     ],
 )
-def test_what_the_caller_sets_is_done(common, alike, parameters, more):
-    """Pairs are trained on where a parameter says how, or there is validation."""
+def test_a_parameter_of_the_training_trains(common, alike, parameters):
+    """Few pairs are compared as before, and the encoder learns as it is told."""
     X, y = alike
-    clf = BertClassifier(**common | {"max_epochs": "auto"} | parameters)
-    clf.fit(X, y, **more(X, y))
-    assert clf.pooling_ == "cls"
-    assert clf.history_
+    clf = BertClassifier(**common, **parameters).fit(X, y)
+    assert clf.pooling_ == "similarity"
+    assert len(clf.history_) > 0
+    assert clf.learning_rate_ == 1e-4
+
+
+def test_a_loss_of_numbers_trains(common, alike):
+    """The regression that the head starts from has squared errors alone."""
+    X, y = alike
+    reg = BertRegressor(**common, loss="huber").fit(X, y == "same")
+    assert reg.pooling_ == "similarity"
+    assert len(reg.history_) > 0
+
+
+def test_validation_changes_no_few_pairs(common, alike):
+    """With `X_val` the same is predicted, and the temperature is fitted to these."""
+    X, y = alike
+    plain = BertClassifier(**common).fit(X, y)
+    noisy = np.where(np.arange(len(y)) % 3 == 0, np.roll(y, 1), y)
+    clf = BertClassifier(**common).fit(X, y, X_val=X, y_val=noisy)
+    assert (clf.pooling_, clf.history_) == ("similarity", [])
+    assert_array_equal(clf.transform(X), plain.transform(X))
+    logits = plain.decision_function(X)
+    assert_allclose(clf.decision_function(X), logits / clf.temperature_, rtol=1e-5)
+    both = np.stack([np.zeros_like(logits), logits], axis=1)
+    expected = temperature_of_held_out(both, (noisy == "same").astype(int))
+    assert clf.temperature_ == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_fit_of_the_head_alone_says_so(common, alike, capfd):
+    """`verbose=1`, the summary and the card tell that no epoch was trained."""
+    X, y = alike
+    clf = BertClassifier(**common, verbose=1).fit(X, y)
+    line = f"BertClassifier: {len(X)} examples, to which the head alone is fitted\n"
+    assert capfd.readouterr().err == line
+    assert "the head alone, similarity of pairs" in summary(clf)
+    card = model_card(clf)
+    assert "The encoder is as it was; the head alone is fitted." in card
+    assert "It compares the vectors of the two texts of a pair." in card
+
+
+def test_texts_are_pooled_as_the_checkpoint_pools(checkpoint, alike, tmp_path):
+    """Of a sentence encoder of first tokens, the states of these are compared."""
+    X, y = alike
+    settings = {"device": "cpu", "precision": "float32"}
+    embedder = BertEmbedder(checkpoint, pooling="cls", **settings).fit(X["one"])
+    save(embedder, tmp_path / "cls")
+    one, two = (embedder.transform(X[name]) for name in X)
+    clf = BertClassifier(tmp_path / "cls", pooling="similarity", trainable="head")
+    clf.set_params(random_state=0, **settings).fit(X, y)
+    expected = 1 - paired_cosine_distances(one, two)[:, None]
+    assert_allclose(clf.transform(X), expected, atol=1e-5)
+    save(clf, tmp_path / "similarity")
+    again = BertEmbedder(tmp_path / "similarity", **settings).fit(X["one"])
+    assert_allclose(again.transform(X["one"]), one, atol=1e-6)
+    assert_array_equal(load(tmp_path / "similarity").transform(X), clf.transform(X))
+
+
+def test_pooling_is_known_after_a_fit():
+    """Before it there is none, as of every fitted attribute."""
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        BertClassifier().pooling_  # noqa: B018
+    assert not hasattr(BertRegressor(), "pooling_")
 
 
 def test_a_first_portion_of_pairs_is_read_together(common, alike):
