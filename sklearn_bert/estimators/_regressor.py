@@ -86,13 +86,14 @@ class BertRegressor(RegressorMixin, TextPredictor):
         attention of D. Bahdanau et al., ICLR 2015, pooled as by Z. Yang et al., NAACL
         2016, equations 5 to 7); where the head learns alone, the states of all tokens
         are cached instead of one vector per text. "similarity": of a pair one number,
-        the cosine of the mean states of its two texts, each read alone (N. Reimers, I.
-        Gurevych, "Sentence-BERT", EMNLP 2019, section 3); for checkpoints that tell the
-        texts of a pair apart by token types. "auto" takes it for 10 to 1,000 pairs
-        where a cross-validated regression on it knows more of y than one on the
-        vectors, and more than 0.01 (R2); up to 200 pairs train the head alone. Not with
-        `max_epochs` or `learning_rate` as a number, `head_init="random"`, validation or
-        `partial_fit`.
+        the cosine of the vectors of its two texts, each read alone and pooled as the
+        checkpoint was trained to (N. Reimers, I. Gurevych, "Sentence-BERT", EMNLP 2019,
+        section 3); for checkpoints that tell the texts of a pair apart by token types.
+        "auto" takes it for 10 to 6,000 pairs where a cross-validated regression on it
+        explains more of y than one on the vector of both texts together, and more than
+        0.01 (R2); up to 200 pairs train the head alone, unless a parameter says how to
+        train. Not with `max_epochs` or `learning_rate` as a number,
+        `head_init="random"` or `partial_fit`.
     trainable : {"all", "head"} or int, default="all"
         What learns: everything; the head alone, on vectors that are computed once per
         text and process; or the head and so many top layers, from states of the layers
