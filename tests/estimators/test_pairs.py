@@ -158,7 +158,7 @@ def test_the_better_of_both_is_chosen(
     ],
 )
 def test_what_the_caller_sets_is_done(common, alike, parameters):
-    """Both texts are read together where a parameter says how the model learns."""
+    """Both texts are read together where epochs, rate, pooling or start are set."""
     X, y = alike
     clf = BertClassifier(**common, **parameters).fit(X, y)
     assert clf.pooling_ == "cls"
@@ -170,6 +170,8 @@ def test_what_the_caller_sets_is_done(common, alike, parameters):
     [
         {"early_stopping": True, "validation_fraction": 0.25},
         {"weight_decay": 0.1},
+        {"layer_decay": 0.9},
+        {"warmup": 0.0},
         {"label_smoothing": 0.1},
         {"batch_size": 8},
         {"trainable": 1},
