@@ -653,7 +653,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             fitted = call.train(
                 model,
                 tokenizer,
-                labels.loss(self.label_smoothing, contrasts=recipe.contrasts),
+                labels.loss(
+                    self.label_smoothing, contrast_weight=recipe.contrast_weight
+                ),
                 train,
                 valid,
                 attributes | pretraining_history(self, call, adapted),

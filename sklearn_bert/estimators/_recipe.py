@@ -15,8 +15,14 @@ RATE, WIDTH = 1e-4, 384
 LEAST_EPOCHS = 3
 # 48 texts have 30 updates, others in line with the cube root of their number.
 UPDATES, REFERENCE_TEXTS = 30, 48
-# Up to so many texts per class labels are few.
-FEW_PER_CLASS = 64
+# Labels are few up to so many texts per class, and where texts can be contrasted up to
+# so many texts in all.
+FEW_PER_CLASS, FEW_TEXTS = 64, 1_000
+# Weight of the contrast, where the cross-entropy has 1. That of few texts per class is in
+# the words of B. Gunel et al. ("Supervised Contrastive Learning for Pre-trained Language
+# Model Fine-tuning", ICLR 2021) lambda / (1 - lambda), with their 0.9. Two classes gain
+# nothing by it, nor do more texts (docs/training.rst).
+CONTRAST_WEIGHT, FEW_CONTRAST_WEIGHT = 1.0, 9.0
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,15 @@ class Recipe:
     batch_size : int
     has_few_labels : bool
         Whether classes are to be equally frequent in each batch.
-    contrasts : bool
-        Whether a contrast of the texts is to be added to the loss.
+    contrast_weight : float
+        Of the contrast of the texts, where the cross-entropy has 1; 0: there is none.
     """
 
     learning_rate: float
     max_epochs: int
     batch_size: int
     has_few_labels: bool = False
-    contrasts: bool = False
+    contrast_weight: float = 0.0
 
     def attributes(self) -> dict[str, Any]:
         """Return what a fitted estimator publishes of it."""
@@ -55,7 +61,7 @@ class Recipe:
             learning_rate=0.0,
             max_epochs=0,
             has_few_labels=False,
-            contrasts=False,
+            contrast_weight=0.0,
         )
 
     @classmethod
@@ -89,9 +95,13 @@ class Recipe:
         if batch_size == "auto":
             batch_size = min(BATCH_SIZE, n_texts)
         is_auto = estimator.max_epochs == "auto" and not is_partial
-        has_few_labels = (
-            is_auto and n_classes is not None and n_texts <= FEW_PER_CLASS * n_classes
-        )
+        has_few_labels, contrast_weight = False, 0.0
+        if is_auto and n_classes is not None:
+            is_few_per_class = n_texts <= FEW_PER_CLASS * n_classes
+            has_few_labels = is_few_per_class or (has_vectors and n_texts <= FEW_TEXTS)
+            if has_few_labels and has_vectors:
+                is_heavy = is_few_per_class and n_classes > 2
+                contrast_weight = FEW_CONTRAST_WEIGHT if is_heavy else CONTRAST_WEIGHT
         learning_rate = estimator.learning_rate
         if learning_rate == "auto":
             learning_rate = RATE * min(1.0, WIDTH / width)
@@ -105,5 +115,5 @@ class Recipe:
             as_python(max_epochs),
             as_python(batch_size),
             has_few_labels,
-            contrasts=has_few_labels and has_vectors,
+            contrast_weight,
         )

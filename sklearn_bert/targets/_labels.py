@@ -24,12 +24,6 @@ from sklearn_bert.text._columns import (
 from sklearn_bert.training._contrastive import ContrastiveCrossEntropy
 from sklearn_bert.training._losses import BinaryCrossEntropy, CrossEntropy, Objective
 
-# Weight of the contrast of more than two classes, where the cross-entropy has 1: in the
-# words of B. Gunel et al. ("Supervised Contrastive Learning for Pre-trained Language
-# Model Fine-tuning", ICLR 2021) lambda / (1 - lambda), with their 0.9. Two classes gain
-# nothing by it (docs/training.rst).
-CONTRAST_WEIGHT = 9.0
-
 
 class OneOfSeveral(OneLabel):
     """Every text has one label of several, to be learnt."""
@@ -40,12 +34,11 @@ class OneOfSeveral(OneLabel):
         """Return what a fitted classifier keeps of its labels."""
         return {"classes_": self.classes, "multilabel_": False, "_indicator": None}
 
-    def loss(self, label_smoothing: float, *, contrasts: bool = False) -> Objective:
-        """Return the cross-entropy, with a contrast of the texts where asked for."""
-        if contrasts:
+    def loss(self, label_smoothing: float, *, contrast_weight: float = 0.0) -> Objective:
+        """Return the cross-entropy, and a contrast of the texts of so much weight."""
+        if contrast_weight > 0:
             n_classes = len(self.classes)
-            weight = CONTRAST_WEIGHT if n_classes > 2 else 1.0
-            return ContrastiveCrossEntropy(n_classes, label_smoothing, weight)
+            return ContrastiveCrossEntropy(n_classes, label_smoothing, contrast_weight)
         return CrossEntropy(label_smoothing)
 
     def probe(
@@ -114,7 +107,7 @@ class AnyOfSeveral(AnyLabels):
         indicator = (self.dtype, self.sparse)
         return {"classes_": self.classes, "multilabel_": True, "_indicator": indicator}
 
-    def loss(self, label_smoothing: float, *, contrasts: bool = False) -> Objective:
+    def loss(self, label_smoothing: float, *, contrast_weight: float = 0.0) -> Objective:
         """Return the binary cross-entropy of each label; texts are not contrasted."""
         return BinaryCrossEntropy(label_smoothing)
 

@@ -73,28 +73,48 @@ def test_numbers_mean_what_they_are():
     """What is given is taken, and nothing else is done with few labels."""
     clf = BertClassifier(max_epochs=2, batch_size=7, learning_rate=0.5)
     recipe = Recipe.of(clf, 16, 768, n_classes=2, has_vectors=True)
-    assert recipe == Recipe(0.5, 2, 7, has_few_labels=False, contrasts=False)
+    assert recipe == Recipe(0.5, 2, 7, has_few_labels=False, contrast_weight=0.0)
 
 
 @pytest.mark.parametrize(
-    ("n_texts", "n_classes", "is_few"),
-    [(128, 2, True), (129, 2, False), (4_928, 77, True), (10, None, False)],
+    ("n_texts", "n_classes", "weight"),
+    [
+        (128, 2, 1.0),
+        (1_000, 2, 1.0),
+        (1_001, 2, 0.0),
+        (384, 6, 9.0),
+        (385, 6, 1.0),
+        (1_001, 6, 0.0),
+        (4_928, 77, 9.0),
+        (4_929, 77, 0.0),
+        (10, None, 0.0),
+    ],
 )
-def test_labels_are_few_up_to_64_per_class(n_texts, n_classes, is_few):
-    """64 texts per class, or less, are few; indicators and numbers have no classes."""
+def test_labels_are_few_up_to_64_per_class_or_1000_texts(n_texts, n_classes, weight):
+    """Up to either labels are few, and their texts are contrasted.
+
+    The contrast of up to 64 texts of each of more than two classes has nine times the
+    weight of the cross-entropy, others have the same. Indicators and numbers have no
+    classes.
+    """
     recipe = Recipe.of(
         BertClassifier(), n_texts, 384, n_classes=n_classes, has_vectors=True
     )
-    assert recipe.has_few_labels == recipe.contrasts == is_few
+    assert recipe.contrast_weight == weight
+    assert recipe.has_few_labels == (weight > 0)
 
 
 @pytest.mark.parametrize("is_partial", [False, True])
 def test_few_labels_need_vectors_to_be_contrasted(is_partial):
-    """Without vectors classes are balanced alone; partial_fit does neither."""
+    """Without vectors classes are balanced alone; partial_fit does neither.
+
+    Then labels are few up to 64 texts per class.
+    """
     recipe = Recipe.of(BertClassifier(), 10, 384, is_partial, n_classes=2)
     assert recipe.has_few_labels != is_partial
-    assert not recipe.contrasts
+    assert recipe.contrast_weight == 0.0
     assert recipe.max_epochs == (1 if is_partial else 18)
+    assert not Recipe.of(BertClassifier(), 129, 384, n_classes=2).has_few_labels
 
 
 CASES = {

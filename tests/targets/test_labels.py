@@ -314,9 +314,8 @@ def test_any_tensor_is_read(name):
 # -- the loss --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("labels", "weight"), [("xyxy", 1.0), ("xyxz", 9.0)])
-def test_contrast_of_more_than_two_classes_has_nine_times_the_weight(labels, weight):
-    """It has nine times the weight of the cross-entropy; of two classes the same."""
-    targets = read_labels(np.array(list(labels)), TEXTS)
-    assert targets.loss(0.0, contrasts=True).contrast_weight == weight
+def test_loss_contrasts_where_the_contrast_has_a_weight():
+    """Without a weight it is the cross-entropy alone."""
+    targets = read_labels(np.array(list("xyxz")), TEXTS)
+    assert targets.loss(0.0, contrast_weight=9.0).contrast_weight == 9.0
     assert type(targets.loss(0.0)) is CrossEntropy
