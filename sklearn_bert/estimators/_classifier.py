@@ -160,15 +160,17 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
         there are about 30 times the cube root of n / 48 updates, with n texts; 0 where
-        `pooling` takes the similarity of up to 200 pairs. Where labels are few, 64
-        texts per class or less and one label per text, it also chooses how they are
-        learned: every update has each class equally often, a contrast of the texts is
-        added to the loss [8]_, with nine times the weight of the cross-entropy, or the
-        same weight between two classes (no contrast with `long_text="window"` or
-        `trainable="head"`), and the head is fitted again at the end, to the vectors as
-        they are then and the classes as frequent as they are [9]_. Where a regression
-        on the vectors of the unchanged checkpoint, cross-validated, can hardly tell
-        them apart, it leans to the classes that weigh more.
+        `pooling` takes the similarity of up to 200 pairs. Where labels are few, 1,000
+        texts or less, or 64 per class or less, and one label per text, it also chooses
+        how they are learned: every update has each class equally often, a contrast of
+        the texts is added to the loss [8]_, with the weight of the cross-entropy, or
+        nine times that up to 64 texts of each of more than two classes, and the head is
+        fitted again at the end, to the vectors as they are then and the classes as
+        frequent as they are [9]_. Where a regression on the vectors of the unchanged
+        checkpoint, cross-validated, can hardly tell them apart, it leans to the classes
+        that weigh more. With `long_text="window"`, with `trainable="head"` and where
+        pairs are compared, there is no contrast, and labels are few up to 64 texts per
+        class.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where

@@ -175,6 +175,7 @@ def test_what_the_caller_sets_is_done(common, alike, parameters):
         {"label_smoothing": 0.1},
         {"batch_size": 8},
         {"trainable": 1},
+        {"adapter": "lora"},
     ],
 )
 def test_a_parameter_of_the_training_trains(common, alike, parameters):
