@@ -62,6 +62,7 @@ class ClassHead:
         self.tokenizer = tokenizer
         self.train = train
         self.has_few_labels = recipe.has_few_labels
+        self.leans = recipe.leans
         self.descriptions = descriptions
         self.grows = call.goes_on and len(labels.classes) > len(estimator.classes_)
         # An indicator has no one class to be sure of.
@@ -92,7 +93,7 @@ class ClassHead:
                 self._grow()
             return
         is_probe = self.estimator.head_init == "probe"
-        if not (is_probe or self.calibrates or self.has_few_labels):
+        if not (is_probe or self.calibrates or self.leans):
             return
         inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
         if is_probe:
@@ -100,7 +101,7 @@ class ClassHead:
             self._fit(inputs)
         vectors, codes, _ = inputs
         seed = self.call.seeds("calibrate")
-        if self.has_few_labels:
+        if self.leans:
             self.information = information_to_have(vectors, codes, seed)
         elif self.calibrates and self.is_trained:
             self.confidence = confidence_to_have(vectors, codes, seed)
@@ -143,7 +144,7 @@ class ClassHead:
             self._fit(self.call.head_inputs(self.model, self.tokenizer, self.train))
 
     def correct_prior(self, net: BertNet) -> None:
-        """Let the head lean to the more frequent classes where labels are few.
+        """Let the head lean to the more frequent classes where the recipe says so.
 
         The model has overfitted its texts, and seems to know more of them than it can
         know of others. So its logits z are shrunk to the shares p of the classes:
@@ -156,7 +157,7 @@ class ClassHead:
         net : BertNet
             With the model.
         """
-        if not self.has_few_labels:
+        if not self.leans:
             return
         assert self.information is not None
         rows = self.train.rows

@@ -16,7 +16,7 @@ LEAST_EPOCHS = 3
 # 48 texts have 30 updates, others in line with the cube root of their number.
 UPDATES, REFERENCE_TEXTS = 30, 48
 # Labels are few up to so many texts per class, and where texts can be contrasted up to
-# so many texts in all.
+# so many in all; then enough is known for the head not to lean.
 FEW_PER_CLASS, FEW_TEXTS = 64, 1_000
 # Weight of the contrast, where the cross-entropy has 1. That of few texts per class is in
 # the words of B. Gunel et al. ("Supervised Contrastive Learning for Pre-trained Language
@@ -35,7 +35,11 @@ class Recipe:
     max_epochs : int
     batch_size : int
     has_few_labels : bool
-        Whether classes are to be equally frequent in each batch.
+        Whether classes are to be equally frequent in each batch, and the head is to be
+        fitted again at the end.
+    leans : bool
+        Whether the head is to lean to the more frequent classes where the texts hardly
+        tell them apart.
     contrast_weight : float
         Of the contrast of the texts, where the cross-entropy has 1; 0: there is none.
     """
@@ -44,6 +48,7 @@ class Recipe:
     max_epochs: int
     batch_size: int
     has_few_labels: bool = False
+    leans: bool = False
     contrast_weight: float = 0.0
 
     def attributes(self) -> dict[str, Any]:
@@ -61,6 +66,7 @@ class Recipe:
             learning_rate=0.0,
             max_epochs=0,
             has_few_labels=False,
+            leans=False,
             contrast_weight=0.0,
         )
 
@@ -95,12 +101,12 @@ class Recipe:
         if batch_size == "auto":
             batch_size = min(BATCH_SIZE, n_texts)
         is_auto = estimator.max_epochs == "auto" and not is_partial
-        has_few_labels, contrast_weight = False, 0.0
+        has_few_labels, leans, contrast_weight = False, False, 0.0
         if is_auto and n_classes is not None:
-            is_few_per_class = n_texts <= FEW_PER_CLASS * n_classes
-            has_few_labels = is_few_per_class or (has_vectors and n_texts <= FEW_TEXTS)
+            leans = n_texts <= FEW_PER_CLASS * n_classes
+            has_few_labels = leans or (has_vectors and n_texts <= FEW_TEXTS)
             if has_few_labels and has_vectors:
-                is_heavy = is_few_per_class and n_classes > 2
+                is_heavy = leans and n_classes > 2
                 contrast_weight = FEW_CONTRAST_WEIGHT if is_heavy else CONTRAST_WEIGHT
         learning_rate = estimator.learning_rate
         if learning_rate == "auto":
@@ -115,5 +121,6 @@ class Recipe:
             as_python(max_epochs),
             as_python(batch_size),
             has_few_labels,
+            leans,
             contrast_weight,
         )

@@ -24,6 +24,7 @@ from sklearn_bert.estimators import _class_head
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.targets._temperature import temperature_of_held_out
+from sklearn_bert.training._contrastive import ContrastiveCrossEntropy
 from sklearn_bert.training._losses import CrossEntropy
 
 
@@ -73,7 +74,7 @@ def test_numbers_mean_what_they_are():
     """What is given is taken, and nothing else is done with few labels."""
     clf = BertClassifier(max_epochs=2, batch_size=7, learning_rate=0.5)
     recipe = Recipe.of(clf, 16, 768, n_classes=2, has_vectors=True)
-    assert recipe == Recipe(0.5, 2, 7, has_few_labels=False, contrast_weight=0.0)
+    assert recipe == Recipe(0.5, 2, 7, has_few_labels=False, leans=False)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,7 @@ def test_labels_are_few_up_to_64_per_class_or_1000_texts(n_texts, n_classes, wei
     )
     assert recipe.contrast_weight == weight
     assert recipe.has_few_labels == (weight > 0)
+    assert recipe.leans == (n_classes is not None and n_texts <= 64 * n_classes)
 
 
 @pytest.mark.parametrize("is_partial", [False, True])
@@ -269,6 +271,20 @@ def test_few_labels_that_say_nothing_leave_the_most_frequent_class(common):
     assert_array_equal(unsure.predict(new), clf.predict(new))
     even = BertClassifier(**params, class_weight="balanced").fit(X, y)
     assert (even.predict(new) == "usual").mean() < 0.75
+
+
+def test_more_than_64_per_class_end_with_a_regression_that_does_not_lean(common):
+    """The head is LogisticRegression on the vectors that were learned, as it is.
+
+    Though the labels say nothing of the texts, and one is rarer than the other.
+    """
+    X, y = drawn_reviews(130, n_rare=40)
+    clf = BertClassifier(**common | {"learning_rate": 2e-3}, calibrate=False).fit(X, y)
+    assert type(clf.net_.criterion) is ContrastiveCrossEntropy
+    scaled = functional.layer_norm(torch.from_numpy(clf.transform(X)), (32,)).numpy()
+    unit = scaled / np.sqrt(32)
+    reference = LogisticRegression(C=10, tol=1e-3, max_iter=1000).fit(unit, y)
+    assert_allclose(clf.predict_proba(X), reference.predict_proba(unit), atol=1e-3)
 
 
 @pytest.mark.parametrize("described", [False, True])
