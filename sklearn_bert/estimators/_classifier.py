@@ -167,10 +167,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         nine times that up to 64 texts of each of more than two classes, and the head is
         fitted again at the end, to the vectors as they are then and the classes as
         frequent as they are [9]_. Where a regression on the vectors of the unchanged
-        checkpoint, cross-validated, can hardly tell them apart, it leans to the classes
-        that weigh more. With `long_text="window"`, with `trainable="head"` and where
-        pairs are compared, there is no contrast, and labels are few up to 64 texts per
-        class.
+        checkpoint, cross-validated, can hardly tell 64 texts per class or less apart,
+        it leans to the classes that weigh more. With `long_text="window"`, with
+        `trainable="head"` and where pairs are compared, there is no contrast, and
+        labels are few up to 64 texts per class.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where
