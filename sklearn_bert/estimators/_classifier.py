@@ -160,9 +160,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
         there are about 30 times the cube root of n / 48 updates, with n texts; 0 where
-        `pooling` takes the similarity of up to 200 pairs. Where labels are few, 1,000
-        texts or less, or 64 per class or less, and one label per text, it also chooses
-        how they are learned: every update has each class equally often, a contrast of
+        `pooling` takes the similarity of up to 200 pairs. Where labels are few, 64
+        texts per class or less, or 1,000 in all of which each class has 64 or more, and
+        there is one label per text, it also chooses how they are learned: every update has each class equally often, a contrast of
         the texts is added to the loss [8]_, with the weight of the cross-entropy, or
         nine times that up to 64 texts of each of more than two classes, and the head is
         fitted again at the end, to the vectors as they are then and the classes as
@@ -646,7 +646,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
                 model = compare_if_better(
                     self, call, texts, model, tokenizer, train, information_of
                 )
-            recipe = self._choose_recipe(call, labels, len(train), model)
+            recipe = self._choose_recipe(call, labels, train.targets[train.rows], model)
             head = ClassHead(
                 self, call, labels, model, tokenizer, train, recipe, described
             )
@@ -655,9 +655,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             fitted = call.train(
                 model,
                 tokenizer,
-                labels.loss(
-                    self.label_smoothing, contrast_weight=recipe.contrast_weight
-                ),
+                labels.loss(self.label_smoothing, recipe.contrast_weight),
                 train,
                 valid,
                 attributes | pretraining_history(self, call, adapted),
@@ -693,11 +691,12 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             # 4. Nothing is trained: the vectors of the descriptions are the head.
             vectors = call.head_vectors(model, tokenizer, table)
             model.set_head(*descriptions.head(vectors))
-            n_texts = len(descriptions.codes)
-            recipe = self._choose_recipe(call, labels, n_texts, model).untrained()
+            recipe = self._choose_recipe(call, labels, descriptions.codes, model)
             # 5. Publish.
             return self._publish(
-                **call.train_nothing(model, tokenizer, table, attributes, recipe)
+                **call.train_nothing(
+                    model, tokenizer, table, attributes, recipe.untrained()
+                )
             )
 
     def _choose_labels(
@@ -749,16 +748,18 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         return texts, targets, self._weigh_classes(labels, targets, split)
 
     def _choose_recipe(
-        self, call: FitCall, labels: Labels, n_texts: int, model: TextModel
+        self, call: FitCall, labels: Labels, targets: np.ndarray, model: TextModel
     ) -> Recipe:
         """Return how to train; few labels are for a fit that begins anew."""
-        has_one_label = isinstance(labels, OneOfSeveral) and not call.goes_on
+        n_texts, class_counts = len(targets), None
+        if isinstance(labels, OneOfSeveral) and not call.goes_on:
+            class_counts = np.bincount(targets, minlength=len(labels.classes))
         recipe = Recipe.of(
             self,
             n_texts,
             model.width,
             call.is_partial,
-            n_classes=len(labels.classes) if has_one_label else None,
+            class_counts=class_counts,
             # Vectors that learn, and one per text.
             has_vectors=(
                 self.trainable != "head"

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from sklearn_bert.text._columns import as_python
 
 BATCH_SIZE = 32
@@ -16,12 +18,12 @@ LEAST_EPOCHS = 3
 # 48 texts have 30 updates, others in line with the cube root of their number.
 UPDATES, REFERENCE_TEXTS = 30, 48
 # Labels are few up to so many texts per class, and where texts can be contrasted up to
-# so many in all; then enough is known for the head not to lean.
+# so many in all, if each class has as many as that: a rarer one would be repeated often.
 FEW_PER_CLASS, FEW_TEXTS = 64, 1_000
-# Weight of the contrast, where the cross-entropy has 1. That of few texts per class is in
-# the words of B. Gunel et al. ("Supervised Contrastive Learning for Pre-trained Language
-# Model Fine-tuning", ICLR 2021) lambda / (1 - lambda), with their 0.9. Two classes gain
-# nothing by it, nor do more texts (docs/training.rst).
+# Weight of the contrast, where the cross-entropy has 1. That of few texts per class is,
+# in the words of B. Gunel et al. ("Supervised Contrastive Learning for Pre-trained
+# Language Model Fine-tuning", ICLR 2021), lambda / (1 - lambda), with their 0.9. Two
+# classes gain nothing by it, nor do more texts (docs/training.rst).
 CONTRAST_WEIGHT, FEW_CONTRAST_WEIGHT = 1.0, 9.0
 
 
@@ -78,7 +80,7 @@ class Recipe:
         width: int,
         is_partial: bool = False,
         *,
-        n_classes: int | None = None,
+        class_counts: np.ndarray | None = None,
         has_vectors: bool = False,
     ) -> Recipe:
         """Choose what the estimator leaves to "auto".
@@ -90,8 +92,8 @@ class Recipe:
             To train on.
         width : int
             Of the checkpoint's vectors.
-        n_classes : int or None
-            None: there is not one class per text.
+        class_counts : ndarray of shape (n_classes,), or None
+            Texts of each class; None: there is not one class per text.
         has_vectors : bool
             Whether there are vectors that could be contrasted.
         is_partial : bool
@@ -102,9 +104,11 @@ class Recipe:
             batch_size = min(BATCH_SIZE, n_texts)
         is_auto = estimator.max_epochs == "auto" and not is_partial
         has_few_labels, leans, contrast_weight = False, False, 0.0
-        if is_auto and n_classes is not None:
+        if is_auto and class_counts is not None:
+            n_classes = len(class_counts)
             leans = n_texts <= FEW_PER_CLASS * n_classes
-            has_few_labels = leans or (has_vectors and n_texts <= FEW_TEXTS)
+            may_repeat = n_texts <= FEW_TEXTS and class_counts.min() >= FEW_PER_CLASS
+            has_few_labels = leans or (has_vectors and may_repeat)
             if has_few_labels and has_vectors:
                 is_heavy = leans and n_classes > 2
                 contrast_weight = FEW_CONTRAST_WEIGHT if is_heavy else CONTRAST_WEIGHT

@@ -34,7 +34,7 @@ class OneOfSeveral(OneLabel):
         """Return what a fitted classifier keeps of its labels."""
         return {"classes_": self.classes, "multilabel_": False, "_indicator": None}
 
-    def loss(self, label_smoothing: float, *, contrast_weight: float = 0.0) -> Objective:
+    def loss(self, label_smoothing: float, contrast_weight: float = 0.0) -> Objective:
         """Return the cross-entropy, and a contrast of the texts of so much weight."""
         if contrast_weight > 0:
             n_classes = len(self.classes)
@@ -107,7 +107,7 @@ class AnyOfSeveral(AnyLabels):
         indicator = (self.dtype, self.sparse)
         return {"classes_": self.classes, "multilabel_": True, "_indicator": indicator}
 
-    def loss(self, label_smoothing: float, *, contrast_weight: float = 0.0) -> Objective:
+    def loss(self, label_smoothing: float, contrast_weight: float = 0.0) -> Objective:
         """Return the binary cross-entropy of each label; texts are not contrasted."""
         return BinaryCrossEntropy(label_smoothing)
 

@@ -73,37 +73,48 @@ def test_rate_falls_with_the_width(width, rate):
 def test_numbers_mean_what_they_are():
     """What is given is taken, and nothing else is done with few labels."""
     clf = BertClassifier(max_epochs=2, batch_size=7, learning_rate=0.5)
-    recipe = Recipe.of(clf, 16, 768, n_classes=2, has_vectors=True)
+    recipe = Recipe.of(clf, 16, 768, class_counts=np.array([8, 8]), has_vectors=True)
     assert recipe == Recipe(0.5, 2, 7, has_few_labels=False, leans=False)
 
 
 @pytest.mark.parametrize(
-    ("n_texts", "n_classes", "weight"),
+    ("counts", "weight"),
     [
-        (128, 2, 1.0),
-        (1_000, 2, 1.0),
-        (1_001, 2, 0.0),
-        (384, 6, 9.0),
-        (385, 6, 1.0),
-        (1_001, 6, 0.0),
-        (4_928, 77, 9.0),
-        (4_929, 77, 0.0),
-        (10, None, 0.0),
+        ([127, 1], 1.0),
+        ([128, 64], 1.0),
+        ([129, 63], 0.0),
+        ([936, 64], 1.0),
+        ([937, 64], 0.0),
+        ([64] * 6, 9.0),
+        ([64] * 5 + [65], 1.0),
+        ([1] * 5 + [379], 9.0),
+        ([1] * 5 + [380], 0.0),
+        ([64] * 77, 9.0),
+        ([64] * 76 + [65], 0.0),
     ],
 )
-def test_labels_are_few_up_to_64_per_class_or_1000_texts(n_texts, n_classes, weight):
-    """Up to either labels are few, and their texts are contrasted.
+def test_labels_are_few_up_to_64_per_class_or_1000_texts(counts, weight):
+    """Labels are few up to 64 texts per class; up to 1,000 if each class has 64.
 
     The contrast of up to 64 texts of each of more than two classes has nine times the
-    weight of the cross-entropy, others have the same. Indicators and numbers have no
-    classes.
+    weight of the cross-entropy, others have the same. Above 64 the head does not lean.
     """
     recipe = Recipe.of(
-        BertClassifier(), n_texts, 384, n_classes=n_classes, has_vectors=True
+        BertClassifier(),
+        sum(counts),
+        384,
+        class_counts=np.array(counts),
+        has_vectors=True,
     )
     assert recipe.contrast_weight == weight
     assert recipe.has_few_labels == (weight > 0)
-    assert recipe.leans == (n_classes is not None and n_texts <= 64 * n_classes)
+    assert recipe.leans == (sum(counts) <= 64 * len(counts))
+
+
+def test_indicators_and_numbers_have_no_few_labels():
+    """What has not one class per text is learned as many texts are."""
+    recipe = Recipe.of(BertClassifier(), 10, 384, has_vectors=True)
+    assert recipe == Recipe(1e-4, 18, 10)
 
 
 @pytest.mark.parametrize("is_partial", [False, True])
@@ -112,11 +123,13 @@ def test_few_labels_need_vectors_to_be_contrasted(is_partial):
 
     Then labels are few up to 64 texts per class.
     """
-    recipe = Recipe.of(BertClassifier(), 10, 384, is_partial, n_classes=2)
+    clf, counts = BertClassifier(), np.array([5, 5])
+    recipe = Recipe.of(clf, 10, 384, is_partial, class_counts=counts)
     assert recipe.has_few_labels != is_partial
     assert recipe.contrast_weight == 0.0
     assert recipe.max_epochs == (1 if is_partial else 18)
-    assert not Recipe.of(BertClassifier(), 129, 384, n_classes=2).has_few_labels
+    more = np.array([64, 65])
+    assert not Recipe.of(clf, 129, 384, class_counts=more).has_few_labels
 
 
 CASES = {
@@ -278,7 +291,7 @@ def test_more_than_64_per_class_end_with_a_regression_that_does_not_lean(common)
 
     Though the labels say nothing of the texts, and one is rarer than the other.
     """
-    X, y = drawn_reviews(130, n_rare=40)
+    X, y = drawn_reviews(150, n_rare=64)
     clf = BertClassifier(**common | {"learning_rate": 2e-3}, calibrate=False).fit(X, y)
     assert type(clf.net_.criterion) is ContrastiveCrossEntropy
     scaled = functional.layer_norm(torch.from_numpy(clf.transform(X)), (32,)).numpy()
