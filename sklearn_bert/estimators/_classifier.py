@@ -162,15 +162,15 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         there are about 30 times the cube root of n / 48 updates, with n texts; 0 where
         `pooling` takes the similarity of up to 200 pairs. Where labels are few, 64
         texts per class or less, or 1,000 in all of which each class has 64 or more, and
-        there is one label per text, it also chooses how they are learned: every update has each class equally often, a contrast of
-        the texts is added to the loss [8]_, with the weight of the cross-entropy, or
-        nine times that up to 64 texts of each of more than two classes, and the head is
-        fitted again at the end, to the vectors as they are then and the classes as
-        frequent as they are [9]_. Where a regression on the vectors of the unchanged
-        checkpoint, cross-validated, can hardly tell 64 texts per class or less apart,
-        it leans to the classes that weigh more. With `long_text="window"`, with
-        `trainable="head"` and where pairs are compared, there is no contrast, and
-        labels are few up to 64 texts per class.
+        there is one label per text, it also chooses how they are learned: every update
+        has each class equally often, a contrast of the texts is added to the loss [8]_,
+        with the weight of the cross-entropy, or nine times that up to 64 texts of each
+        of more than two classes, and the head is fitted again at the end, to the
+        vectors as they are then and the classes as frequent as they are [9]_. Where a
+        regression on the vectors of the unchanged checkpoint, cross-validated, can
+        hardly tell 64 texts per class or less apart, it leans to the classes that weigh
+        more. With `long_text="window"`, with `trainable="head"` and where pairs are
+        compared, there is no contrast, and labels are few up to 64 texts per class.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where

@@ -18,11 +18,11 @@ LEAST_EPOCHS = 3
 # 48 texts have 30 updates, others in line with the cube root of their number.
 UPDATES, REFERENCE_TEXTS = 30, 48
 # Labels are few up to so many texts per class, and where texts can be contrasted up to
-# so many in all, if each class has as many as that: a rarer one would be repeated often.
+# so many in all, if each class has as many: a rarer one would be repeated too often.
 FEW_PER_CLASS, FEW_TEXTS = 64, 1_000
-# Weight of the contrast, where the cross-entropy has 1. That of few texts per class is,
-# in the words of B. Gunel et al. ("Supervised Contrastive Learning for Pre-trained
-# Language Model Fine-tuning", ICLR 2021), lambda / (1 - lambda), with their 0.9. Two
+# Weight of the contrast, where the cross-entropy has 1. That of few texts per class is
+# lambda / (1 - lambda), with the lambda of 0.9 of B. Gunel et al. ("Supervised
+# Contrastive Learning for Pre-trained Language Model Fine-tuning", ICLR 2021). Two
 # classes gain nothing by it, nor do more texts (docs/training.rst).
 CONTRAST_WEIGHT, FEW_CONTRAST_WEIGHT = 1.0, 9.0
 
