@@ -1,7 +1,8 @@
 """What each technique brings: the same work with one of them switched off.
 
 A ratio of 1.5 means that without it the work takes one and a half times as long. Then
-the same texts are embedded with fewer and with more tokens in a batch.
+the same texts are embedded with fewer and with more tokens in a batch, and a few are
+learned, on a CPU, padded and without padding.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from _common import (
     machine_peak,
     work,
 )
-from _data import mixed_texts, sst2_phrases
+from _data import mixed_texts, sst2_phrases, sst2_sentences
 
 from sklearn_bert import BertClassifier, BertEmbedder
 from sklearn_bert._process._techniques import Technique, using, without
@@ -48,6 +49,8 @@ GPU_WITHOUT: dict[str, tuple[Technique, ...]] = {
 PARAMETERS = {"in float32": {"precision": "float32"}}
 if ON_GPU:
     PARAMETERS["in TF32"] = {"precision": "tf32"}
+# Texts to learn as few labels, and the epochs that "auto" comes to.
+FEW, FEW_EPOCHS = 48, 15
 TOKENS_PER_BATCH = [512, 2048, 8192] + ([32768, 65536, 131072] if ON_GPU else [])
 
 
@@ -79,6 +82,17 @@ def main() -> None:
                 cost=cost(mixed, training=False),
             ),
         ]
+        if not ON_GPU:
+            few, labels = sst2_sentences(FEW)
+            tables.append(
+                run(
+                    "Fine-tuning few labels",
+                    dict(few_label_fits(folder)),
+                    few,
+                    labels,
+                    cost=cost(few, training=True, epochs=FEW_EPOCHS),
+                )
+            )
     finish("ablation", options, tables)
 
 
@@ -108,6 +122,13 @@ def fit(
     settings |= PLAIN
     with without(*left_out), using(*extra):
         BertClassifier(folder, **settings | parameters).fit(texts, labels)
+
+
+def few_label_fits(folder: str) -> Iterator[tuple[str, Callable]]:
+    """A fit of few labels, whose texts are needed together, padded and packed."""
+    epochs = {"max_epochs": "auto"}
+    yield "padded, by similar length", partial(fit, folder, ("packing",), epochs)
+    yield "with everything", partial(fit, folder, (), epochs)
 
 
 def embeddings(embedder: BertEmbedder) -> Iterator[tuple[str, Callable]]:

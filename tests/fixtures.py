@@ -562,3 +562,18 @@ def family_checkpoint(tmp_path_factory, make_encoder):
         return str(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def texts_in_pass():
+    """The tokens, or the states, of each text that a pass of a model is given."""
+
+    def texts_in_pass(input_ids=None, attention_mask=None, **inputs):
+        given = inputs["lower_states"] if input_ids is None else input_ids
+        if "cu_seq_lens" in inputs:  # one after the other, in one line
+            return given[0].split(inputs["cu_seq_lens"].diff().tolist())
+        if attention_mask is None:
+            return list(given)
+        return [row[mask] for row, mask in zip(given, attention_mask, strict=True)]
+
+    return texts_in_pass

@@ -303,7 +303,7 @@ def train(mode, monkeypatch):
         if device == GPU:
             monkeypatch.setattr(torch.Tensor, "backward", hand_out)
         kernel = _attention._by_kernel
-        monkeypatch.setattr(_attention, "_text_by_text", kernel)
+        monkeypatch.setattr(_attention, "_in_rectangles", kernel)
         monkeypatch.setattr(_epoch_losses, "CHECK_EVERY", 1)
         with mode:
             model = runner.model.to(device).train()

@@ -11,6 +11,7 @@ from sklearn_bert import (
     BertRegressor,
     BertTokenClassifier,
 )
+from sklearn_bert._process._techniques import without
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.training import _update
 
@@ -73,13 +74,13 @@ class Passes(list):
 
 
 @pytest.fixture
-def passes(monkeypatch):
+def passes(monkeypatch, texts_in_pass):
     """How many texts each pass of a training gets, and how many tokens."""
     seen, forward = Passes(), TextModel.forward
 
     def note(self, input_ids=None, *args, **inputs):
         if self.training and input_ids is not None:
-            seen.append(len(input_ids))
+            seen.append(len(texts_in_pass(input_ids, *args, **inputs)))
             seen.tokens.append(input_ids.numel())
         return forward(self, input_ids, *args, **inputs)
 
@@ -129,22 +130,45 @@ LONG_AND_SHORT = {
 }
 
 
-@pytest.mark.parametrize("kind", LONG_AND_SHORT)
-def test_compared_texts_of_similar_length_pass_together(
-    kind, settings, reviews, passes, monkeypatch
-):
-    """Short texts are not padded to the long ones, and the update is the same."""
+@pytest.fixture(params=LONG_AND_SHORT)
+def fit_long_and_short(request, settings, reviews, passes):
+    """Fit to texts of which each fourth is long; return answers and what passed."""
     texts, labels = reviews[0][:16], reviews[1][:16]
     texts = [text + " but" * (8 * (row % 4 == 0)) for row, text in enumerate(texts)]
     params = {**settings, "dropout": 0.0, "max_epochs": 1, "random_state": 0}
+
+    def fit():
+        passes.clear()
+        model = LONG_AND_SHORT[request.param](params).fit(texts, labels)
+        return model.transform(texts), sum(passes), sum(passes.tokens)
+
+    return fit
+
+
+def test_compared_texts_pass_without_padding(fit_long_and_short, passes):
+    """They pass in one line, and the update is that of padded texts."""
+    vectors, n_texts, n_tokens = fit_long_and_short()
+    n_passes = len(passes)
+    with without("packing"):
+        padded, n_padded, n_padded_tokens = fit_long_and_short()
+    assert n_texts == n_padded
+    assert n_tokens < n_padded_tokens
+    assert n_passes < len(passes)
+    np.testing.assert_allclose(vectors, padded, rtol=1e-3, atol=1e-4)
+
+
+def test_compared_texts_of_similar_length_pass_together(
+    fit_long_and_short, monkeypatch
+):
+    """Where they are padded, short ones stay short, and the update is the same."""
     found, n_texts, n_tokens = [], [], []
     for pass_tokens in (1_000_000, 32, 0):
-        passes.clear()
         monkeypatch.setattr(_update, "PASS_TOKENS", pass_tokens)
-        model = LONG_AND_SHORT[kind](params).fit(texts, labels)
-        found.append(model.transform(texts))
-        n_texts.append(sum(passes))
-        n_tokens.append(sum(passes.tokens))
+        with without("packing"):
+            vectors, texts, tokens = fit_long_and_short()
+        found.append(vectors)
+        n_texts.append(texts)
+        n_tokens.append(tokens)
     assert n_texts[0] == n_texts[1] == n_texts[2]
     assert n_tokens[0] > n_tokens[1] >= n_tokens[2]
     for vectors in found[1:]:

@@ -26,7 +26,7 @@ from sklearn_bert.compute._windows import (
     maximum_of_windows,
     mean_of_windows,
 )
-from sklearn_bert.model._attention import can_pack, head_size
+from sklearn_bert.model._attention import head_size
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._layers import can_split, split
 from sklearn_bert.model._text_model import TextModel
@@ -247,10 +247,9 @@ class Runner:
         encoder, dtype = self.model.encoder, self.dtype()
         packed = (
             self.device.type == "cuda"
-            and self.model.pooling != "similarity"  # whose pairs are taken apart
             and dtype == torch.bfloat16
             and torch.backends.cuda.is_flash_attention_available()
-            and can_pack(encoder)
+            and self.model.can_be_packed
             and is_proven(
                 "packing", self.device, check_packing, dtype, head_size(encoder)
             )

@@ -74,6 +74,8 @@ class ClassHead:
         # How sure the model may be when it has learned, and how much it may know.
         self.confidence: float | None = None
         self.information: float | None = None
+        # The vectors after the training, where the head was fitted to them.
+        self.learned: np.ndarray | None = None
         # What its logits are divided by because it knows less than it seems to.
         self.prior_temperature: float | None = None
 
@@ -141,7 +143,9 @@ class ClassHead:
         frequent; here they are as frequent as they are.
         """
         if self.has_few_labels:
-            self._fit(self.call.head_inputs(self.model, self.tokenizer, self.train))
+            inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
+            self._fit(inputs)
+            self.learned = inputs[0]
 
     def correct_prior(self, net: BertNet) -> None:
         """Let the head lean to the more frequent classes where the recipe says so.
@@ -213,6 +217,10 @@ class ClassHead:
         """Compute the logits of some of the examples; return them and their rows."""
         rows = self.call.some_of(examples.rows)
         assert isinstance(examples.table, TokenTable)
+        # A text in windows has the mean of what the head says of each.
+        is_whole = examples.table.windows is None
+        if examples is self.train and self.learned is not None and is_whole:
+            return self.model.scores_of(self.learned), rows
         logits = net.scores(
             examples.table.take(rows), self.labels.merge_windows, remember=False
         )

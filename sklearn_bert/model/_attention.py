@@ -1,18 +1,20 @@
-"""Attention without padding, and a faster one for short texts on a CPU.
+"""Attention without padding, and a faster one for the shortest texts on a CPU.
 
 It is registered with transformers under one name and used for the model families with
 plain softmax attention; the other families keep their own.
 
 Proof: packed and plain answers are those of padded transformers
-(`tests/model/test_attention.py`). On two cores of an AMD EPYC with AVX512-BF16 training
-on 160 short texts takes 1.09 times as long without it (1.01 to 1.15 in five rounds;
-`benchmarks/results/ablation.json`). Packing is not yet measured on a GPU.
+(`tests/model/test_attention.py`). On two cores of an Intel Sapphire Rapids with AMX a
+fit of 48 sentences as few labels, whose texts pass together, takes 1.35 times as long
+padded as packed (1.12 to 1.70 in five rounds; `benchmarks/results/ablation.json`).
+Packing is not yet measured on a GPU.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
@@ -20,14 +22,17 @@ from torch.nn import functional
 
 from sklearn_bert._process._techniques import uses
 from sklearn_bert.model._dropout import drop
+from sklearn_bert.text._table import parts_of_similar_length, ragged_indices
 
 NAME = "sklearn_bert"
 FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
 # The largest head that the kernel for packed texts takes.
 LARGEST_HEAD = 256
-# Texts of up to so many tokens: plain matrix products beat the fused kernel on a CPU in
-# bfloat16.
-SHORT = 128
+# Of texts of fewer tokens plain matrix products beat the fused kernel on a CPU in
+# bfloat16: with AMX they take 0.6 times as long at 12 tokens, 1.1 at 16, 1.6 at 64.
+SHORT = 16
+# Tokens of padding that one rectangle less is worth.
+RECTANGLE_TOKENS = 128
 
 
 def attend(
@@ -67,26 +72,14 @@ def attend(
     """
     if cu_seq_lens is not None:
         assert longest is not None
-        attend_packed = _by_kernel if query.is_cuda else _text_by_text
+        attend_packed = _by_kernel if query.is_cuda else _in_rectangles
         q, k, v = (x.transpose(1, 2)[0] for x in (query, key, value))
         out = attend_packed(
             q, k, v, cu_seq_lens, longest, scaling, dropout, left_to_right
         )
         return out[None], None
-    if left_to_right:
-        earlier = _earlier(query.shape[2], query.device)
-        attention_mask = earlier if attention_mask is None else attention_mask & earlier
-    # The fused kernel draws dropout from the generator of the process; `attend_plainly`
-    # draws it from that of the thread.
-    is_on_cpu = query.device.type == "cpu"
-    is_short = query.dtype == torch.bfloat16 and query.shape[2] <= SHORT
-    if by_formula or is_on_cpu and (dropout > 0 or is_short):
-        out = attend_plainly(query, key, value, attention_mask, scaling, dropout)
-    else:
-        out = functional.scaled_dot_product_attention(
-            query, key, value, attention_mask, dropout_p=dropout, scale=scaling
-        )
-    return out.transpose(1, 2), None
+    inputs = query, key, value, attention_mask, scaling, dropout, left_to_right
+    return _padded(*inputs, by_formula).transpose(1, 2), None
 
 
 def use_own_attention(encoder: nn.Module) -> None:
@@ -155,6 +148,31 @@ def attend_plainly(
     return torch.matmul(drop(shares, dropout) if dropout > 0 else shares, value)
 
 
+def _padded(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float,
+    dropout: float,
+    left_to_right: bool,
+    by_formula: bool = False,
+) -> Tensor:
+    """Compute attention by a fused kernel, where that is faster, or by the formula."""
+    if left_to_right:
+        earlier = _earlier(query.shape[2], query.device)
+        mask = earlier if mask is None else mask & earlier
+    # The fused kernel draws dropout from the generator of the process; `attend_plainly`
+    # draws it from that of the thread.
+    is_on_cpu = query.device.type == "cpu"
+    is_short = query.dtype == torch.bfloat16 and query.shape[2] < SHORT
+    if by_formula or is_on_cpu and (dropout > 0 or is_short):
+        return attend_plainly(query, key, value, mask, scaling, dropout)
+    return functional.scaled_dot_product_attention(
+        query, key, value, mask, dropout_p=dropout, scale=scaling
+    )
+
+
 def _by_kernel(
     query: Tensor,
     key: Tensor,
@@ -181,7 +199,7 @@ def _by_kernel(
     )[0]
 
 
-def _text_by_text(
+def _in_rectangles(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -191,14 +209,35 @@ def _text_by_text(
     dropout: float,
     left_to_right: bool,
 ) -> Tensor:
-    """Compute on a CPU, text by text, what the kernel computes."""
-    sizes = cu_seq_lens.diff().tolist()
-    parts = zip(*(x.transpose(0, 1).split(sizes, 1) for x in (query, key, value)))  # noqa: B905
+    """Compute on a CPU what the kernel computes, texts of similar length together.
+
+    These are padded to the rows of a rectangle, for the attention alone: all else in a
+    layer is done token by token, and needs no padding.
+    """
+    lengths = cu_seq_lens.diff().numpy()
+    rectangles = parts_of_similar_length(lengths, RECTANGLE_TOKENS)
+    widths = [int(lengths[texts].max()) for texts in rectangles]
+    sizes = [len(r) * width for r, width in zip(rectangles, widths, strict=True)]
+    # Where each token lies when the rectangles lie row by row, one after the other.
+    width_of_row = np.repeat(widths, [len(texts) for texts in rectangles])
+    begins = np.empty(len(lengths), dtype=np.int64)
+    begins[np.concatenate(rectangles)] = np.cumsum(width_of_row) - width_of_row
+    places = torch.from_numpy(ragged_indices(begins, lengths))
+    padded = [
+        x.new_zeros(sum(sizes), *x.shape[1:]).index_copy(0, places, x).split(sizes)
+        for x in (query, key, value)
+    ]
     outputs = []
-    for q, k, v in parts:
-        mask = _earlier(q.shape[1], q.device) if left_to_right else None
-        outputs.append(attend_plainly(q, k, v, mask, scaling, dropout))
-    return torch.cat(outputs, 1).transpose(0, 1)
+    for texts, width, *states in zip(rectangles, widths, *padded, strict=True):
+        shape = len(texts), width, *query.shape[1:]
+        q, k, v = (x.view(shape).transpose(1, 2) for x in states)
+        mask = None
+        if (lengths[texts] < width).any():
+            is_token = np.arange(width) < lengths[texts, None]
+            mask = torch.from_numpy(is_token)[:, None, None]
+        out = _padded(q, k, v, mask, scaling, dropout, left_to_right)
+        outputs.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs).index_select(0, places)
 
 
 def _earlier(n_tokens: int, device: torch.device) -> Tensor:

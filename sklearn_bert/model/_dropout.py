@@ -4,9 +4,9 @@ torch draws one random number per entry, one at a time; here one number of 64 bi
 serves four entries. Training BERT on short texts spends a tenth of its time on dropout.
 
 Proof: the share and the scale of what is kept are torch's
-(`tests/model/test_dropout.py`). On two cores of an AMD EPYC with AVX512-BF16 training
-on 160 short texts takes 1.13 times as long without it (0.81 to 1.22 in five rounds, one
-of them disturbed; `benchmarks/results/ablation.json`).
+(`tests/model/test_dropout.py`). On two cores of an Intel Sapphire Rapids with AMX
+training on 160 short texts takes 1.15 times as long without it (0.96 to 1.54 in five
+rounds; `benchmarks/results/ablation.json`).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from sklearn_bert.model._attention import (
     NAME,
+    can_pack,
     check_left_to_right,
     position_offset,
     use_own_attention,
@@ -228,6 +229,13 @@ class TextModel(nn.Module):
         pools_as_it_learns = self.attention is not None and self.head is not None
         return self.trainable == "head" and not pools_as_it_learns
 
+    @property
+    def can_be_packed(self) -> bool:
+        """Whether the encoder can read texts one after the other, without padding."""
+        # The two texts of a pair are taken apart, row by row.
+        is_of_pairs = self.pooling == "similarity"
+        return self.encoder is not None and not is_of_pairs and can_pack(self.encoder)
+
     def train(self, mode: bool = True) -> TextModel:
         """Switch dropout on, except in the frozen part, whose output stays the same."""
         super().train(mode)
@@ -356,6 +364,12 @@ class TextModel(nn.Module):
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(weight))
             self.head.bias.copy_(torch.from_numpy(bias))
+
+    def scores_of(self, vectors: np.ndarray) -> np.ndarray:
+        """Return what the head says of scaled vectors: (n_texts, n_outputs)."""
+        assert self.head is not None
+        with torch.no_grad():
+            return self.head(torch.from_numpy(vectors).float()).numpy()
 
     def shift_head(self, bias: np.ndarray) -> None:
         """Add to the bias of each output: (n_outputs,)."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_bert._process._techniques import uses
 from sklearn_bert.compute._inference import Feed
 from sklearn_bert.compute._memory import (
     is_shortage,
@@ -103,6 +104,9 @@ class Updates:
         self.model = model
         self.masters = masters
         self.criterion = criterion
+        is_on_cpu = feed.device.type == "cpu"
+        if criterion.compares and is_on_cpu and model.can_be_packed:
+            feed = replace(feed, packed=uses("packing"))
         self.feed = feed
         self.lr = lr
         self.schedule = schedule
@@ -271,11 +275,12 @@ class Updates:
     def _pass(self, table: Table, rows: np.ndarray) -> Tensor:
         """Score some rows of a table.
 
-        Those that are compared are needed together, of whatever length they are. On
-        a CPU, where padding costs as much as text, they pass with those of similar
-        length.
+        Those that are compared are needed together, of whatever length they are. On a
+        CPU, where padding costs as much as text, they are packed, or else pass with
+        those of similar length.
         """
-        if not self.criterion.compares or self.feed.device.type != "cpu":
+        is_on_gpu = self.feed.device.type != "cpu"
+        if not self.criterion.compares or self.feed.packed or is_on_gpu:
             return self.model(**self.feed(table, rows))
         parts = parts_of_similar_length(table.lengths[rows], PASS_TOKENS)
         scores = [self.model(**self.feed(table, rows[part])) for part in parts]

@@ -17,7 +17,7 @@ from sklearn_bert.training._optimizer import adamw, check_fused
 
 CPU = torch.device("cpu")
 SHORT = torch.bfloat16, 8  # a number format, and the width of a head
-kernel = _attention._text_by_text  # what a CPU has in the place of the kernel
+kernel = _attention._in_rectangles  # what a CPU has in the place of the kernel
 
 
 def scaled_wrongly(*args):
@@ -72,7 +72,7 @@ def test_a_sound_kernel_is_proven(fake_gpu, dtype, head_size):
 @pytest.mark.parametrize(("wrong", "reason"), WRONG.items())
 def test_a_wrong_kernel_is_not_used(fake_gpu, monkeypatch, wrong, reason):
     """One warning names path, device, versions and reason; then it is quiet."""
-    monkeypatch.setattr(_attention, "_text_by_text", wrong)
+    monkeypatch.setattr(_attention, "_in_rectangles", wrong)
     message = (
         rf"attention without padding does not work on cpu \(Fake GPU, torch "
         rf"{torch.__version__[:4]}.*\): {reason}"
@@ -104,7 +104,7 @@ def test_texts_are_packed_where_that_is_proven(runner, make_table, monkeypatch):
     with without("packing"):
         assert not runner.feed().packed
     monkeypatch.setattr(_self_check, "_passed", set())
-    monkeypatch.setattr(_attention, "_text_by_text", refused)
+    monkeypatch.setattr(_attention, "_in_rectangles", refused)
     with pytest.warns(RuntimeWarning, match="only Ampere"):
         feed = runner.feed()
     assert not feed.packed

@@ -249,6 +249,26 @@ def test_few_labels_end_with_a_regression_of_the_vectors(common, reviews):
     assert_allclose(clf.predict_proba(X), reference.predict_proba(unit), atol=1e-5)
 
 
+@pytest.mark.parametrize("reading", [{}, {"long_text": "window", "max_length": 6}])
+def test_few_labels_are_scored_from_the_vectors_of_the_last_fit(
+    common, reviews, reading, monkeypatch
+):
+    """What the head says of the texts is what the whole model says of them."""
+    found, compute_logits = [], _class_head.ClassHead._logits
+
+    def compare(self, net, examples):
+        logits, rows = compute_logits(self, net, examples)
+        merge = self.labels.merge_windows
+        found.append((logits, net.scores(examples.table.take(rows), merge)))
+        return logits, rows
+
+    monkeypatch.setattr(_class_head.ClassHead, "_logits", compare)
+    BertClassifier(**common, **reading).fit(reviews[0][:20], reviews[1][:20])
+    ((ours, expected),) = found
+    assert ours.shape == (20, 2)
+    assert_allclose(ours, expected, rtol=0, atol=1e-5)
+
+
 def test_few_labels_of_a_skewed_sample(common, reviews):
     """Three of one class beside twenty of another are learned, and stay rare."""
     good = [t for t, label in zip(*reviews, strict=True) if label == "pos"]

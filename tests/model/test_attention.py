@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModel
 
+from sklearn_bert.model import _attention
 from sklearn_bert.model._attention import (
     FAMILIES,
     NAME,
@@ -95,6 +96,30 @@ def test_packed_is_padded(make_encoder, make_table, family, pooling, multiple):
     for name, gradient in expected.items():
         atol = 1e-5 * max(gradient.abs().max().item(), 1)
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=atol)
+
+
+@pytest.mark.parametrize("left_to_right", [False, True])
+@pytest.mark.parametrize("rectangle_tokens", [0, 10, 1_000_000])
+def test_rectangles_are_the_texts_one_by_one(
+    monkeypatch, rectangle_tokens, left_to_right
+):
+    """However a CPU groups packed texts, each attends to itself alone."""
+    monkeypatch.setattr(_attention, "RECTANGLE_TOKENS", rectangle_tokens)
+    draws = torch.Generator().manual_seed(0)
+    states = torch.randn(3, 1, 2, sum(LENGTHS), 8, generator=draws, dtype=torch.float64)
+    weights = torch.randn(1, sum(LENGTHS), 2, 8, generator=draws, dtype=torch.float64)
+    ends = torch.tensor([0, *LENGTHS]).cumsum(0).int()
+    ours, theirs = states.clone().requires_grad_(), states.clone().requires_grad_()
+    kind = {"scaling": 0.3, "left_to_right": left_to_right}
+    found, _ = attend(None, *ours, None, cu_seq_lens=ends, longest=40, **kind)
+    texts = zip(*(x.split(LENGTHS, dim=2) for x in theirs), strict=True)
+    expected = torch.cat([attend(None, *qkv, None, **kind)[0] for qkv in texts], dim=1)
+    torch.testing.assert_close(found, expected)
+    gradients = [
+        torch.autograd.grad((out * weights).sum(), x)[0]
+        for out, x in ((found, ours), (expected, theirs))
+    ]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize(("family", "pooling"), CASES)

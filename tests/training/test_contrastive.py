@@ -374,7 +374,7 @@ def test_views_are_the_rows_of_their_examples(tokenizer):
 
 
 @pytest.fixture
-def let_run_out(monkeypatch):
+def let_run_out(monkeypatch, texts_in_pass):
     """Let the model run out of memory where a rule says so; list what it was given."""
 
     def patch(rule):
@@ -382,10 +382,8 @@ def let_run_out(monkeypatch):
 
         def forward_or_fail(self, *args, **inputs):
             if self.training:
-                given = args[0] if args else inputs.get("input_ids")
-                given = inputs["lower_states"] if given is None else given
-                seen.append(len(given))
-                if rule(len(seen), len(given)):
+                seen.append(len(texts_in_pass(*args, **inputs)))
+                if rule(len(seen), seen[-1]):
                     raise torch.OutOfMemoryError("CUDA out of memory.")
             return forward(self, *args, **inputs)
 
@@ -546,7 +544,7 @@ def test_an_update_is_that_of_a_loop(fit, settings, reviews, checkpoint):
     assert n_small < 0.01 * sum(map(torch.numel, used.values()))
 
 
-def test_simcse_s_views_differ_by_dropout_alone(fit, monkeypatch):
+def test_simcse_s_views_differ_by_dropout_alone(fit, monkeypatch, texts_in_pass):
     """Both views of a text are read in one pass, with the same tokens."""
     seen, forward = [], TextModel.forward
 
@@ -560,25 +558,22 @@ def test_simcse_s_views_differ_by_dropout_alone(fit, monkeypatch):
     fit("simcse", max_epochs=1)
     assert len(seen) == 5
     for inputs, vectors in seen:
-        ids = inputs["input_ids"]
-        assert torch.equal(ids[0::2], ids[1::2])
+        texts = [text.tolist() for text in texts_in_pass(**inputs)]
+        assert texts[0::2] == texts[1::2]
         assert (vectors[0::2] != vectors[1::2]).any(1).all()
         unlike = torch.cdist(vectors[0::2], vectors[1::2])
         assert unlike.diagonal().mean() < unlike.mean()
 
 
-def test_an_epoch_sees_each_text_once_beside_another_partner(fit, monkeypatch):
+def test_an_epoch_sees_each_text_once_beside_another_partner(
+    fit, monkeypatch, texts_in_pass
+):
     """As updates see "supervised": all texts, and new partners in each epoch."""
     seen, forward = [], TextModel.forward
 
     def keep(self, *args, **inputs):
         if self.training:
-            mask = inputs.get("attention_mask")
-            mask = torch.ones_like(inputs["input_ids"]) if mask is None else mask
-            rows = [
-                tuple(ids[is_text.bool()].tolist())
-                for ids, is_text in zip(inputs["input_ids"], mask, strict=True)
-            ]
+            rows = [tuple(text.tolist()) for text in texts_in_pass(*args, **inputs)]
             seen.append(list(zip(rows[0::2], rows[1::2], strict=True)))
         return forward(self, *args, **inputs)
 
