@@ -139,11 +139,12 @@ def attend_plainly(
     `mask` says which tokens are attended to (bool), or is added to the scores.
     """
     scores = torch.matmul(query * scaling, key.transpose(-1, -2))
-    if mask is not None and mask.dtype != torch.bool:
-        scores = scores + mask
-    elif mask is not None:
+    if mask is not None and mask.dtype == torch.bool:
         # The softmax of a row of -inf would be NaN: padding may attend to nothing.
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        least = torch.finfo(scores.dtype).min / 2
+        mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, least)
+    if mask is not None:
+        scores = scores + mask
     shares = torch.softmax(scores, -1)
     return torch.matmul(drop(shares, dropout) if dropout > 0 else shares, value)
 

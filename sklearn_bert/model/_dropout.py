@@ -38,8 +38,12 @@ def drop(x: Tensor, rate: float) -> Tensor:
     draws.random_(-(2**63), None, generator=OWN.cpu)
     levels = draws.view(torch.int16)[: x.numel()].view(x.shape)
     lowest = min(round(rate * LEVELS), LEVELS - 1) - LEVELS // 2
-    kept = levels >= lowest
-    return x * (kept.to(x.dtype) * (1 / (1 - rate)))
+    kept = levels.ge_(lowest)  # in place it stays a number: 0 or 1
+    scale = torch.tensor(1 / (1 - rate), dtype=x.dtype)
+    if x.dtype.itemsize == kept.dtype.itemsize:
+        # The bits of the scale, or none: no number is converted, which takes longest.
+        return x * kept.mul_(scale.view(kept.dtype)).view(x.dtype)
+    return x * kept.to(x.dtype).mul_(scale)
 
 
 class Dropout(nn.Dropout):
