@@ -413,6 +413,22 @@ def test_validation_names_an_unknown_label(fit, tasks):
         fit("labels", given={"X_val": X[:2], "y_val": [y[0], "odd"]})
 
 
+@pytest.mark.parametrize("name", ["pooling", "max_length"])
+def test_partial_fit_takes_what_auto_came_to(fit, tasks, name):
+    """It is the same network, and learns as with "auto"; another value is refused."""
+    X, y = tasks["labels"]
+    model, expected = (fit("labels", max_epochs=1) for _ in range(2))
+    chosen = getattr(model, f"{name}_")
+    assert chosen != getattr(model, name)
+    model.set_params(**{name: chosen}).partial_fit(X, y)
+    np.testing.assert_array_equal(
+        model.predict_proba(X), expected.partial_fit(X, y).predict_proba(X)
+    )
+    other = "max" if name == "pooling" else 5
+    with pytest.raises(ValueError, match=f"{name} is .*, but it was .* same network"):
+        model.set_params(**{name: other}).partial_fit(X, y)
+
+
 def test_partial_fit_takes_no_other_kind_of_target(fit, tasks):
     """An indicator after labels, or one column more, is refused."""
     X, indicator = tasks["indicator"]

@@ -220,7 +220,10 @@ class FitCall:
         before = self.estimator._made_of
         now = self.estimator.get_params(deep=False)
         for name in [name for name in NETWORK_PARAMETERS if name in before]:
-            if as_str_path(now[name]) != as_str_path(before[name]):
+            # What "auto" came to, as in `pooling_`, is the same network.
+            chosen = getattr(self.estimator, f"{name}_", before[name])
+            same = map(as_str_path, (before[name], chosen))
+            if as_str_path(now[name]) not in same:
                 raise ValueError(
                     f"{name} is {now[name]!r}, but it was {before[name]!r} in the "
                     "earlier call; training can only go on with the same network, "
