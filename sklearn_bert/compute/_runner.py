@@ -26,7 +26,7 @@ from sklearn_bert.compute._windows import (
     maximum_of_windows,
     mean_of_windows,
 )
-from sklearn_bert.model._attention import head_size
+from sklearn_bert.model._attention import fits_kernel, head_size
 from sklearn_bert.model._language_model import LanguageModel
 from sklearn_bert.model._layers import can_split, split
 from sklearn_bert.model._text_model import TextModel
@@ -250,9 +250,8 @@ class Runner:
             and dtype == torch.bfloat16
             and torch.backends.cuda.is_flash_attention_available()
             and self.model.can_be_packed
-            and is_proven(
-                "packing", self.device, check_packing, dtype, head_size(encoder)
-            )
+            and fits_kernel(size := head_size(encoder))
+            and is_proven("packing", self.device, check_packing, dtype, size)
         )
         return Feed(self.device, self.pad_id, packed=packed)
 

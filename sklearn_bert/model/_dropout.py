@@ -39,7 +39,7 @@ def drop(x: Tensor, rate: float) -> Tensor:
     levels = draws.view(torch.int16)[: x.numel()].view(x.shape)
     lowest = min(round(rate * LEVELS), LEVELS - 1) - LEVELS // 2
     kept = levels.ge_(lowest)  # in place it stays a number: 0 or 1
-    scale = torch.tensor(1 / (1 - rate), dtype=x.dtype)
+    scale = torch.tensor(1 / (1 - rate), dtype=x.dtype, device=x.device)
     if x.dtype.itemsize == kept.dtype.itemsize:
         # The bits of the scale, or none: no number is converted, which takes longest.
         return x * kept.mul_(scale.view(kept.dtype)).view(x.dtype)

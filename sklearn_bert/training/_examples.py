@@ -61,11 +61,16 @@ class Examples:
         return np.add.reduceat(self.table.lengths[windows.rows()], begins)
 
     def parts(
-        self, rows: np.ndarray, size: int, n_tokens: float = np.inf
+        self,
+        rows: np.ndarray,
+        size: int,
+        n_tokens: float = np.inf,
+        *,
+        packed: bool = False,
     ) -> Iterator[np.ndarray]:
         """Cut some texts where their windows would be more than `size`.
 
-        Or, with padding, more than `n_tokens` tokens.
+        Or, with padding unless they are packed, more than `n_tokens` tokens.
         """
         if self.windows is None:
             counts, longest = np.ones(len(rows), np.int64), self.table.lengths[rows]
@@ -75,14 +80,16 @@ class Examples:
             begins = np.cumsum(counts) - counts
             longest = np.maximum.reduceat(self.table.lengths[windows.rows()], begins)
         # One pass, greedily: a part ends before the text that would be too much.
-        begin = n_windows = widest = 0
+        begin = n_windows = widest = total = 0
         for place, (count, length) in enumerate(
             zip(counts.tolist(), longest.tolist(), strict=True)
         ):
             n_windows, widest = n_windows + count, max(widest, length)
-            if place > begin and (n_windows > size or n_windows * widest > n_tokens):
+            total += count * length
+            tokens = total if packed else n_windows * widest
+            if place > begin and (n_windows > size or tokens > n_tokens):
                 yield rows[begin:place]
-                begin, n_windows, widest = place, count, length
+                begin, n_windows, widest, total = place, count, length, count * length
         yield rows[begin:]
 
 

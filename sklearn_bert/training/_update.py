@@ -43,6 +43,8 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a weight
 TRAINING_TOKENS = 1024
 # Tokens of padding that one pass less is worth, for what a pass costs by itself.
 PASS_TOKENS = 32
+# How many times as many tokens texts must be when padded for it to pay to pack them.
+RAGGED = 1.15
 
 
 class Updates:
@@ -104,10 +106,10 @@ class Updates:
         self.model = model
         self.masters = masters
         self.criterion = criterion
-        is_on_cpu = feed.device.type == "cpu"
-        if criterion.compares and is_on_cpu and model.can_be_packed:
-            feed = replace(feed, packed=uses("packing"))
         self.feed = feed
+        # Texts that are compared are needed together, of whatever length they are.
+        compares_on_cpu = criterion.compares and feed.device.type == "cpu"
+        self.packs = compares_on_cpu and uses("packing") and model.can_be_packed
         self.lr = lr
         self.schedule = schedule
         self.batch_size = batch_size
@@ -256,7 +258,7 @@ class Updates:
         own = rows if criterion.compares else self.ranks.share(rows)
         if criterion.n_views > 1 or len(own) == 0:
             return [own][: len(own)]
-        return self.micro_batches.parts(examples, own)
+        return self.micro_batches.parts(examples, own, packed=self.packs)
 
     def _scores(self, examples: Examples, part: np.ndarray) -> Tensor:
         """Score some rows; of rows that are compared each process scores a share."""
@@ -275,14 +277,16 @@ class Updates:
     def _pass(self, table: Table, rows: np.ndarray) -> Tensor:
         """Score some rows of a table.
 
-        Those that are compared are needed together, of whatever length they are. On a
-        CPU, where padding costs as much as text, they are packed, or else pass with
-        those of similar length.
+        Those that are compared are of whatever length. On a CPU, where padding costs as
+        much as text, they pass without it, or else with those of similar length.
         """
-        is_on_gpu = self.feed.device.type != "cpu"
-        if not self.criterion.compares or self.feed.packed or is_on_gpu:
+        lengths = table.lengths[rows]
+        is_ragged = lengths.max() * len(rows) > RAGGED * lengths.sum()
+        if self.packs and is_ragged:
+            return self.model(**replace(self.feed, packed=True)(table, rows))
+        if not self.criterion.compares or self.feed.device.type != "cpu":
             return self.model(**self.feed(table, rows))
-        parts = parts_of_similar_length(table.lengths[rows], PASS_TOKENS)
+        parts = parts_of_similar_length(lengths, PASS_TOKENS)
         scores = [self.model(**self.feed(table, rows[part])) for part in parts]
         order = torch.from_numpy(np.argsort(np.concatenate(parts)))
         return torch.cat(scores)[order]
@@ -417,14 +421,16 @@ class MicroBatches:
         if checkpointing is True:
             self._keep_less()
 
-    def parts(self, examples: Examples, rows: np.ndarray) -> Iterator[np.ndarray]:
+    def parts(
+        self, examples: Examples, rows: np.ndarray, *, packed: bool
+    ) -> Iterator[np.ndarray]:
         """Return what of a batch passes through the model at a time."""
         if self._device.type != "cpu":
             return examples.parts(rows, self.size)
         # The order within a batch does not matter to the sum of its gradients.
         lengths = replace(examples, rows=rows).lengths()
         rows = rows[np.argsort(lengths, kind="stable")]  # little padding in each part
-        return examples.parts(rows, self.size, TRAINING_TOKENS)
+        return examples.parts(rows, self.size, TRAINING_TOKENS, packed=packed)
 
     def make_smaller(self, examples: Examples, rows: np.ndarray, shortage: str) -> None:
         """Make do with less memory than a batch has just asked for.

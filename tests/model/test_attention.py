@@ -14,6 +14,7 @@ from sklearn_bert.model._attention import (
     attend,
     attend_plainly,
     can_pack,
+    fits_kernel,
     position_offset,
 )
 from sklearn_bert.model._files import pack_model
@@ -225,21 +226,32 @@ def test_our_name_stays_at_home(make_encoder, make_table, tmp_path):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("family", "changes", "expected"),
-    [
-        *((family, {}, True) for family in FAMILIES),
-        ("bert", {"hidden_size": 48}, False),  # heads of 12
-        ("bert", {"hidden_size": 256, "num_attention_heads": 1}, True),
-        ("bert", {"hidden_size": 264, "num_attention_heads": 1}, False),
-        ("modernbert", {"pad_token_id": 0}, False),
-    ],
-)
-def test_can_pack(make_encoder, family, changes, expected):
-    """Packing takes our attention, and heads that the kernel can read."""
+@pytest.mark.parametrize("family", [*FAMILIES, "modernbert"])
+def test_can_pack(make_encoder, family):
+    """Packing takes our attention, whatever the size of a head."""
+    changes = {"pad_token_id": 0} if family == "modernbert" else {}
     encoder = make_encoder(family, **changes)
     make_model(encoder, "mean")
-    assert can_pack(encoder) is expected
+    assert can_pack(encoder) is (family in FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(8, True), (12, False), (256, True), (264, False)]
+)
+def test_kernel_takes_heads_of_some_sizes(size, expected):
+    """The kernel of a GPU reads heads of eights, and none of more than 256."""
+    assert fits_kernel(size) is expected
+
+
+def test_heads_of_any_size_are_packed_on_a_cpu(make_encoder, make_table):
+    """Heads of 12, which no kernel takes, have the answers of padded texts."""
+    model = make_model(make_encoder("bert", hidden_size=48), "mean")
+    table = make_table(LENGTHS)
+    scores, gradients = answers(model, packed(table, 0))
+    expected_scores, expected = answers(model, padded(table, 0))
+    torch.testing.assert_close(scores, expected_scores, rtol=1e-5, atol=1e-5)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

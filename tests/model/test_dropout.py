@@ -4,7 +4,7 @@ from torch import nn
 
 from sklearn_bert.model._dropout import Dropout, drop, use_own_dropout
 
-DTYPES = [torch.float32, torch.bfloat16]
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +27,19 @@ def test_so_many_are_dropped(rate, dtype):
     tolerance = 1e-6 if dtype == torch.float32 else 4e-3
     assert kept[0].item() == pytest.approx(1 / (1 - rate), rel=tolerance)
     assert dropped.float().mean().item() == pytest.approx(1, rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9999])
+def test_kept_entries_are_scaled_as_a_product(rate, dtype):
+    """To the bit, what is kept and its gradient are times the rounded scale."""
+    x = torch.randn(7, 33, dtype=dtype, requires_grad=True)
+    given = torch.randn(7, 33, dtype=dtype)
+    found = drop(x, rate)
+    scale = torch.ones((), dtype=dtype) * (1 / (1 - rate))
+    mask = (found != 0) * scale
+    assert torch.equal(found, x * mask)
+    assert torch.equal(torch.autograd.grad(found, x, given)[0], given * mask)
 
 
 def test_entries_are_dropped_independently():

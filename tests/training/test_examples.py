@@ -141,16 +141,19 @@ def test_parts_without_windows(size, sizes):
     st.lists(st.integers(1, 9), min_size=1, max_size=9),
     st.integers(1, 9),
     st.integers(1, 40),
+    st.booleans(),
 )
-def test_parts_hold_so_many_tokens(lengths, size, n_tokens):
-    """With padding, and in the fewest parts; a longer text is alone in its part."""
+def test_parts_hold_so_many_tokens(lengths, size, n_tokens, packed):
+    """With padding or packed, in the fewest parts; a longer text is alone in one."""
     some = examples(table_of(lengths), list(range(len(lengths))), len(lengths))
-    parts = [part.tolist() for part in some.parts(some.rows, size, n_tokens)]
+    found = some.parts(some.rows, size, n_tokens, packed=packed)
+    parts = [part.tolist() for part in found]
     assert sum(parts, []) == some.rows.tolist()
 
     def fits(part):
-        padded = len(part) * max(lengths[row] for row in part)
-        return len(part) <= size and padded <= n_tokens
+        of_part = [lengths[row] for row in part]
+        tokens = sum(of_part) if packed else len(part) * max(of_part)
+        return len(part) <= size and tokens <= n_tokens
 
     assert all(fits(part) or len(part) == 1 for part in parts)
     for part, following in zip(parts, parts[1:], strict=False):
