@@ -5,11 +5,10 @@ plain softmax attention; the other families keep their own.
 
 Proof: packed and plain answers are those of padded transformers
 (`tests/model/test_attention.py`). On two cores of an Intel Sapphire Rapids with AMX a
-fit of 48 sentences as few labels, whose texts pass together, takes 1.35 times as long
-padded as packed (1.12 to 1.70 in five rounds; `benchmarks/results/ablation.json`).
-Packing is not yet measured on a GPU. Padded, this attention is no faster than that of
-transformers (0.95 times, 0.90 to 1.26); it is there to pack, to read from left to right
-and to draw dropout from the generator of its thread.
+fit of 48 sentences as few labels, whose texts pass together, takes 1.56 times as long
+padded as packed (1.47 to 1.90 in five rounds; `benchmarks/results/ablation.json`), and
+one of 160 short texts, padded, 1.17 times as long with the attention of transformers
+(1.02 to 1.24). Packing is not yet measured on a GPU.
 """
 
 from __future__ import annotations

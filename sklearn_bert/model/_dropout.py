@@ -5,7 +5,7 @@ serves four entries. Training BERT on short texts spends a tenth of its time on 
 
 Proof: the share and the scale of what is kept are torch's
 (`tests/model/test_dropout.py`). On two cores of an Intel Sapphire Rapids with AMX
-training on 160 short texts takes 1.15 times as long without it (0.96 to 1.54 in five
+training on 160 short texts takes 1.19 times as long without it (1.03 to 1.29 in five
 rounds; `benchmarks/results/ablation.json`).
 """
 

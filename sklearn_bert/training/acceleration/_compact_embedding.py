@@ -2,7 +2,7 @@
 
 Proof: each row ends as plain AdamW over the whole table leaves it
 (`tests/training/acceleration/test_compact_embedding.py`). On two CPU cores a fit is
-1.29 times as fast (1.13 to 1.49 in five rounds) with the 30,522 words of MiniLM, and
+1.18 times as fast (1.16 to 1.36 in five rounds) with the 30,522 words of MiniLM, and
 reads 87 instead of 46 texts/s with 250,002 words. Not yet measured on a GPU.
 """
 
