@@ -142,6 +142,7 @@ def fit_long_and_short(request, settings, reviews, passes):
         model = LONG_AND_SHORT[request.param](params).fit(texts, labels)
         return model.transform(texts), sum(passes), sum(passes.tokens)
 
+    fit.passes = passes
     return fit
 
 
@@ -155,6 +156,34 @@ def test_compared_texts_pass_without_padding(fit_long_and_short, passes):
     assert n_tokens < n_padded_tokens
     assert n_passes < len(passes)
     np.testing.assert_allclose(vectors, padded, rtol=1e-3, atol=1e-4)
+
+
+def test_padding_that_is_not_there_cuts_no_batch(fit_long_and_short, monkeypatch):
+    """Packed texts are counted by their own tokens: a batch of 8 passes at once."""
+    passes_of_8 = fit_long_and_short.passes
+    fit_long_and_short()
+    n_tokens = max(passes_of_8.tokens)
+    assert set(passes_of_8) <= {8, 16}
+    whole = list(passes_of_8)
+    monkeypatch.setattr(_update, "TRAINING_TOKENS", n_tokens)
+    fit_long_and_short()
+    assert passes_of_8 == whole
+
+
+def test_texts_of_one_length_are_not_packed(settings, monkeypatch):
+    """Where there is nothing to save, compared texts pass as rows of a rectangle."""
+    rows, forward = [], TextModel.forward
+
+    def note(self, input_ids=None, *args, **inputs):
+        if self.training:
+            rows.append(len(input_ids))
+        return forward(self, input_ids, *args, **inputs)
+
+    monkeypatch.setattr(TextModel, "forward", note)
+    params = {**settings, "max_epochs": 1, "batch_size": 8}
+    texts = ["the film was " + word for word in ("good", "bad", "fine", "dull")] * 4
+    BertEmbedder(objective="simcse", **params).fit(texts)
+    assert rows == [16, 16]
 
 
 def test_compared_texts_of_similar_length_pass_together(
