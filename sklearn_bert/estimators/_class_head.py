@@ -74,7 +74,7 @@ class ClassHead:
         # How sure the model may be when it has learned, and how much it may know.
         self.confidence: float | None = None
         self.information: float | None = None
-        # The vectors after the training, where the head was fitted to them.
+        # Vectors of all texts after the training, where the head was fitted to them.
         self.learned: np.ndarray | None = None
         # What its logits are divided by because it knows less than it seems to.
         self.prior_temperature: float | None = None
@@ -100,13 +100,14 @@ class ClassHead:
         inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
         if is_probe:
             self._tokenise_descriptions()
-            self._fit(inputs)
+            self.model.set_head(*self.labels.probe(*self._with_descriptions(inputs)))
         vectors, codes, _ = inputs
         seed = self.call.seeds("calibrate")
         if self.leans:
             self.information = information_to_have(vectors, codes, seed)
         elif self.calibrates and self.is_trained:
-            self.confidence = confidence_to_have(vectors, codes, seed)
+            learns = not self.model.freezes_vectors
+            self.confidence = confidence_to_have(vectors, codes, seed, learns=learns)
 
     def _grow(self) -> None:
         """Give the head a row for each new class, and leave the others as they are."""
@@ -125,10 +126,6 @@ class ClassHead:
             self.described = tokenizer(descriptions.texts)
             warn_of(text_reports(tokenizer, self.described))
 
-    def _fit(self, inputs: HeadInputs) -> None:
-        """Fit the head to texts, and to the descriptions of their classes."""
-        self.model.set_head(*self.labels.probe(*self._with_descriptions(inputs)))
-
     def _with_descriptions(self, inputs: HeadInputs) -> HeadInputs:
         """Add the descriptions of the classes to the texts, where there are."""
         if self.descriptions is None or self.described is None:
@@ -143,9 +140,17 @@ class ClassHead:
         frequent; here they are as frequent as they are.
         """
         if self.has_few_labels:
-            inputs = self.call.head_inputs(self.model, self.tokenizer, self.train)
-            self._fit(inputs)
-            self.learned = inputs[0]
+            self.model.set_head(*self.labels.probe(*self.learned_inputs()))
+
+    def learned_inputs(self) -> HeadInputs:
+        """Return what the head gets, after the training, of texts and descriptions.
+
+        Of all texts to train on: a class that lacked a text would be forgotten.
+        """
+        most = len(self.train)
+        inputs = self.call.head_inputs(self.model, self.tokenizer, self.train, most)
+        self.learned = inputs[0]
+        return self._with_descriptions(inputs)
 
     def correct_prior(self, net: BertNet) -> None:
         """Let the head lean to the more frequent classes where the recipe says so.
@@ -215,12 +220,12 @@ class ClassHead:
         self, net: BertNet, examples: Examples
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute the logits of some of the examples; return them and their rows."""
-        rows = self.call.some_of(examples.rows)
         assert isinstance(examples.table, TokenTable)
         # A text in windows has the mean of what the head says of each.
         is_whole = examples.table.windows is None
         if examples is self.train and self.learned is not None and is_whole:
-            return self.model.scores_of(self.learned), rows
+            return self.model.scores_of(self.learned), examples.rows
+        rows = self.call.some_of(examples.rows)
         logits = net.scores(
             examples.table.take(rows), self.labels.merge_windows, remember=False
         )

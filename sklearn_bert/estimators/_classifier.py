@@ -666,7 +666,10 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             )
             head.refit()
             if rounds > 0:
-                fitted |= self_train(call, model, tokenizer, train, texts, more, rounds)
+                labelled = head.learned_inputs()
+                fitted |= self_train(
+                    call, model, tokenizer, labelled, texts, more, rounds
+                )
             head.correct_prior(fitted["net_"])
             fitted |= head.calibrate(fitted["net_"], valid)
             # 5. Publish.

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from sklearn_bert.estimators._fit import FitCall
 from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.targets._descriptions import HeadInputs
 from sklearn_bert.targets._labels import is_indicator
 from sklearn_bert.targets._self_training import self_trained
 from sklearn_bert.text._columns import as_python
@@ -62,7 +63,7 @@ def self_train(
     call: FitCall,
     model: TextModel,
     tokenizer: TextTokenizer,
-    train: Examples,
+    labelled: HeadInputs,
     known: Texts,
     unlabeled: Texts | None,
     n_rounds: int,
@@ -75,8 +76,8 @@ def self_train(
     model : TextModel
         Fine-tuned; its head is replaced.
     tokenizer : TextTokenizer
-    train : Examples
-        The labelled texts.
+    labelled : tuple of ndarray
+        Vectors, codes and weights of the labelled texts, and of descriptions.
     known : Texts
         All texts of X and X_val, whose labels are not guessed.
     unlabeled : Texts
@@ -93,14 +94,14 @@ def self_train(
     n_classes = len(model.head.weight)
     report = {"n_rounds": n_rounds, "n_texts": len(others)}
     # A class alone, of texts that weigh more than 0, makes no model.
-    if len(others) == 0 or len(np.unique(train.targets[train.rows])) < 2:
+    if len(others) == 0 or len(np.unique(labelled[1])) < 2:
         return {"self_training_report_": {**report, "n_guessed": [0] * n_classes}}
     table = tokenizer(others)
     warn_of(text_reports(tokenizer, table))
     nothing = np.zeros(len(table), dtype=np.float32)
     to_guess = Examples(table, np.arange(len(table)), nothing, nothing)
     found = self_trained(
-        *call.head_inputs(model, tokenizer, train, most=len(train)),
+        *labelled,
         call.head_inputs(model, tokenizer, to_guess, most=MOST_TEXTS)[0],
         n_classes,
         n_rounds,

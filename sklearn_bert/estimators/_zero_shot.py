@@ -36,15 +36,16 @@ def read_beside(estimator: Any, labels: Labels, texts: Texts) -> Descriptions | 
     TypeError, ValueError
         Where they are wrong, or would have no effect.
     """
-    found = read_descriptions(estimator.class_descriptions, labels.classes)
-    if found is None or found.are_labels:
-        return found if texts.second is None else None
-    if estimator.head_init != "probe":
+    given = estimator.class_descriptions
+    found = read_descriptions(given, labels.classes)
+    if given is not None and estimator.head_init != "probe":
         raise ValueError(
             f"class_descriptions is given and head_init is {estimator.head_init!r}; "
             "the head starts from them with head_init='probe' only. Set it, or "
             "class_descriptions=None."
         )
+    if found is None or found.are_labels:
+        return found if texts.second is None else None
     if texts.second is not None:
         raise ValueError(
             "class_descriptions is given and X has two columns, of sentence pairs; a "

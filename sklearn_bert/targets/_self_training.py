@@ -56,8 +56,8 @@ def self_trained(
         As the head gets them.
     codes : ndarray of shape (n_texts,)
     weights : ndarray of shape (n_texts,)
-        Of mean 1. All guesses together weigh as much as the labelled texts, for they
-        make a model too sure of itself, but none weighs more than 1.
+        All guesses together weigh as much as the labelled texts, for they make a model
+        too sure of itself, but none weighs more than 1.
     others : ndarray of shape (n_others, width)
         Vectors of the texts without labels.
     n_classes : int
@@ -71,7 +71,7 @@ def self_trained(
         proba = softmax(others @ weight[found].T + bias[found], axis=1)
         rows, places = most_confident(proba, MOST_SHARE * n_done / n_rounds)
         guesses = found[places]
-        each = min(1.0, len(codes) / len(rows))
+        each = min(1.0, weights.sum() / len(rows))
         weight, bias = class_probe(
             np.concatenate([vectors, others[rows]]),
             np.concatenate([codes, guesses]),

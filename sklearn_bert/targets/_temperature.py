@@ -10,7 +10,9 @@ more: of a share s that the probe avoids, of errors or of uncertainty, it makes
 40 fits on six sets of 16 to 1,000 texts from 0.65 to 0.53; the temperatures that are
 best on the test texts bring 0.48. By uncertainty (`information_to_have`), it was the
 best of the second, third and fourth power on 18 fits of 16 to 50 texts of six sets
-(with 30 updates, and the contrast at weight 1).
+(with 30 updates, and the contrast at weight 1). A head that learns alone knows little
+more than the probe: of 24 fits of 300 and 1,000 texts of six sets the mean log loss was
+0.51 with the power 1.5, 0.52 with 1 and with 2, and 0.66 with 4.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ ENOUGH_TEXTS = 32
 # would count, they are divided again until there are so many predictions.
 MOST_TEXTS, LEAST_PREDICTIONS = 500, 250
 PRIOR_SKILL, PRIOR_TEXTS = 0.3, 16
-POWER = 4
+POWER, HEAD_POWER = 4, 1.5
 
 
 def temperature_of_held_out(
@@ -103,7 +105,9 @@ def temperature_of_information(
     return _lowest_that_is_not(knows_more, LOWEST_TO_PRIOR, HIGHEST_TO_PRIOR)
 
 
-def confidence_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> float:
+def confidence_to_have(
+    vectors: np.ndarray, codes: np.ndarray, seed: int, *, learns: bool = True
+) -> float:
     """Say how sure a model may be of the texts that it has learned.
 
     The probe's skill is the share that it avoids of the errors of "always the most
@@ -116,10 +120,13 @@ def confidence_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> flo
     codes : ndarray of shape (n_texts,)
     seed : int
         Of the choice of texts, and of the folds.
+    learns : bool
+        Whether the vectors change in the training; False: the head learns alone.
     """
+    power = POWER if learns else HEAD_POWER
     found = _unseen(vectors, codes, seed)
     if found is None:
-        return _after_training(PRIOR_SKILL)
+        return _after_training(PRIOR_SKILL, power)
     logs, codes = found
     n_texts = len(codes)
     chance = float(np.bincount(codes).max() / len(codes))
@@ -127,7 +134,7 @@ def confidence_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> flo
     skill = max(0.0, (accuracy - chance) / (1 - chance))
     # Of few texts the accuracy is mostly luck.
     skill = (n_texts * skill + PRIOR_TEXTS * PRIOR_SKILL) / (n_texts + PRIOR_TEXTS)
-    return chance + (1 - chance) * _after_training(skill)
+    return chance + (1 - chance) * _after_training(skill, power)
 
 
 def information_to_have(vectors: np.ndarray, codes: np.ndarray, seed: int) -> float:
@@ -173,9 +180,9 @@ def information_of(vectors: np.ndarray, codes: np.ndarray, seed: int) -> float |
     return known / entropy
 
 
-def _after_training(skill: float) -> float:
-    """Return the share that fine-tuning avoids, from the share that a probe avoids."""
-    return 1 - (1 - skill) ** POWER
+def _after_training(skill: float, power: float = POWER) -> float:
+    """Return the share that a training avoids, from the share that a probe avoids."""
+    return 1 - (1 - skill) ** power
 
 
 def _unseen(

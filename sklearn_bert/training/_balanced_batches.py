@@ -55,3 +55,26 @@ class BalancedBatches:
         if not self._waiting[code]:
             self._waiting[code] = self.rng.permutation(self._members[code]).tolist()
         return self._waiting[code].pop()
+
+
+def balanced_weights(
+    codes: np.ndarray, weights: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Scale weights so that those of each class have the mean 1, or are all 0.
+
+    Batches in which classes are equally frequent leave nothing to class weights: that
+    an update has more of a rare class, and weighs it more, would count twice.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_texts,), int
+    weights : ndarray of shape (n_texts,)
+    rows : ndarray of shape (n_rows,)
+        The texts that batches are drawn from; the weights of others stay as they are.
+    """
+    scaled = weights.copy()
+    for code in np.unique(codes[rows]):
+        members = rows[codes[rows] == code]
+        if (mean := weights[members].mean()) > 0:
+            scaled[members] /= mean
+    return scaled

@@ -27,7 +27,7 @@ from sklearn_bert.model._layers import layer_depths
 from sklearn_bert.model._text_model import TextModel
 from sklearn_bert.model._torch_state import own_torch_state
 from sklearn_bert.text._table import TokenTable, ragged_indices
-from sklearn_bert.training._balanced_batches import BalancedBatches
+from sklearn_bert.training._balanced_batches import BalancedBatches, balanced_weights
 from sklearn_bert.training._callbacks import BestWeights, FitProgress, FitTasks
 from sklearn_bert.training._epoch_losses import EpochLosses, average
 from sklearn_bert.training._examples import Examples, ShuffledBatches
@@ -251,8 +251,10 @@ class BertNet(NeuralNet):
         rng = np.random.default_rng(self.shuffle_seed)
         self.batches_: ShuffledBatches | BalancedBatches
         if self.balances_classes:
-            codes = self.examples_.targets[self.examples_.rows]
-            self.batches_ = BalancedBatches(codes, self.batch_size, rng)
+            codes, rows = self.examples_.targets, self.examples_.rows
+            weights = balanced_weights(codes, self.examples_.weights, rows)
+            self.examples_ = replace(self.examples_, weights=weights)
+            self.batches_ = BalancedBatches(codes[rows], self.batch_size, rng)
         else:
             self.batches_ = ShuffledBatches(
                 self.examples_.lengths(),

@@ -10,6 +10,8 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils.class_weight import compute_sample_weight
+from skorch.callbacks import Callback
 from torch.nn import functional
 
 from sklearn_bert import (
@@ -24,6 +26,7 @@ from sklearn_bert.compute._runner import Runner
 from sklearn_bert.estimators import _class_head
 from sklearn_bert.estimators._recipe import Recipe
 from sklearn_bert.model._text_model import TextModel
+from sklearn_bert.targets import _labels
 from sklearn_bert.targets._temperature import temperature_of_held_out
 from sklearn_bert.training._contrastive import ContrastiveCrossEntropy
 from sklearn_bert.training._losses import CrossEntropy
@@ -248,6 +251,70 @@ def test_few_labels_end_with_a_regression_of_the_vectors(common, reviews):
     unit = scaled / np.sqrt(32)
     reference = LogisticRegression(C=10, tol=1e-3, max_iter=1000).fit(unit, y)
     assert_allclose(clf.predict_proba(X), reference.predict_proba(unit), atol=1e-5)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"pos": 1, "neg": 9}])
+def test_few_labels_weigh_classes_in_the_last_fit_alone(common, reviews, class_weight):
+    """In training classes weigh alike, whatever their weights; the last head obeys."""
+    good = [t for t, label in zip(*reviews, strict=True) if label == "pos"]
+    bad = [t for t, label in zip(*reviews, strict=True) if label == "neg"]
+    X, y = good + bad[:5], np.repeat(["pos", "neg"], [len(good), 5])
+    found = []
+
+    class Spy(Callback):
+        def on_train_begin(self, net, X=None, y=None, **kwargs):
+            found.append(X)
+
+    clf = BertClassifier(
+        **common, calibrate=False, callbacks=[Spy], class_weight=class_weight
+    ).fit(X, y)
+    (examples,) = found
+    assert_allclose(examples.weights, 1, rtol=1e-6)
+    scaled = functional.layer_norm(torch.from_numpy(clf.transform(X)), (32,)).numpy()
+    unit = scaled / np.sqrt(32)
+    weights = compute_sample_weight(class_weight, y)
+    reference = LogisticRegression(C=10, tol=1e-3, max_iter=1000)
+    reference.fit(unit, y, sample_weight=weights / weights.mean())
+    # But for a bias by which it may lean to the class that weighs more.
+    gaps = clf.decision_function(X) - reference.decision_function(unit)
+    assert np.ptp(gaps) < 0.01
+
+
+def test_few_labels_of_many_classes_are_all_in_the_last_fit(common, monkeypatch):
+    """Of 2,112 texts in 33 classes none is left out, nor from the temperature."""
+    n_texts, fits, scored = 33 * 64, [], []
+    fit, logits = _labels.class_probe, _class_head.ClassHead._logits
+
+    def spy(self, net, examples):
+        found = logits(self, net, examples)
+        scored.append(len(found[1]))
+        return found
+
+    monkeypatch.setattr(
+        _labels, "class_probe", lambda X, *args: fits.append(len(X)) or fit(X, *args)
+    )
+    monkeypatch.setattr(_class_head.ClassHead, "_logits", spy)
+    words = ["film", "great", "dull", "fine", "love", "hate"]
+    texts = [f"{words[i % 6]} {words[i // 6 % 6]} {i}" for i in range(n_texts)]
+    clf = BertClassifier(**common, trainable="head")
+    clf.fit(texts, np.arange(n_texts) % 33)
+    # A start needs no more, and comes first.
+    assert fits == [2_000, n_texts]
+    assert set(scored) == {n_texts}
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_confidence_is_that_of_what_learns(common, reviews, trainable, monkeypatch):
+    """A head that learns alone is less sure of texts than a whole model may be."""
+    asked = []
+    confidence = _class_head.confidence_to_have
+    monkeypatch.setattr(
+        _class_head,
+        "confidence_to_have",
+        lambda *args, **kw: asked.append(kw) or confidence(*args, **kw),
+    )
+    BertClassifier(**common, trainable=trainable, max_epochs=1).fit(*reviews)
+    assert asked == [{"learns": trainable == "all"}]
 
 
 @pytest.mark.parametrize("reading", [{}, {"long_text": "window", "max_length": 6}])

@@ -97,6 +97,23 @@ def test_the_head_is_fitted_with_guesses(fitted, make, data):
     assert not hasattr(alone, "self_training_report_")
 
 
+def test_descriptions_count_beside_the_labelled_texts(make, data, monkeypatch):
+    """A description is a text of its class, in the guesses and in the last fit."""
+    X, y, others = data
+    found = []
+    train = _self_training.self_trained
+
+    def spy(vectors, codes, weights, *args):
+        found.append((codes.tolist(), weights.tolist()))
+        return train(vectors, codes, weights, *args)
+
+    monkeypatch.setattr(_self_training, "self_trained", spy)
+    topics = {"neg": "a dull film", "pos": ["a great film", "i love it"]}
+    clf = make(class_descriptions=topics).fit(X, y, unlabeled=others)
+    codes = np.searchsorted(clf.classes_, y).tolist()
+    assert found == [(codes + [0, 1, 1], [1.0] * 8 + [1.0, 0.5, 0.5])]
+
+
 def test_predictions_are_of_the_new_head(fitted, data):
     """Probabilities are those of the vectors and the head that is published."""
     weight, bias = head_of(fitted)

@@ -382,6 +382,13 @@ def test_labels_of_pairs_are_not_read(start):
         ({**TWO, "pos": ""}, ["a", "b"], {}, ValueError, "which is empty"),
         ({**TWO, "pos": 1.5}, ["a", "b"], {}, TypeError, "1.5 of type float"),
         (TWO, ["a", "b"], {"head_init": "random"}, ValueError, "head_init is 'random'"),
+        (
+            "auto",
+            ["a", "b"],
+            {"head_init": "random"},
+            ValueError,
+            "is given and head_i",
+        ),
         (TWO, [("a", "b"), ("c", "d")], {}, ValueError, "two columns"),
         ([*TWO], ["a", "b"], {}, ValueError, "class_descriptions.* must be"),
     ],

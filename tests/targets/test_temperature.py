@@ -5,7 +5,11 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import (
+    StratifiedKFold,
+    cross_val_predict,
+    cross_val_score,
+)
 
 from sklearn_bert.targets._temperature import (
     HIGHEST,
@@ -83,6 +87,24 @@ def test_confidence_follows_what_vectors_tell(spread, low, high):
     vectors = rng.normal(size=(200, 16))
     vectors[:, 0] += spread * codes
     assert low <= confidence_to_have(vectors, codes, seed=0) <= high
+
+
+def test_confidence_in_a_head_that_learns_alone_is_less():
+    """Of the errors of a regression that is right 3 of 4 times it keeps more."""
+    rng = np.random.default_rng(8)
+    codes = np.arange(400) % 2
+    vectors = rng.normal(size=(400, 4))
+    vectors[:, 0] += 1.4 * codes
+    vectors *= 2 / np.linalg.norm(vectors, axis=1, keepdims=True)  # sqrt(width)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    probe = LogisticRegression(C=10)
+    accuracy = cross_val_score(probe, vectors / 2, codes, cv=folds).mean()
+    skill = (400 * (2 * accuracy - 1) + 16 * 0.3) / 416
+    alone = confidence_to_have(vectors, codes, seed=0, learns=False)
+    assert alone == pytest.approx(1 - (1 - skill) ** 1.5 / 2, abs=0.02)
+    whole = confidence_to_have(vectors, codes, seed=0)
+    assert whole == pytest.approx(1 - (1 - skill) ** 4 / 2, abs=0.02)
+    assert 0.7 < accuracy < 0.8 < alone < whole - 0.05
 
 
 def test_confidence_of_a_frequent_class_is_its_share_at_least():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_bert.training._balanced_batches import BalancedBatches
+from sklearn_bert.training._balanced_batches import BalancedBatches, balanced_weights
 
 
 def batches_of(codes, batch_size, n_epochs=1, seed=0):
@@ -64,3 +64,33 @@ def test_balanced_batches_depend_on_the_seed_alone():
     first, again, other = [batches_of(codes, 8, seed=seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@given(
+    codes=st.lists(st.integers(0, 4), min_size=1, max_size=30),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=50)
+def test_balanced_weights_weigh_classes_alike(codes, seed):
+    """Each class has the mean weight 1; within a class weights keep their ratios."""
+    rng = np.random.default_rng(seed)
+    codes, weights = np.array(codes), rng.uniform(0.1, 9, len(codes))
+    rows = np.flatnonzero(rng.random(len(codes)) < 0.7)
+    found = balanced_weights(codes, weights, rows)
+    for code in np.unique(codes[rows]):
+        members = rows[codes[rows] == code]
+        assert found[members].mean() == pytest.approx(1)
+        assert np.ptp(found[members] / weights[members]) < 1e-9
+    others = np.setdiff1d(np.arange(len(codes)), rows)
+    np.testing.assert_array_equal(found[others], weights[others])
+
+
+def test_balanced_weights_leave_equal_ones_and_zeros():
+    """Weights of 1 stay what they are, to the bit; a class of weight 0 keeps it."""
+    codes, rows = np.array([0, 0, 0, 1, 1, 2]), np.arange(6)
+    ones = np.ones(6, dtype=np.float32)
+    np.testing.assert_array_equal(balanced_weights(codes, ones, rows), ones)
+    weights = np.array([0, 0, 0, 2, 4, 5], dtype=np.float32)
+    found = balanced_weights(codes, weights, rows)
+    np.testing.assert_allclose(found, [0, 0, 0, 2 / 3, 4 / 3, 1], rtol=1e-6)
+    assert weights.tolist() == [0, 0, 0, 2, 4, 5]
