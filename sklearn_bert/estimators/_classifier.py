@@ -143,34 +143,39 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Where the head starts: "probe": as a linear model of the vectors of the
         unchanged checkpoint (logistic, or ridge regression of numbers, of up to 2,000
         texts), as in [7]_; "random": as small random weights, which take steps ten
-        times as long. A head that learns alone takes steps a hundred times as long in
-        either case.
+        times as long, as any head does in a call that goes on from an earlier one. A
+        head that learns alone takes steps a hundred times as long in each case.
     class_descriptions : dict or "auto", default=None
         What each class is: a text by label, or a list of texts. The head starts from
         these and the labelled texts, each class as if it had one text more, and
         `fit(None, labels)` classifies by these alone [11]_. "auto": the labels, where
         they are words that the checkpoint knows ("card_arrival" is read as "card
-        arrival"), but not of pairs. None: labels are names without a meaning.
+        arrival"), but not of pairs. Of an indicator by number of column (0, 1, ...): a
+        text that has that label alone. Needs `head_init="probe"`. None: labels are
+        names without a meaning.
     self_training : {"auto", False} or int, default="auto"
         How many rounds of self-training [12]_ follow the training where `unlabeled` is
         given to `fit`: the head, a logistic regression of the vectors, guesses the
         labels of these texts, and is fitted again with the labelled texts and the most
-        confident guesses of each class, up to half of them in the last round. Up to
-        2,000 texts take part. "auto": 3. False: `unlabeled` is for `pretraining` alone.
+        confident guesses of each class, up to half of them in the last round. Of more
+        than 2,000 of these texts so many are drawn. "auto": 3. False: `unlabeled` is
+        for `pretraining` alone.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
         there are about 30 times the cube root of n / 48 updates, with n texts; 0 where
         `pooling` takes the similarity of up to 200 pairs. Where labels are few, 64
-        texts per class or less, or 1,000 in all of which each class has 64 or more, and
-        there is one label per text, it also chooses how they are learned: every update
-        has each class equally often, a contrast of the texts is added to the loss [8]_,
-        with the weight of the cross-entropy, or nine times that up to 64 texts of each
-        of more than two classes, and the head is fitted again at the end, to the
-        vectors as they are then and the classes as frequent as they are [9]_. Where a
+        texts per class or less on average, or 1,000 in all of which each class has 64
+        or more, and there is one label per text, it also chooses how they are learned:
+        classes take turns, so that each is learned from equally often, whatever its
+        texts weigh; a contrast of the texts is added to the loss [8]_, with the weight
+        of the cross-entropy, or nine times that up to 64 texts per class of more than
+        two classes; and the head is fitted again at the end, to the vectors as they are
+        then and the classes as frequent, and of the weights, as they are [9]_. Where a
         regression on the vectors of the unchanged checkpoint, cross-validated, can
         hardly tell 64 texts per class or less apart, it leans to the classes that weigh
         more. With `long_text="window"`, with `trainable="head"` and where pairs are
-        compared, there is no contrast, and labels are few up to 64 texts per class.
+        compared, there is no contrast, and labels are few up to 64 texts per class;
+        with `trainable="head"` that last fit is all that counts.
     batch_size : int or "auto", default="auto"
         Texts per update. Where so many do not fit into the device's memory, they pass
         through it in parts, and the update stays the same. "auto": 32, or all where
@@ -199,10 +204,11 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         often the predicted class is right; which one is predicted stays the same. It is
         fitted to the validation texts, where there are 32 or more. Without them it is
         set so that the model is as sure of the texts it was trained on as a regression
-        on the vectors of the unchanged checkpoint, cross-validated, lets expect; where
-        labels are few, so that it is as far from the shares of the classes, by the
-        Kullback-Leibler divergence, as the R2 [13]_ of that regression lets expect, and
-        5 at most. Texts with several labels are left as they are.
+        on the vectors of the unchanged checkpoint, cross-validated, lets expect; with
+        64 texts per class or less on average and `max_epochs="auto"`, so that it is as
+        far from the shares of the classes, by the Kullback-Leibler divergence, as the
+        R2 [13]_ of that regression lets expect, and between 1 and 5. Texts with several
+        labels are left as they are.
     early_stopping : bool, default=False
         Whether to validate after each epoch, stop when the score no longer rises, and
         keep the weights of the best epoch. The score is that of `X_val`, or else of a
@@ -259,18 +265,20 @@ class BertClassifier(ClassifierMixin, TextPredictor):
     n_iter_ : int
         Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
-        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
-        `score`, or of `scoring`) where there is validation, `learning_rate` (of the
-        epoch's last update), `skipped_updates` (those that overflowed; in float16),
-        `texts_per_second`, `seconds`.
+        One per epoch, if any: `epoch`, `train_loss`, `valid_loss` and `valid_score`
+        (that of `score`, or of `scoring`) where there is validation, `learning_rate`
+        (of the epoch's last update), `skipped_updates` (those that overflowed; in
+        float16), `texts_per_second`, `seconds`.
     learning_rate_ : float
-        The peak learning rate, as given or chosen.
+        The peak learning rate, as given or chosen; 0 where the head was fitted and
+        nothing trained.
     temperature_ : float
         What the logits were divided by; 1 where nothing was calibrated. A fit that goes
         on keeps that of the earlier one, unless there are new classes and enough texts
         to validate on.
     max_epochs_ : int
-        The most epochs, as given or chosen.
+        The most epochs, as given or chosen; 0 where the head was fitted and nothing
+        trained.
     batch_size_ : int
         Texts per update, as given or chosen.
     max_length_ : int
@@ -289,9 +297,9 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Counts of what is read of the texts in fit: `n_texts`, `n_unknown_texts`
         (without a word that the checkpoint knows), `n_tokens` and `n_unknown`.
     self_training_report_ : dict
-        `n_rounds`, `n_texts` (distinct ones of `unlabeled` that are not in X) and
-        `n_guessed`, a list: the guesses of each of `classes_` in the last round. Only
-        with self-training.
+        `n_rounds`, `n_texts` (distinct ones of `unlabeled` that are neither in X nor in
+        `X_val`) and `n_guessed`, a list: the guesses of each of `classes_` that counted
+        in the last round. Only with self-training.
     net_ : BertNet
         The skorch net with the trained network.
     tokenizer_ : TextTokenizer
@@ -503,7 +511,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             `early_stopping`. None: `early_stopping` holds out a part of X.
         unlabeled : as X, of any length, default=None
             Texts without labels, for `self_training`, and for `pretraining` to adapt
-            to. None: there are none.
+            to. Refused where the fit goes on from an earlier one. None: there are none.
 
         Returns
         -------
@@ -575,7 +583,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         ------
         ValueError
             As in `fit`, where a label is not among the classes, a known class is not
-            among `classes`, or `class_weight` is "balanced".
+            among `classes`, `class_weight` is "balanced", or `early_stopping` is True.
 
         Examples
         --------
@@ -666,10 +674,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
             )
             head.refit()
             if rounds > 0:
-                labelled = head.learned_inputs()
-                fitted |= self_train(
-                    call, model, tokenizer, labelled, texts, more, rounds
-                )
+                fitted |= self_train(call, head, texts, more, rounds)
             head.correct_prior(fitted["net_"])
             fitted |= head.calibrate(fitted["net_"], valid)
             # 5. Publish.

@@ -116,8 +116,8 @@ class BertRegressor(RegressorMixin, TextPredictor):
         Where the head starts: "probe": as a linear model of the vectors of the
         unchanged checkpoint (logistic, or ridge regression of numbers, of up to 2,000
         texts), as in [7]_; "random": as small random weights, which take steps ten
-        times as long. A head that learns alone takes steps a hundred times as long in
-        either case.
+        times as long, as any head does in a call that goes on from an earlier one. A
+        head that learns alone takes steps a hundred times as long in each case.
     max_epochs : int or "auto", default="auto"
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
         there are about 30 times the cube root of n / 48 updates, with n texts. 0 where
@@ -198,14 +198,16 @@ class BertRegressor(RegressorMixin, TextPredictor):
     n_iter_ : int
         Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
-        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
-        `score`, or of `scoring`) where there is validation, `learning_rate` (of the
-        epoch's last update), `skipped_updates` (those that overflowed; in float16),
-        `texts_per_second`, `seconds`.
+        One per epoch, if any: `epoch`, `train_loss`, `valid_loss` and `valid_score`
+        (that of `score`, or of `scoring`) where there is validation, `learning_rate`
+        (of the epoch's last update), `skipped_updates` (those that overflowed; in
+        float16), `texts_per_second`, `seconds`.
     learning_rate_ : float
-        The peak learning rate, as given or chosen.
+        The peak learning rate, as given or chosen; 0 where the head was fitted and
+        nothing trained.
     max_epochs_ : int
-        The most epochs, as given or chosen.
+        The most epochs, as given or chosen; 0 where the head was fitted and nothing
+        trained.
     batch_size_ : int
         Texts per update, as given or chosen.
     max_length_ : int

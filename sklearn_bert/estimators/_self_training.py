@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_bert.estimators._class_head import ClassHead
 from sklearn_bert.estimators._fit import FitCall
-from sklearn_bert.model._text_model import TextModel
-from sklearn_bert.targets._descriptions import HeadInputs
 from sklearn_bert.targets._labels import is_indicator
 from sklearn_bert.targets._self_training import self_trained
 from sklearn_bert.text._columns import as_python
 from sklearn_bert.text._input import Texts
 from sklearn_bert.text._reports import text_reports, warn_of
-from sklearn_bert.text._tokenizer import TextTokenizer
 from sklearn_bert.training._examples import Examples
 
 ROUNDS = 3
@@ -60,24 +58,15 @@ def count_rounds(estimator: Any, y: ArrayLike, unlabeled: ArrayLike | None) -> i
 
 
 def self_train(
-    call: FitCall,
-    model: TextModel,
-    tokenizer: TextTokenizer,
-    labelled: HeadInputs,
-    known: Texts,
-    unlabeled: Texts | None,
-    n_rounds: int,
+    call: FitCall, head: ClassHead, known: Texts, unlabeled: Texts | None, n_rounds: int
 ) -> dict[str, Any]:
     """Fit the head again, on labelled texts and on others with guessed labels.
 
     Parameters
     ----------
     call : FitCall
-    model : TextModel
-        Fine-tuned; its head is replaced.
-    tokenizer : TextTokenizer
-    labelled : tuple of ndarray
-        Vectors, codes and weights of the labelled texts, and of descriptions.
+    head : ClassHead
+        Of a fine-tuned model; it is replaced.
     known : Texts
         All texts of X and X_val, whose labels are not guessed.
     unlabeled : Texts
@@ -90,22 +79,18 @@ def self_train(
     """
     assert unlabeled is not None  # or else there are no rounds
     others = unlabeled.distinct()[0].without(known)
-    assert model.head is not None
-    n_classes = len(model.head.weight)
+    n_classes = len(head.labels.classes)
     report = {"n_rounds": n_rounds, "n_texts": len(others)}
+    labelled = head.learned_inputs()
     # A class alone, of texts that weigh more than 0, makes no model.
     if len(others) == 0 or len(np.unique(labelled[1])) < 2:
         return {"self_training_report_": {**report, "n_guessed": [0] * n_classes}}
-    table = tokenizer(others)
-    warn_of(text_reports(tokenizer, table))
+    table = head.tokenizer(others)
+    warn_of(text_reports(head.tokenizer, table))
     nothing = np.zeros(len(table), dtype=np.float32)
     to_guess = Examples(table, np.arange(len(table)), nothing, nothing)
-    found = self_trained(
-        *labelled,
-        call.head_inputs(model, tokenizer, to_guess, most=MOST_TEXTS)[0],
-        n_classes,
-        n_rounds,
-    )
-    model.set_head(found.weight, found.bias)
+    vectors = call.head_inputs(head.model, head.tokenizer, to_guess, most=MOST_TEXTS)[0]
+    found = self_trained(*labelled, vectors, n_classes, n_rounds)
+    head.model.set_head(found.weight, found.bias)
     counts = np.bincount(found.codes, minlength=n_classes).tolist()
     return {"self_training_report_": {**report, "n_guessed": counts}}

@@ -141,10 +141,10 @@ class BertTokenClassifier(BertEstimator):
     n_iter_ : int
         Epochs run, including those of earlier calls that this one went on with.
     history_ : list of dict
-        One per epoch: `epoch`, `train_loss`, `valid_loss` and `valid_score` (that of
-        `score`, or of `scoring`) where there is validation, `learning_rate` (of the
-        epoch's last update), `skipped_updates` (those that overflowed; in float16),
-        `texts_per_second` (sentences), `seconds`.
+        One per epoch, if any: `epoch`, `train_loss`, `valid_loss` and `valid_score`
+        (that of `score`, or of `scoring`) where there is validation, `learning_rate`
+        (of the epoch's last update), `skipped_updates` (those that overflowed; in
+        float16), `texts_per_second` (sentences), `seconds`.
     learning_rate_ : float
         The peak learning rate, as given or chosen.
     max_epochs_ : int
