@@ -25,12 +25,14 @@ HEAD = {
     "no_head": " The head is not concerned.",
 }
 TEXT = {"row": "text", "divided": "texts"}
+UNTRAINED = {"untrained": "; 0 where the head was fitted and nothing trained"}
 SENTENCE = {"row": "sentence", "divided": "sentences", "counted": " (sentences)"}
 ROW = {"row": "row", "divided": "texts"}
 WORDS = {
     "classifier": {
         **TEXT,
         **HEAD,
+        **UNTRAINED,
         "answers": f"probabilities {IN_BOTH}",
         "alike": ", of the same classes or fewer,",
         "of_head": "",
@@ -42,6 +44,7 @@ WORDS = {
     "regressor": {
         **TEXT,
         **HEAD,
+        **UNTRAINED,
         "answers": f"predictions {IN_BOTH}",
         "alike": ", of as many targets,",
         "kinds": "",

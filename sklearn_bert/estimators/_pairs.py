@@ -23,7 +23,7 @@ from sklearn_bert.training._examples import Examples
 # MRPC an accuracy of 0.810 and 0.803 (three seeds).
 LEAST_PAIRS, MOST_PAIRS = 10, 6_000
 # Fewer pairs spoil the checkpoint's similarity more than they improve it: those of MRPC
-# have an accuracy of 0.72 untrained and 0.67 trained with 100, 0.71 and 0.76 with 300.
+# have an accuracy of 0.72 untrained and 0.67 trained with 100, 0.72 and 0.75 with 300.
 UNTRAINED_PAIRS = 200
 # What the cosine has to resolve of the uncertainty about the targets. With 8 or 16
 # pairs per class of MRPC it does in 8 and 12 of 12 draws, unrelated numbers in a sixth.
