@@ -164,7 +164,7 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         Passes over the training texts. "auto": 3 at least, and otherwise so many that
         there are about 30 times the cube root of n / 48 updates, with n texts; 0 where
         `pooling` takes the similarity of up to 200 pairs. Where labels are few, 64
-        texts per class or less on average, or 1,000 in all of which each class has 64
+        texts per class or less on average, or 2,000 in all of which each class has 64
         or more, and there is one label per text, it also chooses how they are learned:
         classes take turns, so that each is learned from equally often, whatever its
         texts weigh; a contrast of the texts is added to the loss [8]_, with the weight

@@ -19,7 +19,7 @@ LEAST_EPOCHS = 3
 UPDATES, REFERENCE_TEXTS = 30, 48
 # Labels are few up to so many texts per class, and where texts can be contrasted up to
 # so many in all, if each class has as many: a rarer one would be repeated too often.
-FEW_PER_CLASS, FEW_TEXTS = 64, 1_000
+FEW_PER_CLASS, FEW_TEXTS = 64, 2_000
 # Weight of the contrast, where the cross-entropy has 1. That of few texts per class is
 # lambda / (1 - lambda), with the lambda of 0.9 of B. Gunel et al. ("Supervised
 # Contrastive Learning for Pre-trained Language Model Fine-tuning", ICLR 2021). Two

@@ -87,8 +87,8 @@ def test_numbers_mean_what_they_are():
         ([127, 1], 1.0),
         ([128, 64], 1.0),
         ([129, 63], 0.0),
-        ([936, 64], 1.0),
-        ([937, 64], 0.0),
+        ([1_936, 64], 1.0),
+        ([1_937, 64], 0.0),
         ([64] * 6, 9.0),
         ([64] * 5 + [65], 1.0),
         ([1] * 5 + [379], 9.0),
@@ -97,8 +97,8 @@ def test_numbers_mean_what_they_are():
         ([64] * 76 + [65], 0.0),
     ],
 )
-def test_labels_are_few_up_to_64_per_class_or_1000_texts(counts, weight):
-    """Labels are few up to 64 texts per class; up to 1,000 if each class has 64.
+def test_labels_are_few_up_to_64_per_class_or_2000_texts(counts, weight):
+    """Labels are few up to 64 texts per class; up to 2,000 if each class has 64.
 
     The contrast of up to 64 texts of each of more than two classes has nine times the
     weight of the cross-entropy, others have the same. Above 64 the head does not lean.
