@@ -151,8 +151,8 @@ class BertClassifier(ClassifierMixin, TextPredictor):
         `fit(None, labels)` classifies by these alone [11]_. "auto": the labels, where
         they are words that the checkpoint knows ("card_arrival" is read as "card
         arrival"), but not of pairs. Of an indicator by number of column (0, 1, ...): a
-        text that has that label alone. Needs `head_init="probe"`. None: labels are
-        names without a meaning.
+        text that has that label alone. Beside X it needs `head_init="probe"`. None:
+        labels are names without a meaning.
     self_training : {"auto", False} or int, default="auto"
         How many rounds of self-training [12]_ follow the training where `unlabeled` is
         given to `fit`: the head, a logistic regression of the vectors, guesses the
