@@ -23,7 +23,7 @@ FEW_PER_CLASS, FEW_TEXTS = 64, 2_000
 # Weight of the contrast, where the cross-entropy has 1. That of few texts per class is
 # lambda / (1 - lambda), with the lambda of 0.9 of B. Gunel et al. ("Supervised
 # Contrastive Learning for Pre-trained Language Model Fine-tuning", ICLR 2021). Two
-# classes gain nothing by it, nor do more texts (docs/training.rst).
+# classes gain nothing by it, nor do more texts (docs/defaults.rst).
 CONTRAST_WEIGHT, FEW_CONTRAST_WEIGHT = 1.0, 9.0
 
 
